@@ -1,0 +1,45 @@
+# Two set-up commands: `make quickstart` and `make test`. The rest is for people who change luthier.
+
+PYTHON ?= python3
+BIN := .venv/bin
+THREADS := OMP_NUM_THREADS=1
+
+.PHONY: quickstart test check faults gpu bench base-model sample-data lock
+
+quickstart: .venv/app
+	$(BIN)/luthier quickstart
+
+test: .venv/dev
+	$(THREADS) $(BIN)/pytest -m "not gpu"
+
+check: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(THREADS) $(BIN)/pytest -q -m "not gpu and not slow"
+
+faults: .venv/dev
+	$(THREADS) $(BIN)/pytest tests/faults
+
+gpu: .venv/dev
+	$(BIN)/pytest -m gpu
+
+bench: .venv/dev
+	$(THREADS) $(BIN)/python benchmarks/train_step.py
+
+base-model: .venv/dev
+	$(THREADS) $(BIN)/python -m scripts.base_model.train
+
+sample-data: .venv/dev
+	$(BIN)/python scripts/sample_data.py
+
+# Every package at the version this was tested with. torch is pinned: a newer one drags gigabytes of CUDA along.
+.venv/app: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all]"
+	touch $@
+
+.venv/dev: .venv/app
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	touch $@

@@ -1,0 +1,1 @@
+"""The command line: a view of the verbs in `luthier.workflow`."""

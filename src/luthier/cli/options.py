@@ -1,0 +1,96 @@
+"""Options that several commands share, and the recipe they add up to."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from luthier.core.run import Run
+    from luthier.recipe.schema import Recipe
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def recipe_options(command: Command) -> Command:
+    """Add RECIPE, and the options that stand for the common parts of one."""
+    for add in (
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one recipe value."),
+        click.option("--technique", metavar="NAME", help="lora or full."),
+        click.option("--format", "data_format", metavar="NAME", help="Shape of the rows; auto when left out."),
+        click.option("--model", metavar="NAME", help="A local folder, a hub name, or `bundled`."),
+        click.option("--data", multiple=True, metavar="PATH", help="File, folder or glob; repeatable."),
+        click.argument("recipe", required=False, type=click.Path(path_type=Path)),
+    ):
+        command = add(command)
+    return command
+
+
+def out_option(command: Command) -> Command:
+    """Add `--out`."""
+    text = "The run directory; default runs/<date>-<name>."
+    return click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help=text)(command)
+
+
+def output_options(command: Command) -> Command:
+    """Add `--json`, `-q` and `-v`."""
+    for add in (
+        click.option("-v", "--verbose", is_flag=True, help="Tell everything."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress."),
+        click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on stdout."),
+    ):
+        command = add(command)
+    return command
+
+
+def given_recipe(
+    recipe: Path | None,
+    *,
+    data: tuple[str, ...],
+    model: str | None,
+    data_format: str | None,
+    technique: str | None,
+    overrides: tuple[str, ...],
+) -> "tuple[Recipe, str]":
+    """Return the recipe a command line adds up to, and the text to keep of it.
+
+    With a recipe file, `--data`, `--model`, `--format` and `--technique` override it; without, they make one.
+    """
+    from luthier.core.errors import RecipeError
+    from luthier.recipe.load import load_recipe, parse_recipe, recipe_text
+    from luthier.recipe.write import to_yaml
+
+    import json
+
+    shorthand = [f"data.sources={json.dumps([*data])}"] if data else []
+    for key, value in (("model", model), ("data.format", data_format), ("train.technique", technique)):
+        if value is not None:
+            shorthand.append(f"{key}={json.dumps(value)}")
+    changes = [*shorthand, *overrides]
+    if recipe is not None:
+        return load_recipe(recipe, changes), recipe_text(recipe, changes)
+    if not data or model is None:
+        missing = " and ".join(name for name, given in (("--data", data), ("--model", model)) if not given)
+        raise RecipeError(f"no recipe was named, and {missing} is missing" if "and" not in missing else f"no recipe was named, and {missing} are missing", hint="name a recipe file, or give `--data FILE --model NAME`; `--model bundled` works offline")
+    name = _slug(Path(data[0]).stem)
+    made = parse_recipe(f"name: {name}\n", file="the command line", overrides=changes)
+    return made, to_yaml(made, comments=False)
+
+
+def _slug(text: str) -> str:
+    """Return a name a folder may have, from a file's."""
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in text).strip("-.") or "run"
+
+
+def run_folder(recipe: "Recipe", out: Path | None) -> Path:
+    """Return `--out`, or today's folder for the recipe's name."""
+    return out if out is not None else Path("runs") / f"{time.strftime('%Y-%m-%d')}-{recipe.name}"
+
+
+def begun(recipe: "Recipe", text: str, out: Path | None) -> "Run":
+    """Return the run directory of a command."""
+    from luthier import workflow
+
+    return workflow.begin(recipe, text, run_folder(recipe, out))

@@ -1,0 +1,69 @@
+"""Writing, checking and understanding recipes."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from luthier.cli import show
+from luthier.cli.options import given_recipe, output_options, recipe_options
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one recipe value.")
+@output_options
+def check(*, recipe: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Validate RECIPE without running it: every problem at once, with file, line and a hint."""
+    from luthier.core.report import Report
+    from luthier.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    if quiet and not as_json:
+        return
+    show.report(
+        Report(
+            title="Recipe",
+            summary=f"{recipe} is a valid recipe.",
+            data={"recipe": loaded.model_dump(mode="json"), "file": str(recipe), "dialect": "luthier"},
+            next_steps=(f"luthier plan {recipe}  # what would be done, and why", f"luthier run {recipe}  # do it"),
+        ),
+        as_json=as_json,
+        verbose=verbose,
+    )
+
+
+@click.command()
+@click.argument("key", required=False, default="")
+def explain(*, key: str) -> None:
+    """What a recipe KEY means, its values and its default; without KEY, all of them.
+
+    \b
+    luthier explain train.learning_rate
+    luthier explain rank
+    """
+    from luthier.recipe.explain import explain as look_up
+
+    show.lines(look_up(key).lines())
+
+
+@click.command()
+@recipe_options
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", default=Path("recipe.yaml"), show_default=True, help="Where to write it.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@output_options
+def init(*, out: Path, force: bool, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
+    """Write a commented recipe for your data, model and machine, every choice with its reason.
+
+    \b
+    luthier init --data tickets.csv --model bundled
+    """
+    show.say("luthier init: looking at data, model and machine …", quiet=quiet)
+    from luthier import workflow
+
+    recipe, _ = given_recipe(**asked)
+    show.report(
+        workflow.init(recipe, out, force=force, progress=show.progress(quiet=quiet, as_json=as_json)),
+        as_json=as_json,
+        verbose=verbose,
+    )

@@ -1,0 +1,116 @@
+"""One command a stage."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from luthier.cli import show
+from luthier.cli.options import begun, given_recipe, out_option, output_options, recipe_options
+from luthier.recipe.methods import Gguf
+
+QUANTS: tuple[str, ...] = get_args(Gguf.model_fields["quant"].annotation)
+"""The types the recipe knows, for `--quant`."""
+
+
+@click.command()
+@recipe_options
+@out_option
+@output_options
+def prepare(*, out: Path | None, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
+    """Raw files to clean, converted, split data, every dropped row accounted for.
+
+    \b
+    luthier prepare --data tickets.csv --model bundled
+    luthier prepare recipe.yaml --set data.split.valid=0.2
+    """
+    show.say("luthier prepare: reading the recipe …", quiet=quiet)
+    asked["model"] = asked["model"] or ("bundled" if asked["recipe"] is None else None)  # the data needs no model
+    recipe, text = given_recipe(**asked)
+    from luthier import workflow
+
+    run = begun(recipe, text, out)
+    with run.locked():
+        result = workflow.prepare(recipe, run, show.progress(quiet=quiet, as_json=as_json))
+    show.report(result, as_json=as_json, verbose=verbose)
+
+
+@click.command()
+@recipe_options
+@output_options
+def plan(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
+    """Steps, memory, rates and lengths, each with its reason. Changes nothing."""
+    show.say("luthier plan: reading the recipe …", quiet=quiet)
+    recipe, _ = given_recipe(**asked)
+    from luthier import workflow
+
+    show.report(workflow.preview(recipe, show.progress(quiet=quiet, as_json=as_json)), as_json=as_json, verbose=verbose)
+
+
+@click.command()
+@recipe_options
+@out_option
+@click.option("--resume", is_flag=True, help="Insist on going on with a run that was begun before.")
+@output_options
+def train(*, out: Path | None, resume: bool, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
+    """Prepare, plan and train; from the last checkpoint if there is one.
+
+    The same command again goes on where the last one stopped. With `--resume` it must find such a run.
+    """
+    show.say("luthier train: reading the recipe …", quiet=quiet)
+    recipe, text = given_recipe(**asked)
+    from luthier import workflow
+    from luthier.cli.options import run_folder
+    from luthier.core.run import Run
+
+    if resume:
+        Run.open(run_folder(recipe, out))
+    run = begun(recipe, text, out)
+    with run.locked():
+        result = workflow.train(recipe, run, show.progress(quiet=quiet, as_json=as_json))
+    show.report(result, as_json=as_json, verbose=verbose)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@output_options
+def evaluate(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Compare base and tuned model of RUN on its held-out rows."""
+    show.say(f"luthier evaluate {run} …", quiet=quiet)
+    from luthier import workflow
+
+    recipe, opened = workflow.reopen(run)
+    with opened.locked():
+        result = workflow.evaluate(recipe, opened, show.progress(quiet=quiet, as_json=as_json))
+    show.report(result, as_json=as_json, verbose=verbose)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@output_options
+def merge(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> int:
+    """Fold RUN's adapter into its base, streamed, with a certificate that nothing changed."""
+    show.say(f"luthier merge {run} …", quiet=quiet)
+    from luthier import workflow
+
+    recipe, opened = workflow.reopen(run)
+    with opened.locked():
+        result = workflow.merge(recipe, opened, show.progress(quiet=quiet, as_json=as_json))
+    return show.report(result, as_json=as_json, verbose=verbose)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--to", "target", type=click.Choice(["gguf"]), default="gguf", show_default=True, help="What to make.")
+@click.option("--quant", type=click.Choice(QUANTS), default="q8_0", show_default=True, help="Type of the weights.")
+@output_options
+def export(*, run: Path, target: str, quant: str, as_json: bool, quiet: bool, verbose: bool) -> int:
+    """Make a GGUF file of RUN's model, load it back in llama.cpp, and compare."""
+    show.say(f"luthier export {run} --to {target} --quant {quant} …", quiet=quiet)
+    from luthier import workflow
+
+    chosen = Gguf.model_validate({"to": target, "quant": quant})
+    recipe, opened = workflow.reopen(run)
+    with opened.locked():
+        (result,) = workflow.export(recipe, opened, [chosen], show.progress(quiet=quiet, as_json=as_json))
+    return show.report(result, as_json=as_json, verbose=verbose)

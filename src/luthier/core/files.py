@@ -1,0 +1,117 @@
+"""Writing that a kill or a full disk can't tear: temporary name, fsync, rename. Hashing and safe reading."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from luthier.core.errors import disk_full
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when a disk, a quota or a size limit is exhausted."""
+
+
+@contextmanager
+def space_needed(place: Path) -> Iterator[None]:
+    """Turn "no space left" below `place` into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise disk_full(str(place)) from error
+        raise
+
+
+def fsync_path(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with space_needed(path):
+            with temporary.open("wb") as handle:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_path(path.parent)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text atomically. Lone surrogates, which JSON may carry, become `\\udXXX`."""
+    write_bytes(path, content.encode("utf-8", errors="backslashreplace"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def publish_folder(final: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; put it in the place of `final` in one step when the block succeeds.
+
+    An existing `final` is replaced. When the block fails or the process is killed, `final` is untouched.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for stale in final.parent.glob(f".{final.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir()
+    try:
+        with space_needed(final):
+            yield temporary
+            for path in temporary.rglob("*"):
+                _readable(path)
+                fsync_path(path)
+            fsync_path(temporary)
+            if final.exists():
+                retired = final.with_name(f".{final.name}.old-{uuid.uuid4().hex[:8]}.tmp")
+                final.rename(retired)
+                temporary.rename(final)
+                shutil.rmtree(retired, ignore_errors=True)
+            else:
+                temporary.rename(final)
+            fsync_path(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _readable(path: Path) -> None:
+    """Give a file the rights the user's mask allows: some libraries write theirs for the owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
+
+
+def sha256(path: Path) -> str:
+    """Return the hex digest of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Return a short stable hash of a JSON-like value: 16 hex digits, the same on every machine."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def described(path: Path, root: Path) -> dict[str, Any]:
+    """Return `{path, bytes, sha256}` of a file, its path relative to `root`."""
+    return {"path": str(path.relative_to(root)), "bytes": path.stat().st_size, "sha256": sha256(path)}

@@ -1,0 +1,76 @@
+"""What this machine has, found without importing anything heavy."""
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Facts about the machine that a plan rests on."""
+
+    cores: int
+    """Processor cores this process may use."""
+    memory_bytes: int
+    """Main memory that is free to take."""
+    bf16: bool
+    """Whether the arithmetic unit multiplies bfloat16 natively."""
+    gpu: str | None
+    """Name of the first CUDA device."""
+    gpu_memory_bytes: int
+    """Its memory; 0 without one."""
+    system: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON."""
+        return asdict(self)
+
+
+def hardware() -> Hardware:
+    """Return what this machine has."""
+    gpu, gpu_memory = _first_gpu()
+    flags = _read("/proc/cpuinfo")
+    return Hardware(
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=_available_memory(),
+        bf16=gpu is not None or "avx512_bf16" in flags or "amx_bf16" in flags,
+        gpu=gpu,
+        gpu_memory_bytes=gpu_memory,
+        system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    )
+
+
+def _read(path: str) -> str:
+    file = Path(path)
+    return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+
+
+def _available_memory() -> int:
+    """Return free memory in bytes: the kernel's estimate, cut to the control group's limit."""
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) * 1024
+    limit = _read("/sys/fs/cgroup/memory.max").strip()
+    used = _read("/sys/fs/cgroup/memory.current").strip()
+    if limit.isdigit() and used.isdigit():
+        available = min(available, int(limit) - int(used))
+    return available
+
+
+def _first_gpu() -> tuple[str | None, int]:
+    """Return name and memory in bytes of the first CUDA device the driver shows, or None and 0."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None, 0
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=20)
+    lines = answer.stdout.strip().splitlines()
+    if answer.returncode != 0 or not lines:
+        return None, 0
+    name, _, mebibytes = lines[0].rpartition(",")
+    return name.strip(), int(mebibytes) * 2**20

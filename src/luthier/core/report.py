@@ -1,0 +1,123 @@
+"""What a stage found out: one object that renders to JSON, Markdown, HTML and the terminal.
+
+A report has two faces. `data` holds the keys that scripts rely on (docs/reference/contract.md). The blocks and
+findings say the same to a person. Renderers live beside this file: `markdown.py`, `html.py`; the terminal's is
+in the command line.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Level = Literal["ok", "note", "warning", "failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A measured value with how many observations it rests on and its 95 % interval.
+
+    `low` and `high` are None where an interval has no meaning (a count, a size), never to hide one.
+    """
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return `{value, n, low, high}`, the shape the contract promises."""
+        return {"value": self.value, "n": self.n, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence a person should read, and what to do about it (empty when nothing is to be done)."""
+
+    level: Level
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of already formatted cells. The first column is text, the others are aligned right if numeric."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Lines over a common axis, such as the loss over steps."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
+    """Each line: its name and its (x, y) points in order of x."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The same question answered by several models, side by side."""
+
+    prompt: str
+    answers: tuple[tuple[str, str], ...]
+    """Each answer: whose it is, and the text."""
+
+
+Block = Paragraph | Table | Curve | Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what stands under it."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was asked, done and measured in one stage, and what to do next."""
+
+    title: str
+    summary: str
+    """One or two sentences: the answer first."""
+    data: dict[str, Any]
+    """The machine's view; JSON-like."""
+    sections: tuple[Section, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    next_steps: tuple[str, ...] = field(default=())
+    """Commands to type, each with a few words why: `luthier evaluate RUN  # is it better?`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON view: the data, plus `summary`, `findings` and `next`."""
+        return {
+            **self.data,
+            "summary": self.summary,
+            "findings": [
+                {"level": finding.level, "text": finding.text, "hint": finding.hint}
+                for finding in self.findings
+            ],
+            "next": list(self.next_steps),
+        }
+
+    def to_json(self) -> str:
+        """Return the JSON view as text."""
+        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+
+
+def worst(findings: Sequence[Finding]) -> Level:
+    """Return the most serious level among findings, `ok` when there is none."""
+    order: tuple[Level, ...] = ("ok", "note", "warning", "failure")
+    return max((finding.level for finding in findings), key=order.index, default="ok")

@@ -1,0 +1,156 @@
+"""The run directory: the only channel between processes.
+
+    recipe.yaml      what was asked            events.jsonl   append-only: step, eval, checkpoint, warning, state
+    plan.json        what was decided          manifest.json  what is finished, with hashes; written last, atomically
+    data/ checkpoints/ model/ evaluate/ merged/ export/       one folder a stage
+
+A stage is finished when the manifest says so. Its entry carries a `key`, a hash of everything the stage depended
+on: the same key means the work need not be done again, another key means it must be.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from luthier.core.errors import RunError
+from luthier.core.files import described, space_needed, write_json
+
+STAGES = ("prepare", "plan", "train", "evaluate", "merge", "export")
+"""The road, in order."""
+
+
+class Run:
+    """A run directory. Making the object creates the folder; nothing is written before a stage writes.
+
+    Args:
+        path: The folder. Created, with its parents, when it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.exists() and not path.is_dir():
+            raise RunError("the run directory is a file", hint="choose another folder with `--out`", place=str(path))
+        with space_needed(path):
+            path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+
+    @staticmethod
+    def open(path: Path) -> "Run":
+        """Return an existing run.
+
+        Raises:
+            RunError: There is no run in that folder.
+        """
+        if not (path / "recipe.yaml").is_file():
+            raise RunError(
+                "there is no run in this folder (no `recipe.yaml`)",
+                hint="name the folder that `luthier train` or `luthier run` wrote, e.g. `runs/2026-01-31-tickets`",
+                place=str(path),
+            )
+        return Run(path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    # events ------------------------------------------------------------------------------------------------
+
+    def log(self, kind: str, **fields: Any) -> None:
+        """Append one event with the time now. One write call a line: a reader never sees half of two lines."""
+        line = json.dumps({"time": round(time.time(), 3), "kind": kind, **fields}, ensure_ascii=False)
+        path = self.path / "events.jsonl"
+        with space_needed(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                # A line torn by a kill stays alone: the next event starts on a line of its own.
+                size = os.fstat(handle).st_size
+                torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+                os.write(handle, (("\n" if torn else "") + line + "\n").encode("utf-8", "backslashreplace"))
+            finally:
+                os.close(handle)
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Return the events so far, of one kind or all, oldest first. A line torn by a kill is left out."""
+        path = self.path / "events.jsonl"
+        if not path.exists():
+            return []
+        found = []
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                event = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(event, dict) and kind in (None, event.get("kind")):
+                found.append(event)
+        return found
+
+    # manifest ----------------------------------------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what is finished: `{"stages": {name: {"key", "files", "report", …}}, "state": …}`."""
+        path = self.path / "manifest.json"
+        if not path.exists():
+            return {"state": "new", "stages": {}}
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return manifest
+
+    def finished(self, stage: str, key: str) -> dict[str, Any] | None:
+        """Return the report of a finished stage, or None when it must be done (again).
+
+        A stage counts as finished when its key is the same and every file it left is there in its full size.
+        """
+        entry = self.manifest()["stages"].get(stage)
+        if entry is None or entry["key"] != key:
+            return None
+        for file in entry["files"]:
+            path = self.path / file["path"]
+            if not path.is_file() or path.stat().st_size != file["bytes"]:
+                return None
+        report: dict[str, Any] = entry["report"]
+        return report
+
+    def finish(self, stage: str, *, key: str, report: dict[str, Any], files: list[Path], **about: Any) -> None:
+        """Write into the manifest that a stage is done, and forget the stages that built on its last result.
+
+        Args:
+            stage: One of `STAGES`, or one of its parts, such as `export/gguf-f16`.
+            key: Hash of everything the stage depended on.
+            report: The stage's report, as JSON.
+            files: What it left, below the run directory; their sizes and hashes are recorded.
+            about: Anything else worth keeping (versions, seeds, hardware).
+        """
+        manifest = self.manifest()
+        place = STAGES.index(stage.partition("/")[0])
+        for other in [*manifest["stages"]]:
+            if STAGES.index(other.partition("/")[0]) > place:
+                del manifest["stages"][other]
+        entry = {"key": key, "finished": round(time.time(), 3), "files": [described(f, self.path) for f in files]}
+        manifest["stages"][stage] = {**entry, "report": report, **about}
+        manifest["state"] = f"{stage} done"
+        write_json(self.path / "manifest.json", manifest)
+        self.log("state", stage=stage, state="done")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process. The lock goes with the process, however it ends.
+
+        Raises:
+            RunError: Another process works on the run.
+        """
+        with (self.path / ".lock").open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                handle.seek(0)
+                raise RunError(
+                    f"another luthier (process {handle.read().strip() or 'unknown'}) works on this run",
+                    hint="wait for it, stop it, or choose another folder with `--out`",
+                    place=str(self.path),
+                ) from error
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield

@@ -1,0 +1,66 @@
+"""The account of every row: what came in is kept or dropped with a reason, and the numbers must add up."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from luthier.core.example import Source
+from luthier.data.jsonl import any_line
+from luthier.data.rows import REASONS, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The first row that was dropped for a reason, to show to people."""
+
+    source: Source
+    detail: str
+    row: Any
+
+
+class Account:
+    """Counts rows and writes the dropped ones to a file.
+
+    Args:
+        handle: Where the lines of `dropped.jsonl` go.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self.rows_in = 0
+        self.kept = 0
+        self.by_reason: Counter[str] = Counter()
+        self.first: dict[str, Dropped] = {}
+        self._handle = handle
+
+    @property
+    def dropped(self) -> int:
+        """How many rows were dropped."""
+        return self.by_reason.total()
+
+    def drop(self, row: Any, source: Source, refusal: Refusal, *, matched: Source | None = None) -> None:
+        """Record a dropped row, with the row it equals if that is why."""
+        assert refusal.reason in REASONS, refusal.reason
+        self.by_reason[refusal.reason] += 1
+        self.first.setdefault(refusal.reason, Dropped(source, refusal.detail, row))
+        line = {
+            "source": source.file,
+            "line": source.line,
+            "reason": refusal.reason,
+            "detail": refusal.detail,
+        }
+        if matched is not None:
+            line["matched"] = {"source": matched.file, "line": matched.line}
+        self._handle.write(any_line({**line, "row": row}))
+
+    def settle(self, path: Path) -> None:
+        """Check, once `path` is complete, that no row was lost and none counted twice."""
+        assert self.rows_in == self.kept + self.dropped, (self.rows_in, self.kept, self.dropped)
+        with path.open("rb") as handle:
+            lines = sum(1 for _ in handle)
+        assert lines == self.dropped, (lines, self.dropped)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the `rows` of the report."""
+        reasons = dict(self.by_reason.most_common())
+        return {"in": self.rows_in, "kept": self.kept, "dropped": self.dropped, "by_reason": reasons}

@@ -1,0 +1,85 @@
+"""HTML to text, where HTML is how the text was stored. Where a conversation is about HTML, it stays."""
+
+import re
+from html import unescape
+from html.entities import html5
+
+from selectolax.lexbor import LexborHTMLParser
+
+NAMES = (
+    "p|br|hr|div|span|a|b|i|u|s|em|strong|small|sub|sup|font|center|blockquote|ul|ol|li|dl|dt|dd|h[1-6]|"
+    "table|thead|tbody|tfoot|tr|td|th|img|pre|code|html|head|body|title|meta|link|style|script|section|article|"
+    "header|footer|main|nav|label|button|strike|del|ins|mark|tt|big|caption|figure|figcaption"
+)
+TAG = re.compile(rf"</?(?:{NAMES})(?:\s[^<>]{{0,2000}})?\s{{0,9}}/?>", re.IGNORECASE)
+"""A real tag. `if a < b` and `List<int>` are none."""
+
+TYPE_ARGUMENT = re.compile(r"\w<(?:a|b|i|u|s|p)>", re.IGNORECASE)
+"""`List<a>`: a tag by its looks, code by what stands before it."""
+
+ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,30}));")
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+NOT_A_TAG = re.compile(rf"<(?!/?(?:{NAMES})(?:[\s/>])|!--)", re.IGNORECASE)
+
+ABOUT_MARKUP = re.compile(
+    r"```|`[^`\n]{0,200}[<&][^`\n]{0,200}`|<!doctype|"
+    r"\b(?:x?html5?|css|xml|svg|jsx|javascript|jquery|typescript|react\.?js|angular|php|bootstrap|"
+    r"markup|(?:opening|closing) tags?|regex|parser?|scrap(?:e|er|ing))\b|"
+    r"\b(?:create|write|build|design|make|code|develop|generate)\b[^.?!]{0,60}"
+    r"\b(?:web ?site|web ?page|page|form)\b",
+    re.IGNORECASE,
+)
+"""What people say when markup is the subject. Tags and addresses are taken away before the look."""
+
+QUOTED_TAG = re.compile(rf"[\"'`]\s?</?(?:{NAMES})\b[^<>]{{0,2000}}>", re.IGNORECASE)
+"""`split("<p>")`: a tag that is spoken about."""
+
+ADDRESS = re.compile(r"\bhttps?://\S{1,2000}|\bwww\.\S{1,2000}")
+
+BREAKS = (
+    (re.compile(r"[ \t]{0,20}<br\s{0,9}/?>[ \t]{0,20}\n?", re.IGNORECASE), "\n"),
+    (re.compile(r"<li(?:\s[^<>]{0,2000})?>", re.IGNORECASE), "<li>\n- "),
+    (re.compile(r"</(?:p|h[1-6]|ul|ol|table|blockquote)>[ \t]{0,20}\n{0,2}", re.IGNORECASE), "\n\n"),
+    (re.compile(r"</(?:div|tr|dt|dd|section|article|header|footer)>[ \t]{0,20}\n?", re.IGNORECASE), "\n"),
+    (re.compile(r"</t[dh]>", re.IGNORECASE), "\t"),
+)
+
+
+def apply(texts: list[str]) -> list[str]:
+    """Return the texts with tags turned into line breaks or nothing and entities into characters."""
+    found = [_holds_markup(text) for text in texts]
+    if not any(found) or _about_markup(texts):
+        return texts
+    return [_to_text(text) if marked else text for text, marked in zip(texts, found, strict=True)]
+
+
+def _holds_markup(text: str) -> bool:
+    if "<" in text and TAG.search(text) is not None and TYPE_ARGUMENT.search(text) is None:
+        return True
+    return "&" in text and any(_character(match) != match.group() for match in ENTITY.finditer(text))
+
+
+def _character(entity: re.Match[str]) -> str:
+    """Return what an entity stands for. `unescape` alone would take `&copyright;` for `&copy`."""
+    name = entity.group(1)
+    return entity.group() if name and f"{name};" not in html5 else unescape(entity.group())
+
+
+def _about_markup(texts: list[str]) -> bool:
+    return any(
+        QUOTED_TAG.search(text) or ABOUT_MARKUP.search(ADDRESS.sub(" ", TAG.sub(" ", text))) for text in texts
+    )
+
+
+def _to_text(text: str) -> str:
+    if TAG.search(text) is None:
+        return ENTITY.sub(_character, text)
+    text = NOT_A_TAG.sub("&lt;", COMMENT.sub("", text))
+    for tag, sign in BREAKS:
+        text = tag.sub(sign, text)
+    body = LexborHTMLParser(f"<body>{text}").body
+    if body is None:
+        return text
+    for gone in body.css("script, style, title"):
+        gone.decompose()
+    return re.sub(r"\n{3,}", "\n\n", body.text(deep=True, separator="")).strip("\n")

@@ -1,0 +1,129 @@
+"""Which encoding a file is in: BOM, then strict UTF-8, then NUL and ESC bytes, then a detector on a sample.
+
+The order is the fast one and the safe one: nearly every file ends at strict UTF-8, which is checked over the
+whole file, not over a sample; but UTF-16 and ISO-2022 text passes it too, hence the look for NUL and ESC.
+"""
+
+import codecs
+from collections.abc import Iterator
+from pathlib import Path
+
+import chardet
+
+BROKEN = "\udcff"
+"""Stands for bytes that are no text in the encoding found. Rows that hold it are dropped."""
+
+ERRORS = "luthier-broken"
+"""Error handler for decoding: marks what can't be decoded instead of stopping at it."""
+
+CHUNK = 1 << 18
+SAMPLE = 1 << 18
+
+BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: FF FE begins both
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def _mark_broken(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return BROKEN, error.end
+
+
+codecs.register_error(ERRORS, _mark_broken)
+
+
+def detect_encoding(path: Path) -> str:
+    """Return the name of a codec that decodes the file. Reads it once, in pieces."""
+    with path.open("rb") as handle:
+        start = handle.read(CHUNK)
+    for bom, name in BOMS:
+        if start.startswith(bom):
+            return name
+    if wide := _wide(start):
+        return wide
+    if _is_utf8(path):
+        return "iso2022_jp_2" if b"\x1b$" in start or b"\x1b(" in start else "utf-8"
+    if _is_utf8_with_faults(path):
+        return "utf-8"
+    found = chardet.detect(
+        _sample(path),
+        encoding_era=chardet.EncodingEra.MODERN_WEB,
+        prefer_superset=True,
+        compat_names=False,
+    )["encoding"]
+    return _known(found)
+
+
+def _wide(start: bytes) -> str | None:
+    """Recognise UTF-16 and UTF-32 without BOM by where the NUL bytes of Latin letters fall."""
+    length = len(start)
+    if length < 4 or b"\0" not in start:
+        return None
+    at = [start[offset::4].count(0) / (length / 4) for offset in range(4)]
+    if min(at[1:]) > 0.9 > 0.5 > at[0]:
+        return "utf-32-le"
+    if min(at[:3]) > 0.9 > 0.5 > at[3]:
+        return "utf-32-be"
+    even, odd = (at[0] + at[2]) / 2, (at[1] + at[3]) / 2
+    if odd > 0.4 and even < 0.1:
+        return "utf-16-le"
+    if even > 0.4 and odd < 0.1:
+        return "utf-16-be"
+    return None
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as handle:
+        while chunk := handle.read(CHUNK):
+            yield chunk
+
+
+def _is_utf8(path: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for chunk in _chunks(path):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_utf8_with_faults(path: Path) -> bool:
+    """Say whether most of what is not ASCII is valid UTF-8.
+
+    A few damaged bytes must not turn a UTF-8 file into another encoding, which would garble every other row.
+    Text in another encoding hardly ever forms valid UTF-8 sequences by chance.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
+    good = bad = 0
+    for chunk in _chunks(path):
+        if not chunk.isascii():
+            wide = [char for char in decoder.decode(chunk) if char > "\x7f"]
+            faults = sum("\udc80" <= char <= "\udcff" for char in wide)
+            bad += faults
+            good += len(wide) - faults
+    return good > 4 * bad
+
+
+def _sample(path: Path) -> bytes:
+    """Return the pieces of the file that say something about its encoding: those that are not plain ASCII."""
+    sample = bytearray()
+    for chunk in _chunks(path):
+        if not chunk.isascii():
+            first = next(index for index, byte in enumerate(chunk) if byte > 0x7F)
+            sample += chunk[max(0, first - 2000) :]
+        if len(sample) >= SAMPLE:
+            break
+    return bytes(sample[:SAMPLE])
+
+
+def _known(name: str | None) -> str:
+    try:
+        return codecs.lookup(name or "cp1252").name
+    except LookupError:
+        return "cp1252"

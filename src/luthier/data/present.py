@@ -1,0 +1,202 @@
+"""The dataset report: for scripts by key, for people as tables with an example of everything."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from luthier.core.example import Example
+from luthier.core.report import Block, Paragraph, Report, Section, Table
+from luthier.core.text import human_bytes, one_line, plural
+from luthier.data.account import Account
+from luthier.data.checks import Check
+from luthier.data.clean import Done
+from luthier.data.convert import Seen
+from luthier.data.lengths import PARTS
+from luthier.data.rows import REASONS
+
+WIDE = 160
+"""Characters of a row that are shown in a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """What became of one source file."""
+
+    name: str
+    encoding: str
+    size: int
+    rows: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything the stage found out."""
+
+    files: Sequence[FileRead]
+    account: Account
+    seen: Seen
+    steps: Sequence[Done]
+    checks: Sequence[Check]
+    splits: Mapping[str, int]
+    tokens: Mapping[str, Mapping[str, Any]]
+    written: Mapping[str, Mapping[str, Any]]
+    fingerprint: str
+    example: Example
+
+
+def present(outcome: Outcome) -> Report:
+    """Return the report."""
+    return Report(
+        title="Data",
+        summary=_summary(outcome),
+        data=_data(outcome),
+        sections=tuple(section for section in _sections(outcome) if section.blocks),
+        findings=tuple(check.as_finding() for check in outcome.checks if check.status != "ok"),
+        next_steps=(
+            "luthier plan RECIPE  # what training on these rows takes",
+            "luthier train RECIPE  # train",
+        ),
+    )
+
+
+def _summary(outcome: Outcome) -> str:
+    account, splits = outcome.account, outcome.splits
+    held = [f"{splits[part]:,} for {part}" for part in ("valid", "test") if splits[part]]
+    rest = "".join(f", {part}" for part in held)
+    return (
+        f"{plural(account.rows_in, 'row')} read, {account.kept:,} kept, {account.dropped:,} dropped: "
+        f"{splits['train']:,} to train on{rest}."
+    )
+
+
+def _data(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "rows": outcome.account.as_dict(),
+        "format": _format(outcome.seen),
+        "splits": dict(outcome.splits),
+        "checks": [check.as_dict() for check in outcome.checks],
+        "tokens": {part: dict(values) for part, values in outcome.tokens.items()},
+        "warnings": [check.details for check in outcome.checks if check.status == "warning"],
+        "files": {name: dict(about) for name, about in outcome.written.items()},
+        "encodings": {file.name: file.encoding for file in outcome.files},
+        "steps": [_step(done) for done in outcome.steps],
+        "fingerprint": outcome.fingerprint,
+    }
+
+
+def _format(seen: Seen) -> dict[str, Any]:
+    detected = seen.formats.most_common(1)[0][0]
+    mappings = [
+        {"format": name, "fields": dict(columns), "rows": rows}
+        for (name, columns), rows in seen.mappings.most_common(20)
+    ]
+    fields = next(mapping["fields"] for mapping in mappings if mapping["format"] == detected)
+    return {
+        "detected": detected,
+        "output": "openai",
+        "fields": fields,
+        "counts": dict(seen.formats.most_common()),
+        "mappings": mappings,
+    }
+
+
+def _step(done: Done) -> dict[str, Any]:
+    samples = [{"source": s.source, "before": s.before, "after": s.after} for s in done.samples]
+    return {"name": done.name, "changed": done.changed, "samples": samples}
+
+
+def _sections(outcome: Outcome) -> list[Section]:
+    return [
+        Section("What came in", _came_in(outcome)),
+        Section("What was dropped, and why", _dropped(outcome.account)),
+        Section("What was repaired", _repaired(outcome.steps)),
+        Section("What was looked at", (_checks(outcome.checks),)),
+        Section("How long the rows are", (_lengths(outcome.tokens),)),
+        Section("Splits", (_splits(outcome.splits),)),
+        Section("One row as it will be learned", _example(outcome.example)),
+    ]
+
+
+def _came_in(outcome: Outcome) -> tuple[Block, ...]:
+    rows = tuple(
+        (file.name, file.encoding, human_bytes(file.size), f"{file.rows:,}", f"{file.kept:,}")
+        for file in outcome.files
+    )
+    mappings = tuple(
+        (name, ", ".join(f"{part}: `{one_line(column, 40)}`" for part, column in columns), f"{count:,}")
+        for (name, columns), count in outcome.seen.mappings.most_common(20)
+    )
+    return (
+        Table("Files", ("file", "encoding", "size", "rows", "kept"), rows),
+        Table("Formats found", ("format", "columns", "rows"), mappings),
+    )
+
+
+def _dropped(account: Account) -> tuple[Block, ...]:
+    if not account.dropped:
+        return (Paragraph("Nothing."),)
+    rows = []
+    for reason, count in account.by_reason.most_common():
+        first = account.first[reason]
+        rows.append(
+            (reason, REASONS[reason], f"{count:,}", str(first.source), _shown(first.row), first.detail)
+        )
+    columns = ("reason", "means", "rows", "first at", "which is", "because")
+    return (
+        Table("", columns, tuple(rows)),
+        Paragraph("All of them are in `dropped.jsonl`, each with its line."),
+    )
+
+
+def _shown(row: Any) -> str:
+    if isinstance(row, str):
+        return one_line(row[: 10 * WIDE], WIDE)
+    try:
+        return one_line(json.dumps(row, ensure_ascii=False)[: 10 * WIDE], WIDE)
+    except RecursionError:
+        return "(nested too deep to show)"
+
+
+def _repaired(steps: Sequence[Done]) -> tuple[Block, ...]:
+    counts = Table(
+        "Rows changed", ("step", "rows"), tuple((done.name, f"{done.changed:,}") for done in steps)
+    )
+    samples = tuple(
+        (done.name, sample.source, one_line(repr(sample.before), WIDE), one_line(repr(sample.after), WIDE))
+        for done in steps
+        for sample in done.samples
+    )
+    if not steps:
+        return ()
+    if not samples:
+        return (counts,)
+    return counts, Table("Before and after", ("step", "row", "before", "after"), samples)
+
+
+def _checks(checks: Sequence[Check]) -> Table:
+    return Table("", ("check", "status", "details"), tuple((c.name, c.status, c.details) for c in checks))
+
+
+def _lengths(tokens: Mapping[str, Mapping[str, Any]]) -> Table:
+    columns = ("min", "median", "mean", "p95", "max")
+    rows = tuple((part, *(f"{tokens[part][column]:,}" for column in columns)) for part in PARTS)
+    how = (
+        "estimated from bytes"
+        if tokens["total"]["estimate"]
+        else "by the model's tokenizer, without template"
+    )
+    return Table(f"Tokens, {how}", ("part", *columns), rows)
+
+
+def _splits(splits: Mapping[str, int]) -> Table:
+    total = sum(splits.values())
+    rows = tuple((part, f"{count:,}", f"{count / total:.1%}") for part, count in splits.items())
+    return Table("", ("split", "rows", "share"), rows)
+
+
+def _example(example: Example) -> tuple[Block, ...]:
+    rows = tuple((message.role, one_line(message.text, 10 * WIDE)) for message in example.messages)
+    told = Paragraph(f"From {example.source}. The assistant's turns are learned, the others are read.")
+    return told, Table("", ("role", "text"), rows)

@@ -1,0 +1,51 @@
+"""What travels through this stage: a row as read, a row that can't be read, a refusal with its reason."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from luthier.core.example import Source
+
+REASONS = {
+    "invalid_json": "not valid JSON",
+    "not_an_object": "JSON, but not an object with named values",
+    "nested_too_deep": "lists or objects nested too deep to read",
+    "wrong_columns": "more or fewer cells than the header has columns",
+    "broken_quotes": "a quotation mark opens a cell and nothing closes it, or it closes inside one",
+    "invalid_encoding": "bytes that are no text in the file's encoding",
+    "too_long": "a single row larger than luthier reads",
+    "unknown_format": "no columns that luthier knows, or none of the format or the fields asked for",
+    "does_not_fit": "the columns are there, but what they hold does not fit the format",
+    "unknown_role": "a turn by a role that luthier doesn't know",
+    "no_answer": "no turn of the assistant, so nothing to learn",
+    "empty_answer": "nothing, or too little, in every answer",
+    "not_unicode": "half a character (a lone surrogate), which no tokenizer reads",
+    "duplicate": "equal to an earlier row once case, width and spaces are evened out",
+}
+"""Every reason for which a row is dropped, and what it means. The words are part of the contract."""
+
+
+class Refusal(NamedTuple):
+    """Why a row is dropped: a key of `REASONS` and what exactly is wrong with this row."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """A row as the file holds it."""
+
+    row: dict[str, Any]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A piece of a file that should have been a row. It counts as a row that came in."""
+
+    raw: Any
+    source: Source
+    refusal: Refusal
+
+
+Read = RawRow | Unreadable

@@ -1,0 +1,141 @@
+"""From what the user named (files, folders, globs) to the files to read, or everything wrong with it."""
+
+import glob
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from luthier.core.errors import DataError, LuthierError, Problems
+from luthier.core.text import did_you_mean, safe
+from luthier.data.readers import READERS
+
+WHAT_IS_READ = "luthier reads " + ", ".join(READERS)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to read, and the name under which rows and messages speak of it."""
+
+    path: Path
+    name: str
+    size: int
+
+
+def find_files(sources: Sequence[str], shown_as: Mapping[Path, str] | None = None) -> list[SourceFile]:
+    """Return the files behind `sources`, in the order named, folders and globs sorted, each file once.
+
+    Args:
+        sources: Files, folders (searched with their subfolders) and globs.
+        shown_as: Other names for some paths, e.g. `bundled/tickets.csv` for a file inside the package.
+
+    Raises:
+        DataError: A source is missing, empty, of a kind that is not read, or holds no data file.
+        Problems: Several of those.
+    """
+    names = {path.resolve(): name for path, name in (shown_as or {}).items()}
+    found: dict[Path, SourceFile] = {}
+    problems: list[LuthierError] = []
+    for source in sources:
+        try:
+            for path in _expand(source):
+                real = path.resolve()
+                name = printable(names.get(real, str(path)))
+                if real not in found:
+                    found[real] = SourceFile(path=path, name=name, size=_size(path, name))
+        except LuthierError as problem:
+            problems.append(problem)
+    raise_all(problems)
+    return [*found.values()]
+
+
+def raise_all(problems: Sequence[LuthierError]) -> None:
+    """Raise nothing, the one problem, or all of them together."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise Problems(problems)
+
+
+def printable(name: str) -> str:
+    """Return a file name that can be written as UTF-8 and shown: Linux allows any bytes in names."""
+    return safe(name.encode("utf-8", "backslashreplace").decode())
+
+
+def _expand(source: str) -> list[Path]:
+    if "\0" in source:
+        raise DataError("a path can't hold a NUL character", hint="correct the path", place=printable(source))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _in_folder(path, source)
+    if path.exists():
+        _require_known_type(path)
+        return [path]
+    if glob.has_magic(source):
+        matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - any root
+        files = [match for match in matches if match.is_file() and _is_data(match)]
+        if files:
+            return files
+        raise DataError(
+            f"no data file matches this pattern ({len(matches)} other matches)",
+            hint=f"correct the pattern; {WHAT_IS_READ}",
+            place=printable(source),
+        )
+    raise _missing(path, source)
+
+
+def _in_folder(folder: Path, source: str) -> list[Path]:
+    inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_data(path)]
+    files = [
+        path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not files:
+        raise DataError(
+            "no data file in this folder",
+            hint=f"name another folder; {WHAT_IS_READ}",
+            place=printable(source),
+        )
+    return files
+
+
+def _is_data(path: Path) -> bool:
+    return path.suffix.lower() in READERS
+
+
+def _require_known_type(path: Path) -> None:
+    if _is_data(path):
+        return
+    kind = f"`{path.suffix}` files are not read" if path.suffix else "a file without an extension"
+    raise DataError(
+        kind,
+        hint=f"convert it, or rename it if it is one of these: {WHAT_IS_READ}",
+        place=printable(str(path)),
+    )
+
+
+def _missing(path: Path, source: str) -> DataError:
+    near = did_you_mean(path.name, _names(path.parent))
+    hint = f"did you mean `{printable(str(path.with_name(near)))}`?" if near else "check the path"
+    if not near and not path.parent.is_dir():
+        hint = f"the folder `{printable(str(path.parent))}` isn't there either; check the path"
+    return DataError("no such file or folder", hint=hint, place=printable(source))
+
+
+def _names(folder: Path) -> Iterable[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths
+    except OSError:
+        return []
+
+
+def _size(path: Path, name: str) -> int:
+    if not path.is_file():
+        raise DataError("not a regular file", hint="name a file or a folder", place=name)
+    if not os.access(path, os.R_OK):
+        raise DataError("no permission to read this file", hint="type `chmod +r` on it", place=name)
+    size = path.stat().st_size
+    if size == 0:
+        raise DataError(
+            "the file is empty", hint="remove it from `data.sources`, or name another", place=name
+        )
+    return size

@@ -1,0 +1,53 @@
+"""Which rows are held back. A row's place is decided by its prompt alone, so it never moves when others come.
+
+The prompt's key (see `keys.prompt_key`) is a number in [0, 2^64): below the share of `valid` it is valid, in the
+stretch above that test, else train. Rows with the same prompt share a key and so a split.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from luthier.recipe.schema import Split
+
+Part = Literal["train", "valid", "test"]
+PARTS: tuple[Part, ...] = ("train", "valid", "test")
+
+WHOLE = 1 << 64
+
+
+def assign(keys: Sequence[int], split: Split) -> list[Part]:
+    """Return the split of each row.
+
+    With few rows chance may leave a split empty. Then one prompt moves there: to `valid` and `test` the one
+    with the smallest key, to `train` the one with the largest, if the split it leaves keeps another one.
+    """
+    moved: dict[int, Part] = {}
+    wanted: list[Part] = ["train"]
+    wanted += ["valid"] if split.valid > 0 else []
+    wanted += ["test"] if split.test > 0 else []
+    for part in wanted:
+        if not any(moved.get(key, place(key, split)) == part for key in keys):
+            mover = _mover(keys, split, moved, to=part)
+            if mover is not None:
+                moved[mover] = part
+    return [moved.get(key) or place(key, split) for key in keys]
+
+
+def place(key: int, split: Split) -> Part:
+    """Return the split of a prompt by its key."""
+    if key < split.valid * WHOLE:
+        return "valid"
+    if key < (split.valid + split.test) * WHOLE:
+        return "test"
+    return "train"
+
+
+def _mover(keys: Sequence[int], split: Split, moved: dict[int, Part], *, to: Part) -> int | None:
+    """Return the prompt to move, from the split with the most prompts, or None when each has one at most."""
+    prompts: dict[Part, set[int]] = {part: set() for part in PARTS}
+    for key in keys:
+        prompts[moved.get(key, place(key, split))].add(key)
+    richest = max(prompts.values(), key=len)
+    if len(richest) < 2:
+        return None
+    return max(richest) if to == "train" else min(richest)

@@ -1,0 +1,232 @@
+"""What a comparison says to a person: the verdict first, then the evidence, then what to do."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from luthier.core.markdown import short_number
+from luthier.core.report import Block, Comparison, Finding, Number, Paragraph, Section, Table
+from luthier.core.text import plural
+from luthier.evaluate.stats import FEWEST, MARGIN, Paired, perplexity
+
+FEW = 30
+"""Below this many rows an interval is told to be rough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One more measure of both models."""
+
+    name: str
+    label: str
+    base: Number
+    tuned: Number
+    percent: bool
+    """Whether it is a share, shown in percent."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return `{name, base, tuned}`."""
+        return {"name": self.name, "base": self.base.as_dict(), "tuned": self.tuned.as_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Everything one comparison found."""
+
+    paired: Paired
+    tokens: int
+    alike: bool
+    """Whether both models gave every row exactly the same likelihood."""
+    samples: Sequence[dict[str, Any]]
+    metrics: Sequence[Metric]
+    cut: Mapping[str, int]
+    """How many sample answers of `base` and `tuned` were cut before a stop token."""
+    clipped: int
+    """How many sample prompts were longer than the model's context."""
+    left_out: Mapping[str, int]
+    """Rows that were not measured: reason and number."""
+    max_new_tokens: int
+    setting: str
+    """In which precision and with which chat template it was measured."""
+
+
+def summary(found: Compared) -> str:
+    """Return the verdict and what it rests on, in one or two sentences."""
+    paired = found.paired
+    before, after = (short_number(perplexity(number).value) for number in (paired.base, paired.tuned))
+    change = perplexity(paired.difference)
+    moved = _moved(before, after, change.value)
+    text = f"{paired.verdict.capitalize()}: perplexity on {plural(change.n, 'held-out row')} {moved}"
+    if change.low is None or change.high is None:
+        return f"{text} ({percent(change.value)}). With fewer than {FEWEST} rows this may be chance."
+    text += f" ({percent(change.value)}, 95 % interval {percent(change.low)} to {percent(change.high)})"
+    if paired.verdict == "same":
+        return f"{text}; changes within ±{MARGIN:.0%} count as none.".replace("%", " %").replace("  ", " ")
+    if paired.verdict == "undecided":
+        return f"{text}: these rows can't tell the difference from chance."
+    return f"{text}."
+
+
+def _moved(before: str, after: str, ratio: float) -> str:
+    if before == after:
+        return f"stayed at {before}"
+    return f"{'fell' if ratio < 1 else 'rose'} from {before} to {after}"
+
+
+def percent(ratio: float) -> str:
+    """Return a ratio as a change: 0.12 becomes `−88 %`, 1.004 becomes `+0.4 %`.
+
+    Digits follow what is left: −99.97 % is not −100 %.
+    """
+    change = (ratio - 1) * 100
+    near = min(abs(change), abs(100 + change)) if change < 0 else change
+    digits = 0 if near >= 9.5 else 1 if near >= 0.95 else 2
+    shown = f"{abs(change):,.{digits}f}"
+    if not float(shown.replace(",", "")):
+        return "0 %"
+    return f"{'−' if change < 0 else '+'}{shown} %"
+
+
+def findings(found: Compared) -> list[Finding]:
+    """Return what a person should know beside the verdict, the most important first."""
+    return [*_of_the_verdict(found.paired), *_of_the_answers(found), *_of_the_rows(found)]
+
+
+def _of_the_verdict(paired: Paired) -> Iterator[Finding]:
+    rows, detectable = paired.difference.n, paired.detectable
+    more = "hold more rows back with `data.split.valid`"
+    if paired.verdict == "worse":
+        yield Finding(
+            "failure",
+            "the tuned model is worse than its base on rows it did not learn from",
+            "train with a smaller `train.learning_rate` or fewer `train.epochs`, and look at the rows themselves",
+        )
+    if rows < FEWEST:
+        yield Finding(
+            "warning", f"{plural(rows, 'row')} can't carry a verdict; at least {FEWEST} are needed", more
+        )
+    elif rows < FEW:
+        yield Finding("note", f"{rows} rows give a rough interval; from {FEW} on it is reliable", more)
+    if paired.verdict == "undecided" and detectable is not None:
+        needed = percent(perplexity(Number(-detectable, rows)).value)
+        yield Finding("note", f"a change smaller than {needed} of perplexity hides among these rows", more)
+    if paired.verdict in ("better", "worse") and abs(paired.difference.value) <= MARGIN:
+        yield Finding("note", f"the difference is real and below {MARGIN:.0%}".replace("%", " %"), "")
+
+
+def _of_the_answers(found: Compared) -> Iterator[Finding]:
+    count = len(found.samples)
+    if found.alike:
+        yield Finding(
+            "warning",
+            "both models find every row exactly as likely: nothing was learned",
+            "train longer or with a larger `train.learning_rate`",
+        )
+    elif count and all(sample["base"] == sample["tuned"] for sample in found.samples):
+        yield Finding(
+            "note",
+            f"both models gave the same answer to all {plural(count, 'sample prompt')}",
+            "train longer, or compare more prompts with `evaluate.samples`",
+        )
+    if found.cut["tuned"]:
+        yield Finding(
+            "warning" if 2 * found.cut["tuned"] >= count else "note",
+            f"{found.cut['tuned']} of {count} tuned answers did not end within"
+            f" {plural(found.max_new_tokens, 'token')} (base: {found.cut['base']} of {count})",
+            "if long answers are expected, raise `evaluate.max_new_tokens`; else train longer, so that it learns to stop",
+        )
+    if found.clipped:
+        yield Finding(
+            "note",
+            f"{plural(found.clipped, 'sample prompt')} did not fit the model's context and lost its beginning",
+        )
+
+
+def _of_the_rows(found: Compared) -> Iterator[Finding]:
+    if found.left_out:
+        reasons = "; ".join(f"{plural(count, 'row')} {reason}" for reason, count in found.left_out.items())
+        yield Finding("note", f"not measured: {reasons}")
+
+
+def sections(found: Compared) -> tuple[Section, ...]:
+    """Return the numbers, the answers side by side, and how they came about."""
+    parts = [Section("Numbers", (_table(found),))]
+    if found.samples:
+        answers: tuple[Block, ...] = tuple(
+            Comparison(
+                sample["prompt"],
+                (("expected", sample["expected"]), ("base", sample["base"]), ("tuned", sample["tuned"])),
+            )
+            for sample in found.samples
+        )
+        parts.append(Section("Answers side by side", answers))
+    return (*parts, Section("How it was measured", (Paragraph(_method(found)),)))
+
+
+def _table(found: Compared) -> Table:
+    paired = found.paired
+    base, tuned, change = (perplexity(number) for number in (paired.base, paired.tuned, paired.difference))
+    ratio = percent(change.value)
+    if change.low is not None and change.high is not None:
+        ratio += f" ({percent(change.low)} to {percent(change.high)})"
+    rows = [
+        ("perplexity", shown(base), shown(tuned), ratio),
+        ("nats per learned token", shown(paired.base), shown(paired.tuned), shown(paired.difference)),
+        *(
+            (metric.label, shown(metric.base, metric.percent), shown(metric.tuned, metric.percent), "")
+            for metric in found.metrics
+        ),
+    ]
+    return Table("", ("measure", "base", "tuned", "change"), tuple(rows))
+
+
+def shown(number: Number, as_percent: bool = False) -> str:  # noqa: FBT001, FBT002
+    """Return a number with its interval, where it has one: `8.21 (8.02 to 8.40)`."""
+
+    def text(value: float) -> str:
+        return f"{value * 100:.0f} %" if as_percent else short_number(value)
+
+    if number.low is None or number.high is None:
+        return text(number.value)
+    return f"{text(number.value)} ({text(number.low)} to {text(number.high)})"
+
+
+def _method(found: Compared) -> str:
+    paired = found.paired
+    text = (
+        f"Perplexity is exp of the mean negative log-likelihood of the {plural(found.tokens, 'learned token')} in"
+        f" {plural(paired.base.n, 'held-out row')}, each token weighing the same. Both models saw the same tokens"
+        f" ({found.setting}). Lower is better; 1 is perfect."
+    )
+    if paired.detectable is not None:
+        text += (
+            " Intervals are 95 %, from resampling whole rows (expanded percentile bootstrap); the change is"
+            " compared row by row."
+            f" These rows show a true difference of {short_number(paired.detectable)} nats per token,"
+            f" a factor of {short_number(perplexity(Number(paired.detectable, 1)).value)} in perplexity,"
+            " four times out of five."
+        )
+    if found.samples:
+        text += " Sample answers are greedy: always the most likely next token."
+    return text
+
+
+def next_steps(found: Compared, out: Path) -> tuple[str, ...]:
+    """Return commands to type; they name the run when `out` lies in one."""
+    run = out.parent
+    if not (run / "recipe.yaml").is_file():
+        return ()
+    place, recipe = shlex.quote(str(run)), shlex.quote(str(run / "recipe.yaml"))
+    another = shlex.quote(f"{run}-2")
+    if found.paired.verdict == "better":
+        return (f"luthier export {place} --to gguf  # one file for llama.cpp, Ollama and LM Studio",)
+    if found.paired.verdict == "undecided":
+        return (
+            f"luthier run {recipe} --set data.split.valid=0.3 --out {another}  # more rows to compare on",
+        )
+    return (
+        "luthier explain train.learning_rate  # what it does, and what is usual",
+        f"luthier inspect {recipe}  # are the right tokens learned?",
+    )

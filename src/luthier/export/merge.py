@@ -1,0 +1,274 @@
+"""Writing an adapter into its base model: a standalone model, streamed byte by byte, with numpy only.
+
+The merged file has the names, shapes, types and therefore the header of the base file. So everything but the adapted
+tensors is copied inside the kernel, and an adapted tensor goes through memory in blocks of rows: stored type ->
+float32 -> + scale * B @ A -> rounded once to the stored type -> written at the same offset. Memory does not grow with
+the model. Neither torch nor transformers nor peft is needed.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from luthier.core.errors import Failed, ModelError
+from luthier.core.files import publish_folder
+from luthier.core.progress import Progress, Silent
+from luthier.export.adapter import CONFIG_NAME, Update, read_config, refused, updates
+from luthier.export.safetensors_file import (
+    INDEX_NAME,
+    SINGLE_NAME,
+    Matrix,
+    Tensor,
+    model_tensors,
+    read_json,
+    read_rows,
+    read_tensor,
+    to_stored,
+    weight_files,
+)
+
+BLOCK = 1 << 20
+"""Values of a target tensor in memory at once, per worker: 4 MB as float32, small enough for the cache."""
+
+COPY = 1 << 26
+"""Bytes asked from the kernel in one copy; also how often progress moves."""
+
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json"),
+)
+"""What makes up a tokenizer on disk. Taken from one folder together: halves of two tokenizers are none."""
+
+NO_COPY_INSIDE_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
+"""What the system says where `copy_file_range` doesn't work between two places."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSummary:
+    """What a merge did. `how` is `copied` for a model that was trained whole and needed no merging."""
+
+    how: Literal["merged", "copied"]
+    targets: int
+    """Tensors the adapter changed."""
+    tensors: int
+    shards: int
+    bytes: int
+    """Size of all weight files."""
+    dtypes: tuple[str, ...]
+    """Stored types, as safetensors names them; the base model's."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON-like values."""
+        return {**asdict(self), "dtypes": list(self.dtypes)}
+
+
+def copy_range(source: int, target: int, begin: int, end: int) -> Iterator[int]:
+    """Copy bytes to the same offset of another open file, inside the kernel where it can; yield each part's size."""
+    at = begin
+    while at < end:
+        count = min(COPY, end - at)
+        try:
+            done = os.copy_file_range(source, target, count, at, at)
+        except OSError as error:
+            if error.errno not in NO_COPY_INSIDE_KERNEL:
+                raise
+            done = os.pwrite(target, os.pread(source, min(count, 1 << 22), at), at)
+        if done == 0:
+            raise OSError("the file ended early")
+        at += done
+        yield done
+
+
+def write_all(handle: int, content: bytes, offset: int) -> None:
+    """Write every byte at `offset`; the system may take fewer at a time."""
+    view = memoryview(content)
+    while view:
+        done = os.pwrite(handle, view, offset)
+        view, offset = view[done:], offset + done
+
+
+def merge_rows(
+    source: int, target: int, update: Update, down: Matrix, up: Matrix, rows: tuple[int, int]
+) -> int:
+    """Merge rows of one tensor and write them; return the bytes written.
+
+    Args:
+        source: The open base file.
+        target: The open merged file, of the same layout.
+        update: What belongs to the tensor.
+        down: lora_A, shape (r, in).
+        up: lora_B times the scale, shape (out, r).
+        rows: First row and the one after the last.
+
+    Raises:
+        Failed: A merged value is not a finite number of the stored type.
+    """
+    first, last = rows
+    tensor = update.target
+    values = read_rows(source, tensor, first, last)
+    with np.errstate(all="ignore"):
+        values += (down[:, first:last].T @ up.T) if update.transposed else (up[first:last] @ down)
+    content = to_stored(values, tensor.dtype)
+    finite = np.isfinite(values).all()
+    if not finite or (tensor.dtype == "F16" and np.abs(values).max(initial=0) >= 65520):
+        raise Failed(
+            f"merging gives values in `{tensor.name}` that are no finite numbers in {tensor.dtype}",
+            hint="train again with a lower learning rate, and look at the loss curve of this run",
+        )
+    row = (tensor.end - tensor.begin) // tensor.shape[0]
+    write_all(target, content, tensor.begin + first * row)
+    return len(content)
+
+
+def merge_tensor(source: int, target: int, update: Update, pool: ThreadPoolExecutor) -> Iterator[int]:
+    """Merge one tensor in blocks of rows; yield the bytes of each block as it is written."""
+    down = read_tensor(update.down)
+    up = read_tensor(update.up) * np.float32(update.scale)
+    height = update.target.shape[0]
+    step = max(1, BLOCK // max(1, prod(update.target.shape[1:])))
+    blocks = [(first, min(first + step, height)) for first in range(0, height, step)]
+    yield from pool.map(partial(merge_rows, source, target, update, down, up), blocks)
+
+
+def merge_file(file: Path, out: Path, changes: list[Update], pool: ThreadPoolExecutor) -> Iterator[int]:
+    """Write the merged copy of one weight file; yield bytes as they are written.
+
+    Args:
+        file: A safetensors file of the base model.
+        out: Where to write.
+        changes: The updates whose target lies in this file.
+        pool: Workers for the blocks of rows.
+    """
+    with file.open("rb") as reader, out.open("xb") as writer:
+        source, target = reader.fileno(), writer.fileno()
+        size = os.fstat(source).st_size
+        os.ftruncate(target, size)
+        at = 0
+        for update in sorted(changes, key=lambda change: change.target.begin):
+            yield from copy_range(source, target, at, update.target.begin)
+            yield from merge_tensor(source, target, update, pool)
+            at = update.target.end
+        yield from copy_range(source, target, at, size)
+
+
+def link_file(file: Path, out: Path) -> Iterator[int]:
+    """Give a weight file a second name, which costs no space; copy it where the file system can't."""
+    try:
+        os.link(file, out)
+    except OSError:
+        with file.open("rb") as reader, out.open("xb") as writer:
+            yield from copy_range(reader.fileno(), writer.fileno(), 0, os.fstat(reader.fileno()).st_size)
+    else:
+        yield file.stat().st_size
+
+
+def copy_companions(base: Path, trained: Path, out: Path) -> None:
+    """Copy what stands beside the weights: config, tokenizer, chat template, generation config, licence.
+
+    The trained folder's own files win: training may have set a template, a stop token or a padding token.
+    """
+    has_tokenizer = any((trained / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+    chosen = dict.fromkeys(TOKENIZER_FILES, trained if has_tokenizer else base)
+    for name in ("config.json", "generation_config.json", "chat_template.jinja"):
+        if (trained / name).is_file():
+            chosen[name] = trained
+        else:
+            chosen.setdefault(name, base)
+    for pattern in ("LICENSE*", "NOTICE*", "USE_POLICY*"):
+        chosen.update(dict.fromkeys((path.name for path in base.glob(pattern) if path.is_file()), base))
+    for name, folder in chosen.items():
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, out / name)
+
+
+def check_out(base: Path, adapter: Path, out: Path) -> None:
+    """Refuse an output folder whose replacement would destroy something.
+
+    Raises:
+        ModelError: `out` is, or holds, one of the inputs, or holds files that are no model.
+    """
+    place = out.resolve()
+    for folder in (base.resolve(), adapter.resolve()):
+        if place == folder or place in folder.parents:
+            raise ModelError(
+                "the merged model would replace its own input",
+                hint="choose another output folder",
+                place=str(out),
+            )
+    if out.exists() and not (out.is_dir() and ((out / "config.json").is_file() or not any(out.iterdir()))):
+        raise ModelError(
+            "the output folder holds other files, which would be lost",
+            hint="choose a new or empty folder",
+            place=str(out),
+        )
+
+
+def plan_merge(base: Path, adapter: Path, tensors: dict[str, Tensor]) -> dict[str, Update]:
+    """Return what the adapter adds to each tensor of the base; raise `ModelError` for what can't be merged."""
+    settings = read_config(adapter)
+    config = read_json(base / "config.json")
+    if config.get("quantization_config"):
+        raise refused(adapter, "its base model is stored quantised; name the 16-bit base model instead")
+    return updates(adapter, settings, tensors, tied=bool(config.get("tie_word_embeddings")))
+
+
+def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = None) -> MergeSummary:
+    """Write base + adapter as a standalone model folder; it appears whole or not at all.
+
+    Args:
+        base: A Hugging Face model folder with safetensors weights in float32, float16 or bfloat16.
+        adapter: A PEFT LoRA folder, or a whole model (a full fine-tune), which is linked or copied to `out`.
+        out: The folder to write. An earlier merged model there is replaced.
+        progress: Where to tell how far it is, in bytes.
+
+    Returns:
+        What was done. Merged values differ from exact arithmetic by at most one rounding to the stored type
+        plus float32 summing error.
+
+    Raises:
+        ModelError: A folder can't be read, the adapter can't be merged exactly, or `out` holds something else.
+        Failed: The disk is full, or merging overflows the stored type.
+    """
+    progress = progress or Silent()
+    check_out(base, adapter, out)
+    is_adapter = (adapter / CONFIG_NAME).is_file()
+    source = base if is_adapter else adapter
+    tensors = model_tensors(source)
+    changes = plan_merge(base, adapter, tensors) if is_adapter else {}
+    files = weight_files(source)
+    total = sum(file.stat().st_size for file in files)
+    progress.start("merge" if is_adapter else "copy", total, "byte")
+    workers = min(4, len(os.sched_getaffinity(0)))
+    with publish_folder(out) as folder, ThreadPoolExecutor(workers) as pool:
+        written = 0
+        for file in files:
+            here = [change for change in changes.values() if change.target.file == file]
+            parts: Callable[[], Iterator[int]] = (
+                partial(merge_file, file, folder / file.name, here, pool)
+                if is_adapter
+                else partial(link_file, file, folder / file.name)
+            )
+            for count in parts():
+                written += count
+                progress.update(written)
+        if files != [source / SINGLE_NAME]:
+            shutil.copyfile(source / INDEX_NAME, folder / INDEX_NAME)
+        copy_companions(base, adapter, folder)
+    progress.end()
+    return MergeSummary(
+        how="merged" if is_adapter else "copied",
+        targets=len(changes),
+        tensors=len(tensors),
+        shards=len(files),
+        bytes=total,
+        dtypes=tuple(sorted({tensor.dtype for tensor in tensors.values()})),
+    )

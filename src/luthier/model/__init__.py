@@ -1,0 +1,1 @@
+"""The model: finding, loading, adapting, running forward, generating."""

@@ -1,0 +1,162 @@
+"""What can be known of a model without loading it: where it lies, its shape, its size.
+
+No torch here: `luthier plan` reads this.
+"""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from luthier.core.errors import MissingExtra, ModelError
+from luthier.core.files import digest
+from luthier.recipe.facts import ModelFacts
+
+BUNDLED = "bundled"
+"""The name of the model in the package."""
+
+WEIGHT_BYTES = {"F32": 4, "BF16": 2, "F16": 2}
+
+
+def resolve(name: str) -> Path:
+    """Return the folder of a model named by the user: `bundled`, a local folder, or a hub name.
+
+    Raises:
+        ModelError: The folder is missing or holds no model, or the hub can't be reached.
+    """
+    if name == BUNDLED:
+        return Path(str(files("luthier.bundled") / "model"))
+    path = Path(name).expanduser()
+    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        return _checked_folder(path, name)
+    return _from_hub(name)
+
+
+def _checked_folder(path: Path, name: str) -> Path:
+    """Return the folder if it holds a model luthier can load; say what is missing otherwise."""
+    if not path.is_dir():
+        problem = "this is a file, not a model folder" if path.exists() else "there is no such model folder"
+        raise ModelError(problem, hint="name a folder with config.json and *.safetensors, a hub name like `owner/model`, or `bundled`", place=name)
+    if not (path / "config.json").is_file():
+        if (path / "adapter_config.json").is_file():
+            raise ModelError("this folder holds an adapter, not a model", hint="merge it first: `luthier merge RUN`, then name the merged folder", place=name)
+        raise ModelError("this folder holds no model (no config.json)", hint="name the folder that holds config.json, the tokenizer and *.safetensors", place=name)
+    if not weight_files(path):
+        pickled = [file.name for file in path.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt")]
+        why = f"only pickled weights ({pickled[0]}), which can run code" if pickled else "no *.safetensors"
+        raise ModelError(f"this folder holds {why}", hint="convert the weights to safetensors, or download that variant of the model", place=name)
+    if not (path / "tokenizer.json").is_file() and not (path / "vocab.json").is_file():
+        raise ModelError("this folder holds no tokenizer (no tokenizer.json)", hint="copy tokenizer.json and tokenizer_config.json of the model into it", place=name)
+    return path
+
+
+def _from_hub(name: str) -> Path:
+    """Return the folder of a hub model in the local cache, downloaded first when it is not there."""
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise MissingExtra("huggingface_hub", extra="train") from error
+    wanted = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "LICENSE*", "README.md"]
+    try:
+        path = Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"this is no local folder, and the hub gave no model of that name ({reason})",
+            hint="check the name and the network, name a local folder, or use `bundled`",
+            place=name,
+        ) from error
+    return _checked_folder(path, name)
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Return the weight files of a model folder in order of name."""
+    return sorted(file for file in path.glob("*.safetensors") if not file.name.startswith("adapter_"))
+
+
+def facts(name: str) -> ModelFacts:
+    """Return what can be known of a model without loading it.
+
+    Raises:
+        ModelError: The folder holds no model, or one whose files can't be read.
+    """
+    path = resolve(name)
+    config = read_config(path, name)
+    sizes: dict[str, int] = {}
+    for file in weight_files(path):
+        for dtype, count in _tensors(file):
+            sizes[dtype] = sizes.get(dtype, 0) + count
+    dtype = max(sizes, key=lambda kind: sizes[kind], default="F32")
+    if dtype not in WEIGHT_BYTES:
+        raise ModelError(f"most weights are of type {dtype}, which luthier can't train yet", hint="use the 16-bit variant of the model", place=name)
+    return ModelFacts(
+        name=name,
+        path=str(path),
+        architecture=(config.get("architectures") or [config.get("model_type", "unknown")])[0],
+        parameters=sum(sizes.values()),
+        weight_bytes=sum(count * WEIGHT_BYTES.get(kind, 4) for kind, count in sizes.items()),
+        dtype=dtype,
+        hidden_size=int(config.get("hidden_size", 0)),
+        layers=int(config.get("num_hidden_layers", 0)),
+        intermediate_size=int(config.get("intermediate_size", 0)),
+        vocabulary=int(config.get("vocab_size", 0)),
+        context=int(config.get("max_position_embeddings", 0)),
+        fingerprint=fingerprint(path),
+    )
+
+
+def read_config(path: Path, name: str) -> dict[str, Any]:
+    """Return a model's config.json.
+
+    Raises:
+        ModelError: It is not JSON, or its type name could be more than a name.
+    """
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"config.json is not JSON ({error})", hint="copy the model's files again", place=name) from error
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if not isinstance(kind, str) or not kind.replace("_", "").replace("-", "").isalnum():
+        raise ModelError("config.json names no `model_type`", hint="copy the model's files again", place=name)
+    if "auto_map" in config:
+        raise ModelError("this model wants to run its own code, which luthier never does", hint="use a model whose architecture Transformers knows", place=name)
+    return config
+
+
+def fingerprint(path: Path) -> str:
+    """Return a hash that changes when a model folder's files do: small files by content, weights by header and size."""
+    parts = []
+    for file in sorted(path.iterdir()):
+        if file.is_file() and file.suffix in (".json", ".jinja", ".safetensors", ".txt", ".model"):
+            with file.open("rb") as handle:
+                head = handle.read(2**20)
+            parts.append((file.name, file.stat().st_size, digest(head.hex())))
+    return digest(parts)
+
+
+def _tensors(file: Path) -> list[tuple[str, int]]:
+    """Return type and number of elements of each tensor, from the header of a safetensors file."""
+    place = str(file)
+    again = "copy the file again: it is damaged or not finished"
+    size = file.stat().st_size
+    with file.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if size < 8 or length > min(size - 8, 100_000_000):
+            raise ModelError("this is no whole safetensors file", hint=again, place=place)
+        try:
+            header = json.loads(handle.read(length))
+            entries = [entry for key, entry in header.items() if key != "__metadata__"]
+            end = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
+            found = [(str(entry["dtype"]), _product(entry["shape"])) for entry in entries]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ModelError("the header of this safetensors file can't be read", hint=again, place=place) from error
+    if end != size:
+        raise ModelError(f"this file should have {end:,} bytes and has {size:,}", hint=again, place=place)
+    return found
+
+
+def _product(shape: list[int]) -> int:
+    result = 1
+    for extent in shape:
+        result *= int(extent)
+    return result

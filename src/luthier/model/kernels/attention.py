@@ -1,0 +1,74 @@
+"""Attention over packed documents, registered with Transformers under its own name.
+
+Shapes: B batch (always 1), H query heads, G key-value heads, T tokens of a pack, D head width.
+"""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+
+NAME = "luthier_packed"
+"""The implementation's name. Transformers builds no mask for a name it doesn't know: we need none."""
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    bounds: list[int],
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **_unused: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return causal attention within each document; no document sees another.
+
+    Args:
+        module: The attention layer; not used, Transformers passes it.
+        query: Shape (1, H, T, D).
+        key: Shape (1, G, T, D), H a multiple of G.
+        value: Shape (1, G, T, D).
+        attention_mask: Must be None: documents are told by `bounds`.
+        bounds: D + 1 integers: where documents begin, and the end of the last.
+        scaling: Factor on query times key; 1/sqrt(D) when None.
+        dropout: Share of attention weights set to zero.
+        sliding_window: Tokens a token may look back at, itself included; None for all.
+
+    Returns:
+        Shape (1, T, H, D), and None in the place of attention weights.
+    """
+    assert attention_mask is None, "a mask was built for packed attention: documents would be told twice"
+    grouped = query.shape[1] != key.shape[1]
+    pieces = []
+    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        length = end - start
+        mask = None
+        if sliding_window is not None and length > sliding_window:
+            mask = _banded(length, sliding_window, device=query.device)
+        pieces.append(
+            functional.scaled_dot_product_attention(
+                query[:, :, start:end],
+                key[:, :, start:end],
+                value[:, :, start:end],
+                attn_mask=mask,
+                dropout_p=dropout,
+                is_causal=mask is None,
+                scale=scaling,
+                enable_gqa=grouped,
+            )
+        )
+    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _banded(length: int, window: int, *, device: torch.device) -> torch.Tensor:
+    """Return shape (length, length): True where a token may look, its own place and `window - 1` before."""
+    ones = torch.ones(length, length, dtype=torch.bool, device=device)
+    return ones.tril() & ones.triu(1 - window)
+
+
+AttentionInterface.register(NAME, packed_attention)

@@ -1,0 +1,85 @@
+"""Loading with Transformers: quietly, from safetensors only, never running code that came with a model."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from luthier.core.errors import ModelError
+from luthier.model.facts import read_config
+from luthier.model.kernels import attention
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+UNPACKABLE = ("attn_logit_softcapping", "attention_sink", "layers_block_type", "linear_num_value_heads", "conv_kernel")
+"""Config keys of models whose layers carry state over documents, or whose attention is not plain softmax."""
+
+
+def device() -> torch.device:
+    """Return the first CUDA device, or the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_tokenizer(path: Path) -> Any:
+    """Return the fast tokenizer of a model folder, its chat template with it.
+
+    Raises:
+        ModelError: Its files can't be read.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, use_fast=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the tokenizer can't be loaded ({_first_line(error)})", hint="copy the model's tokenizer files again", place=str(path)) from error
+
+
+def stop_ids(path: Path) -> list[int]:
+    """Return the ids that end a generation, from generation_config.json and config.json."""
+    found: list[int] = []
+    for name in ("generation_config.json", "config.json"):
+        file = path / name
+        if file.is_file():
+            value = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+            found += value if isinstance(value, list) else [] if value is None else [value]
+    return sorted({*found})
+
+
+def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
+    """Return a causal language model for packed forward passes, on the best device, in evaluation mode.
+
+    Args:
+        path: A model folder.
+        dtype: Type of the weights; None keeps the type they are stored in.
+
+    Raises:
+        ModelError: The folder's weights can't be loaded, are not all there, or the architecture can't be packed.
+    """
+    config = read_config(path, str(path))
+    for key in UNPACKABLE:
+        if config.get(key):
+            raise ModelError(f"this architecture ({config['model_type']}) can't be packed safely yet", hint="use a plain softmax-attention model, such as Llama, Mistral or Qwen", place=str(path))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model, about = AutoModelForCausalLM.from_pretrained(
+                str(path),
+                dtype=dtype or "auto",
+                attn_implementation=attention.NAME,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"the model can't be loaded ({_first_line(error)})", hint="copy the model's files again", place=str(path)) from error
+    if about["missing_keys"] or about["mismatched_keys"]:
+        missing = sorted(str(key) for key in [*about["missing_keys"], *about["mismatched_keys"]])
+        raise ModelError(f"the weights lack {len(missing)} tensors, `{missing[0]}` first", hint="copy the model's files again: random numbers would stand in for them", place=str(path))
+    return model.to(device()).eval()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

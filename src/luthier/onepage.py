@@ -1,0 +1,168 @@
+"""The page a person keeps: what was asked, decided, done, measured, and what to do next. Built from stage reports."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from luthier.core.hardware import Hardware
+from luthier.core.report import Block, Comparison, Curve, Finding, Level, Report, Section, Table
+from luthier.core.run import Run
+from luthier.core.text import human_bytes, plural
+from luthier.recipe.facts import ModelFacts, RowFacts
+from luthier.recipe.plan import Plan
+from luthier.recipe.schema import Recipe
+
+SHOWN_ANSWERS = 4
+"""Before-and-after pairs on the page; the rest is in evaluate/samples.jsonl."""
+
+BYTES = ("memory_bytes",)
+
+
+def plan_report(plan: Plan, model: ModelFacts, rows: RowFacts, machine: Hardware) -> Report:
+    """Return the plan as a report: every value, and why."""
+    values = plan.as_dict()
+    table = tuple((name.replace("_", " "), _value(name, entry["value"]), entry["reason"]) for name, entry in values.items())
+    free = machine.gpu_memory_bytes or machine.memory_bytes
+    findings: list[Finding] = []
+    if plan.memory_bytes > free:
+        findings.append(
+            Finding("warning", f"this may need {human_bytes(plan.memory_bytes)}, and {human_bytes(free)} are free", "try `--set train.technique=lora` or a smaller `train.max_length`")
+        )
+    if not rows.valid:
+        findings.append(Finding("warning", "no row is held out: nothing will show whether the model learned or memorised", "set `data.split.valid` above 0"))
+    if plan.epochs > 10 and rows.train < 1000:
+        findings.append(Finding("warning", f"{plan.epochs:g} passes over {plural(rows.train, 'row')} will be memorised", "lower `train.epochs`; watch the held-out loss"))
+    summary = (
+        f"{plan.technique} on {model.name} ({model.parameters / 1e6:,.1f} M parameters): {plural(plan.steps, 'step')} of "
+        f"{plural(plan.batch_size, 'example')}, {plan.precision}, about {human_bytes(plan.memory_bytes)} of memory."
+    )
+    return Report(
+        title="Plan",
+        summary=summary,
+        data={"values": values, "model": model.as_dict(), "rows": rows.as_dict(), "hardware": machine.as_dict()},
+        sections=(Section("Decisions", (Table("", ("what", "value", "why"), table),)),),
+        findings=tuple(findings),
+    )
+
+
+def _value(name: str, value: Any) -> str:
+    if name in BYTES:
+        return human_bytes(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def report(recipe: Recipe, run: Run, stages: dict[str, Any]) -> Report:
+    """Return the whole road as one report.
+
+    Args:
+        recipe: What was asked.
+        run: Where it was done.
+        stages: Each stage's own report as JSON, under its name; `export` holds a list.
+    """
+    sections = [
+        Section("Data", (_data(stages["prepare"]),)),
+        Section("Decisions", (_decisions(stages["plan"]),)),
+        Section("Training", tuple(_training(run, stages["train"]))),
+    ]
+    if "evaluate" in stages:
+        sections.append(Section("Better or not", tuple(_proof(stages["evaluate"]))))
+    sections.append(Section("Files", (_files(stages),)))
+    return Report(
+        title=f"luthier: {recipe.name}",
+        summary=_summary(stages),
+        data={**stages, "run": str(run.path)},
+        sections=tuple(sections),
+        findings=tuple(_findings(stages)),
+        next_steps=_next(run, stages),
+    )
+
+
+def _summary(stages: dict[str, Any]) -> str:
+    verdict: str = stages["evaluate"]["summary"] if "evaluate" in stages else stages["train"]["summary"]
+    proofs = [stages["merge"], *stages["export"]]
+    passed = sum(entry["certificate"]["status"] == "passed" for entry in proofs)
+    return f"{verdict.replace(_DONE_BEFORE, '')} {passed} of {plural(len(proofs), 'certificate')} passed: what is served is what was trained."
+
+
+_DONE_BEFORE = " (Done before; nothing was done again.)"
+
+
+def _data(prepare: dict[str, Any]) -> Block:
+    rows, splits = prepare["rows"], prepare["splits"]
+    lines = [("rows read", f"{rows['in']:,}"), ("kept", f"{rows['kept']:,}")]
+    lines += [(f"dropped: {reason}", f"{count:,}") for reason, count in rows["by_reason"].items()]
+    lines += [(f"{name} split", f"{count:,}") for name, count in splits.items() if count]
+    return Table("", ("rows", "count"), tuple(lines))
+
+
+def _decisions(plan: dict[str, Any]) -> Block:
+    shown = ("technique", "learning_rate", "batch_size", "epochs", "steps", "precision", "memory_bytes")
+    rows = tuple(
+        (name.replace("_", " "), _value(name, plan["values"][name]["value"]), plan["values"][name]["reason"]) for name in shown
+    )
+    return Table("", ("what", "value", "why"), rows)
+
+
+def _training(run: Run, train: dict[str, Any]) -> Iterator[Block]:
+    lines = []
+    for name, kind in (("training", "step"), ("held out", "eval")):
+        points = tuple((float(event["step"]), float(event["loss"])) for event in run.events(kind))
+        if points:
+            lines.append((name, points))
+    yield Curve("Loss", "step", "nats per learned token", tuple(lines))
+    yield Table(
+        "",
+        ("what", "value"),
+        (
+            ("optimizer steps", f"{train['steps']:,}"),
+            ("tokens seen, learned", f"{train['tokens']:,}, {train['supervised_tokens']:,}"),
+            ("speed", f"{train['tokens_per_second']:,.0f} tokens/s"),
+            ("peak memory", human_bytes(train["peak_memory_bytes"])),
+        ),
+    )
+
+
+def _proof(evaluate: dict[str, Any]) -> Iterator[Block]:
+    perplexity = evaluate["perplexity"]
+    rows = tuple((name, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name in ("base", "tuned", "change"))
+    yield Table("Perplexity on held-out rows, 95 % intervals", ("model", "value", "rows"), rows)
+    for sample in evaluate["samples"][:SHOWN_ANSWERS]:
+        answers = (("before", sample["base"]), ("after", sample["tuned"]), ("wanted", sample["expected"]))
+        yield Comparison(sample["prompt"], answers)
+
+
+def _number(number: dict[str, Any]) -> str:
+    if number["low"] is None:
+        return f"{number['value']:.3f}"
+    return f"{number['value']:.3f} ({number['low']:.3f} to {number['high']:.3f})"
+
+
+def _files(stages: dict[str, Any]) -> Block:
+    rows = []
+    for entry in [stages["merge"], *stages["export"]]:
+        proof = entry["certificate"]
+        words = f"{proof['status']}: KL {proof['mean_kl']:.1e} mean, {proof['max_kl']:.1e} worst; same first choice {proof['top1_agreement']:.1%}"
+        biggest = max(entry["files"], key=lambda file: file["bytes"])
+        rows.append((biggest["path"], human_bytes(biggest["bytes"]), words))
+    return Table("", ("file", "size", "certificate"), tuple(rows))
+
+
+def _findings(stages: dict[str, Any]) -> Iterator[Finding]:
+    """Yield what every stage wants read, without what is merely fine."""
+    entries: list[tuple[str, dict[str, Any]]] = [(name, stages[name]) for name in ("prepare", "plan", "train", "evaluate", "merge") if name in stages]
+    entries += [("export", entry) for entry in stages["export"]]
+    for name, entry in entries:
+        for finding in entry["findings"]:
+            level: Level = finding["level"]
+            if level in ("warning", "failure"):
+                yield Finding(level, f"{name}: {finding['text']}", finding["hint"])
+
+
+def _next(run: Run, stages: dict[str, Any]) -> tuple[str, ...]:
+    steps = [f"open {run.path}/report.html  # this page, with the curve"]
+    ggufs: Sequence[str] = [file["path"] for entry in stages["export"] for file in entry["files"] if file["path"].endswith(".gguf")]
+    if ggufs:
+        steps.append(f"llama-cli -m {run.path}/{ggufs[-1]}  # talk to it, where llama.cpp is installed")
+    else:
+        steps.append(f"luthier export {run.path} --to gguf --quant q8_0  # one file for llama.cpp and Ollama")
+    steps.append("luthier init --data YOUR_FILE --model NAME_OR_FOLDER  # now with your own data")
+    return tuple(steps)

@@ -1,0 +1,1 @@
+"""What the user asked (`Recipe`), how it is read (`load`), and what luthier decides before it starts (`plan`)."""

@@ -1,0 +1,170 @@
+"""What luthier decides before it spends time: a pure function of the recipe and the facts.
+
+Every value carries its reason in words. Lengths are in tokens, sizes in bytes, durations in optimizer steps.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from luthier.core.hardware import Hardware
+from luthier.core.text import human_bytes
+from luthier.recipe.facts import ModelFacts, RowFacts
+from luthier.recipe.methods import Lora
+from luthier.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every derived value of a run. `reasons` has one sentence for each of the others."""
+
+    technique: str
+    learning_rate: float
+    """Peak."""
+    batch_size: int
+    """Examples per optimizer step."""
+    epochs: float
+    steps: int
+    warmup_steps: int
+    max_length: int
+    pack_tokens: int
+    """Tokens in one forward pass."""
+    precision: str
+    """`bf16` or `fp32`."""
+    checkpoint_every: int
+    evaluate_every: int
+    trainable_parameters: int
+    memory_bytes: int
+    """Estimated peak of the training process."""
+    reasons: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return `{name: {"value", "reason"}}`."""
+        return {
+            field.name: {"value": getattr(self, field.name), "reason": self.reasons[field.name]}
+            for field in fields(self)
+            if field.name != "reasons"
+        }
+
+    @staticmethod
+    def from_dict(entries: dict[str, Any]) -> "Plan":
+        """Return the plan that `as_dict` wrote."""
+        values = {name: entry["value"] for name, entry in entries.items()}
+        return Plan(**values, reasons={name: entry["reason"] for name, entry in entries.items()})
+
+
+class _Draft:
+    """A plan in the making: each decision is taken once, with its reason."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.reasons: dict[str, str] = {}
+
+    def decide(self, name: str, value: Any, reason: str) -> Any:
+        self.values[name], self.reasons[name] = value, reason
+        return value
+
+
+def plan(recipe: Recipe, model: ModelFacts, rows: RowFacts, hardware: Hardware) -> Plan:
+    """Return what will be done, and why. Depends on nothing but its arguments."""
+    draft = _Draft()
+    draft.decide("technique", recipe.train.technique.kind, "the recipe says so, or it is the default: little memory, a small file")
+    _duration(draft, recipe, rows)
+    _learning_rate(draft, recipe, model)
+    _lengths(draft, recipe, model)
+    _precision(draft, recipe, hardware)
+    _rhythm(draft, recipe)
+    _memory(draft, recipe, model, hardware)
+    return Plan(**draft.values, reasons=draft.reasons)
+
+
+
+def _duration(draft: _Draft, recipe: Recipe, rows: RowFacts) -> None:
+    train = recipe.train
+    if train.batch_size is not None:
+        batch = draft.decide("batch_size", min(train.batch_size, rows.train), "the recipe says so")
+    else:
+        size = 8 if rows.train < 500 else 16 if rows.train < 5000 else 32
+        batch = draft.decide("batch_size", min(size, rows.train), f"{rows.train:,} rows: small sets need the steps more than the smoothness; LoRA loses by large batches (Schulman et al. 2025)")
+    per_epoch = -(-rows.train // batch)
+    if train.max_steps is not None:
+        draft.decide("steps", train.max_steps, "the recipe says `max_steps`")
+        draft.decide("epochs", train.max_steps / per_epoch, f"{train.max_steps:,} steps of {batch} over {rows.train:,} rows")
+        return
+    if train.epochs is not None:
+        epochs = draft.decide("epochs", train.epochs, "the recipe says so")
+    else:
+        usual = 3.0 if rows.train < 10_000 else 2.0 if rows.train < 100_000 else 1.0
+        epochs = draft.decide("epochs", usual, f"{rows.train:,} rows: small sets are seen again, large ones need not be")
+    draft.decide("steps", max(1, math.ceil(per_epoch * epochs)), f"{epochs:g} passes over {rows.train:,} rows, {batch} a step")
+
+
+def _learning_rate(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
+    warmup = math.ceil(recipe.train.schedule.warmup * draft.values["steps"])
+    draft.decide("warmup_steps", warmup, f"{recipe.train.schedule.warmup:.0%} of the steps")
+    if recipe.train.learning_rate is not None:
+        draft.decide("learning_rate", recipe.train.learning_rate, "the recipe says so")
+        return
+    # 5e-5 for full training at width 2000, ten times that for LoRA, falling with width to the power 0.78:
+    # the fit in "LoRA Without Regret" (Schulman et al. 2025) for Llama models of 1B to 70B; an extrapolation below.
+    rate = 5e-5 * (2000 / max(model.hidden_size, 1)) ** 0.78
+    words = f"fit over Llama models at width {model.hidden_size}"
+    if isinstance(recipe.train.technique, Lora):
+        rate *= 10
+        words += ", ten times full training's because low-rank adapters start at zero"
+    draft.decide("learning_rate", float(f"{rate:.1e}"), f"{words} (Schulman et al. 2025)")
+
+
+def _lengths(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
+    asked = recipe.train.max_length
+    if model.context and model.context < asked:
+        length = draft.decide("max_length", model.context, f"the model's context ends at {model.context:,} tokens")
+    else:
+        length = draft.decide("max_length", asked, "the recipe's `max_length`")
+    draft.decide("pack_tokens", max(length, 2048), "documents share a forward pass of this many tokens, isolated from each other; no padding")
+
+
+def _precision(draft: _Draft, recipe: Recipe, hardware: Hardware) -> None:
+    if recipe.train.precision != "auto":
+        draft.decide("precision", recipe.train.precision, "the recipe says so")
+    elif hardware.bf16:
+        draft.decide("precision", "bf16", f"{hardware.gpu or 'this processor'} multiplies bfloat16 natively; sums and adapters stay float32")
+    else:
+        draft.decide("precision", "fp32", "this processor has no bfloat16 arithmetic: it would be slower, not faster")
+
+
+def _rhythm(draft: _Draft, recipe: Recipe) -> None:
+    tenth = max(1, draft.values["steps"] // 10)
+    for name in ("checkpoint_every", "evaluate_every"):
+        asked = getattr(recipe.train, name)
+        if asked is not None:
+            draft.decide(name, asked, "the recipe says so")
+        else:
+            draft.decide(name, tenth, "about ten times a run")
+
+
+def _memory(draft: _Draft, recipe: Recipe, model: ModelFacts, hardware: Hardware) -> None:
+    technique = recipe.train.technique
+    if isinstance(technique, Lora):
+        # Per layer: q, k, v, o about 8 widths of in + out, gate, up, down 3 (hidden + intermediate).
+        width = 8 * model.hidden_size + 3 * (model.hidden_size + model.intermediate_size)
+        trainable = technique.rank * model.layers * width
+        draft.decide("trainable_parameters", trainable, f"about rank {technique.rank} times the widths of {model.layers} layers; the exact number is counted in training")
+        weights = model.weight_bytes
+    else:
+        trainable = model.parameters
+        draft.decide("trainable_parameters", trainable, "every weight learns")
+        weights = 4 * model.parameters
+    states = (12 if trainable == model.parameters else 16) * trainable
+    element = 2 if draft.values["precision"] == "bf16" else 4
+    per_token = element * model.layers * (20 * model.hidden_size + 5 * model.intermediate_size)
+    logits = 3 * 4 * model.vocabulary
+    activations = draft.values["pack_tokens"] * (per_token + logits)
+    libraries = 600_000_000
+    total = weights + states + activations + libraries
+    reason = (
+        f"weights {human_bytes(weights)}, gradients and AdamW {human_bytes(states)}, a pack's activations "
+        f"{human_bytes(activations)}, libraries {human_bytes(libraries)}: a rough upper estimate; "
+        f"{human_bytes(hardware.gpu_memory_bytes or hardware.memory_bytes)} are free"
+    )
+    draft.decide("memory_bytes", total, reason)

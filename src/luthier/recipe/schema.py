@@ -1,0 +1,175 @@
+"""The recipe: everything the user asked, typed and frozen. Validators refuse; none changes a value."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from luthier.recipe.methods import Cosine, Lora, Objective, Positive, PositiveReal, Schedule, Sft, Share, Target, Technique
+from luthier.recipe.options import Options
+
+
+class Fields(Options):
+    """Which columns hold what, for files whose column names luthier doesn't know."""
+
+    prompt: str
+    """Column with what the user says."""
+
+    answer: str
+    """Column with what the model should answer."""
+
+    context: str | None = None
+    """Column with text that goes below the prompt: a passage, an input."""
+
+    system: str | None = None
+    """Column with the instruction the model works under."""
+
+
+class Clean(Options):
+    """Cleaning steps, in the order in which they run. Each is counted in the report."""
+
+    mojibake: bool = True
+    """Repair text that was decoded with the wrong encoding (`donâ€™t`); nothing else is rewritten."""
+
+    html: bool = True
+    """Turn HTML into text in fields that hold HTML tags."""
+
+    control: bool = True
+    """Remove control and zero-width characters, which nobody sees and the model learns."""
+
+    whitespace: bool = True
+    """Trim both ends, line ends and runs of blank lines."""
+
+    min_answer_chars: Annotated[int, Field(ge=1)] = 1
+    """Rows whose answers are all shorter than this, in characters, are dropped as empty."""
+
+    duplicates: bool = True
+    """Drop rows that equal an earlier one after case, width and spaces are evened out."""
+
+
+class Split(Options):
+    """How many rows are held back, as shares. A row's place depends on its prompt only, so it never moves."""
+
+    valid: Share = 0.1
+    """Share kept for the validation loss and the base-against-tuned comparison."""
+
+    test: Share = 0.0
+    """Share kept apart from both."""
+
+    seed: int = 0
+    """Another number gives another split."""
+
+    @model_validator(mode="after")
+    def leaves_rows_to_train_on(self) -> "Split":
+        """Refuse shares that leave nothing to learn from."""
+        if self.valid + self.test >= 1:
+            message = f"valid + test must stay below 1, got {self.valid} + {self.test}"
+            raise ValueError(message)
+        return self
+
+
+class Data(Options):
+    """Where the examples come from and what is done to them."""
+
+    sources: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Files, folders or globs: CSV, TSV, JSON, JSONL. `bundled` is the sample data in the package."""
+
+    format: Literal["auto", "openai", "sharegpt", "alpaca", "completion"] = "auto"
+    """Shape of a row. `auto` decides row by row and says what it found."""
+
+    fields: Fields | None = None
+    """Column names, where `auto` doesn't know them."""
+
+    clean: Clean = Clean()
+    """Cleaning steps."""
+
+    split: Split = Split()
+    """Rows held back."""
+
+
+class Train(Options):
+    """How to train. Lengths are in tokens, batch sizes in examples, durations in optimizer steps."""
+
+    technique: Technique = Lora()
+    """What learns: `lora` or `full`; with options as a mapping, {kind: lora, rank: 8}."""
+
+    objective: Objective = Sft()
+    """What is learned: `sft`."""
+
+    learning_rate: PositiveReal | None = None
+    """Peak learning rate. None lets the plan choose by technique and model size, with its reason."""
+
+    schedule: Schedule = Cosine()
+    """How the learning rate moves: `cosine` or `constant`."""
+
+    epochs: PositiveReal | None = None
+    """Passes over the training rows. None lets the plan choose by their number."""
+
+    max_steps: Positive | None = None
+    """Optimizer steps; instead of `epochs`."""
+
+    batch_size: Positive | None = None
+    """Examples per optimizer step. None lets the plan choose by the number of rows."""
+
+    max_length: Positive = 2048
+    """Longest example, in tokens after the chat template. Longer ones are dropped, counted and named."""
+
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Pull of the matrices towards zero (AdamW, arXiv:1711.05101). Vectors are never decayed."""
+
+    clip: PositiveReal = 1.0
+    """Largest norm of the gradient; a larger one is scaled down to it."""
+
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Arithmetic of the large products. `auto` takes bf16 where the processor computes in it."""
+
+    seed: int = 0
+    """Start of every random choice: order of rows, adapter weights, dropout."""
+
+    checkpoint_every: Positive | None = None
+    """Optimizer steps between checkpoints. None lets the plan choose: about ten a run."""
+
+    evaluate_every: Positive | None = None
+    """Optimizer steps between measurements of the validation loss. None lets the plan choose."""
+
+    log_every: Positive = 1
+    """Optimizer steps between `step` events."""
+
+    @model_validator(mode="after")
+    def one_duration(self) -> "Train":
+        """Refuse two durations: which one was meant?"""
+        if self.epochs is not None and self.max_steps is not None:
+            message = "`epochs` and `max_steps` exclude each other: keep one"
+            raise ValueError(message)
+        return self
+
+
+class Evaluate(Options):
+    """How base and tuned model are compared on the held-out rows."""
+
+    samples: Annotated[int, Field(ge=0)] = 8
+    """Held-out prompts answered by both models, side by side."""
+
+    max_new_tokens: Positive = 128
+    """Longest sample answer, in tokens."""
+
+
+class Recipe(Options):
+    """Everything the user asked: which model, which data, how to train, what to do with the result."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "run"
+    """Names the run directory: letters, digits, dot, dash, underscore."""
+
+    model: str
+    """Model to start from: a local folder, a hub name, or `bundled`."""
+
+    data: Data
+    """Where the examples come from and what is done to them."""
+
+    train: Train = Train()
+    """How to train."""
+
+    evaluate: Evaluate = Evaluate()
+    """How base and tuned model are compared."""
+
+    export: tuple[Target, ...] = ()
+    """What to make of the result, e.g. [{to: gguf, quant: q8_0}]."""

@@ -1,0 +1,1 @@
+"""Examples to tensors: which token ids, which of them are learned, how they are packed."""

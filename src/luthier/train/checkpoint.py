@@ -1,0 +1,124 @@
+"""Checkpoints: everything a run needs to go on to the same bits. Safetensors and JSON, never pickle.
+
+    checkpoints/step-000200/
+        adapter_model.safetensors (or model.safetensors)   what is learned, float32
+        optimizer.safetensors                              AdamW's two moments, float32
+        state.json                                         step
+        manifest.json                                      sizes and hashes of the others; written last
+
+Random state needs no file: every step seeds its own generator from (seed, step), and the order of rows is a pure
+function of (seed, epoch). The position in the data is the step.
+"""
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from luthier.core.errors import RunError
+from luthier.core.files import described, publish_folder, write_json
+from luthier.core.run import Run
+from luthier.model.adapters.adapted import Adapted
+
+KEPT = 2
+"""Checkpoints kept: the newest, and the one before in case the newest is damaged."""
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def folder_name(step: int) -> str:
+    """Return `step-000200`."""
+    return f"step-{step:06d}"
+
+
+def save(run: Run, step: int, adapted: Adapted, optimizer: torch.optim.Optimizer, *, key: str) -> None:
+    """Write the state after `step` optimizer steps; then, and only then, remove old checkpoints.
+
+    Raises:
+        Failed: The disk is full. Nothing of an earlier checkpoint is touched.
+    """
+    home = run / "checkpoints"
+    with publish_folder(home / folder_name(step)) as folder:
+        save_file({name: p.detach().cpu().contiguous() for name, p in adapted.trainable.items()}, folder / adapted.weight_file)
+        save_file(_moments(adapted, optimizer), folder / "optimizer.safetensors")
+        write_json(folder / "state.json", {"step": step})
+        adapted.describe(folder)
+        files = [described(path, folder) for path in sorted(folder.iterdir())]
+        write_json(folder / "manifest.json", {"format": 1, "step": step, "key": key, "files": files})
+    for old in _newest_first(home)[KEPT:]:
+        shutil.rmtree(old)
+
+
+def restore(run: Run, adapted: Adapted, optimizer: torch.optim.Optimizer, *, key: str) -> int:
+    """Put the newest whole checkpoint back into model and optimizer, and return its step; 0 when there is none.
+
+    A damaged checkpoint is set aside as `.corrupt-…`, told in the events, and the one before is taken.
+
+    Raises:
+        RunError: The checkpoint belongs to other data, another model or another recipe.
+    """
+    for folder in _newest_first(run / "checkpoints"):
+        fault = _fault(folder)
+        if fault:
+            aside = folder.with_name(f".corrupt-{folder.name}-{uuid.uuid4().hex[:6]}")
+            folder.rename(aside)
+            run.log("warning", text=f"checkpoint {folder.name} is damaged ({fault}); set aside as {aside.name}")
+            continue
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["key"] != key:
+            raise RunError(
+                "the data, the model or the plan changed since these checkpoints were written",
+                hint="start a new run with another `--out`, or put back what was changed",
+                place=str(folder),
+            )
+        _load(folder, adapted, optimizer, step=manifest["step"])
+        return int(manifest["step"])
+    return 0
+
+
+def _newest_first(home: Path) -> list[Path]:
+    """Return the checkpoint folders by step, newest first; by number, since names sort wrongly past a million."""
+    found = [path for path in home.glob("step-*") if path.name[5:].isdigit()]
+    return sorted(found, key=lambda path: int(path.name[5:]), reverse=True)
+
+
+def _fault(folder: Path) -> str | None:
+    """Return what is wrong with a checkpoint, or None when every byte is what was written."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        for file in manifest["files"]:
+            if described(folder / file["path"], folder) != file:
+                return f"{file['path']} is not what was written"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _moments(adapted: Adapted, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = {}
+    for name, parameter in adapted.trainable.items():
+        for moment in MOMENTS:
+            state[f"{moment}/{name}"] = optimizer.state[parameter][moment].detach().cpu().contiguous()
+    return state
+
+
+def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer, *, step: int) -> None:
+    try:
+        weights = load_file(folder / adapted.weight_file)
+        moments = load_file(folder / "optimizer.safetensors")
+    except SafetensorError as error:  # pragma: no cover - the hashes matched, so this is a bug of ours
+        raise AssertionError(f"{folder} passed its hashes and can't be read") from error
+    with torch.no_grad():
+        for name, parameter in adapted.trainable.items():
+            parameter.copy_(weights[name])
+            state: dict[str, Any] = {"step": torch.tensor(float(step))}
+            for moment in MOMENTS:
+                state[moment] = moments[f"{moment}/{name}"].to(parameter.device)
+            if parameter.device.type == "cuda":
+                state["step"] = state["step"].to(parameter.device)  # the fused kernel counts on the device
+            optimizer.state[parameter] = state

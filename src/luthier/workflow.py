@@ -1,0 +1,397 @@
+"""The verbs: a recipe and a run directory in, a report out. Every stitching of stages is here and only here.
+
+Stages are imported inside the verbs: `luthier check` must not wait for torch. A verb whose stage is finished, for
+the same recipe, data and model, returns the stored report without doing it again; so `run` goes on where it stopped.
+"""
+
+import importlib.util
+import platform
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier import onepage
+from luthier.core.errors import DataError, MissingExtra, RunError
+from luthier.core.files import digest, sha256, write_json, write_text
+from luthier.core.hardware import hardware
+from luthier.core.progress import Progress, Silent
+from luthier.core.publish import write_report
+from luthier.core.report import Report
+from luthier.core.run import Run
+from luthier.recipe.load import load_kept_recipe
+from luthier.recipe.methods import Gguf
+from luthier.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    from luthier.core.example import Example
+    from luthier.recipe.facts import ModelFacts
+    from luthier.recipe.plan import Plan
+
+CERTIFIED_ROWS = 16
+"""Held-out rows a certificate compares. Each gives dozens of positions; more only takes longer."""
+
+LIBRARIES = ("luthier", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "gguf", "xllamacpp")
+"""Packages whose versions a manifest records."""
+
+
+# The run directory -----------------------------------------------------------------------------------------
+
+
+def begin(recipe: Recipe, text: str, out: Path) -> Run:
+    """Return the run directory `out`, new or begun with the same recipe.
+
+    Args:
+        recipe: What was asked.
+        text: The recipe as it is kept in `recipe.yaml`.
+        out: The run directory.
+
+    Raises:
+        RunError: The folder holds a run of another recipe, or files that are no run.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / "recipe.yaml").is_file():
+        raise RunError("this folder is not empty and holds no run", hint="choose a new folder with `--out`", place=str(out))
+    run = Run(out)
+    if (run / "recipe.yaml").is_file():
+        changed = _differences(load_kept_recipe(run / "recipe.yaml").model_dump(mode="json"), recipe.model_dump(mode="json"))
+        if changed:
+            raise RunError(
+                f"this run was begun with another recipe: {', '.join(f'`{key}`' for key in changed[:5])} changed",
+                hint="choose a new folder with `--out`, or go on with the recipe kept in recipe.yaml",
+                place=str(out),
+            )
+        return run
+    write_text(run / "recipe.yaml", text)
+    run.log("state", state="begun", versions=_versions())
+    return run
+
+
+def reopen(path: Path) -> tuple[Recipe, Run]:
+    """Return an existing run and the recipe it was begun with.
+
+    Raises:
+        RunError: There is no run in that folder.
+    """
+    run = Run.open(path)
+    return load_kept_recipe(run / "recipe.yaml"), run
+
+
+def _differences(before: Any, after: Any, place: str = "") -> list[str]:
+    """Return the dotted keys in which two recipes differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            key
+            for name in sorted({*before, *after})
+            for key in _differences(before.get(name), after.get(name), f"{place}.{name}" if place else name)
+        ]
+    return [] if before == after else [place]
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _stored(title: str, data: dict[str, Any]) -> Report:
+    """Return the report of a stage that was finished before."""
+    return Report(title=title, summary=f"{data['summary']} (Done before; nothing was done again.)", data=data, next_steps=tuple(data["next"]))
+
+
+def _need(*packages: str, extra: str) -> None:
+    """Say which extra is missing before anything long begins."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, extra=extra)
+
+
+# Prepare ---------------------------------------------------------------------------------------------------
+
+
+def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
+    """Read, convert, clean, split: raw files to `run/data`, every dropped row with its reason."""
+    from luthier.data.prepare import prepare as prepare_data
+
+    data, names = _sources(recipe)
+    key = digest([recipe.data.model_dump(mode="json"), _inputs(data.sources, names)])
+    finished = run.finished("prepare", key)
+    if finished is not None:
+        return _stored("Data", finished)
+    run.log("stage", stage="prepare", state="began")
+    report = prepare_data(data, run / "data", shown_as=names, progress=progress or Silent())
+    files = sorted(path for path in (run / "data").iterdir() if path.is_file())
+    run.finish("prepare", key=key, report=report.as_dict(), files=files)
+    return report
+
+
+def _sources(recipe: Recipe) -> tuple[Any, dict[Path, str]]:
+    """Return the data options with `bundled` resolved, and the names under which its files are shown."""
+    from luthier.bundled import sample_paths
+
+    resolved: list[str] = []
+    names: dict[Path, str] = {}
+    for source in recipe.data.sources:
+        if source == "bundled":
+            resolved += [str(path) for path in sample_paths()]
+            names |= {path: f"bundled/{path.name}" for path in sample_paths()}
+        else:
+            resolved.append(source)
+    return recipe.data.model_copy(update={"sources": tuple(resolved)}), names
+
+
+def _inputs(sources: Sequence[str], names: dict[Path, str]) -> list[list[str]]:
+    """Return name and hash of every source file, so that changed data is prepared anew."""
+    from luthier.data.sources import find_files
+
+    return [[file.name, sha256(file.path)] for file in find_files(sources, names)]
+
+
+# Plan ------------------------------------------------------------------------------------------------------
+
+
+def plan(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
+    """Decide steps, rates, lengths and memory, each with its reason; kept in `run/plan.json`."""
+    data = prepare(recipe, run, progress).data
+    report, plan_key, decided = _decide(recipe, data)
+    finished = run.finished("plan", plan_key)
+    if finished is not None:
+        return _stored("Plan", finished)
+    write_json(run / "plan.json", decided.as_dict())
+    run.finish("plan", key=plan_key, report=report.as_dict(), files=[run / "plan.json"])
+    return report
+
+
+def preview(recipe: Recipe, progress: Progress | None = None) -> Report:
+    """Return the plan of a recipe without leaving anything behind: data is prepared in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="luthier-plan-") as folder:
+        run = Run(Path(folder))
+        return _decide(recipe, prepare(recipe, run, progress).data)[0]
+
+
+def _decide(recipe: Recipe, data: dict[str, Any]) -> tuple[Report, str, "Plan"]:
+    from luthier.model.facts import facts
+    from luthier.recipe.facts import RowFacts
+    from luthier.recipe.plan import plan as decide
+
+    model = facts(recipe.model)
+    lengths = data["tokens"]["total"]
+    rows = RowFacts(
+        train=data["splits"]["train"],
+        valid=data["splits"]["valid"],
+        mean_tokens=lengths["mean"],
+        longest_tokens=lengths["max"],
+        fingerprint=data["fingerprint"],
+    )
+    machine = hardware()
+    decided = decide(recipe, model, rows, machine)
+    key = digest([recipe.train.model_dump(mode="json"), model.as_dict(), rows.fingerprint])
+    return onepage.plan_report(decided, model, rows, machine), key, decided
+
+
+def _kept_plan(run: Run) -> "Plan":
+    import json
+
+    from luthier.recipe.plan import Plan
+
+    return Plan.from_dict(json.loads((run / "plan.json").read_text(encoding="utf-8")))
+
+
+# Train -----------------------------------------------------------------------------------------------------
+
+
+def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
+    """Train as planned, from the run's last checkpoint if it has one; the result is in `run/model`."""
+    _need("torch", "transformers", "peft", extra="train")
+    watcher = progress or Silent()
+    prepared = prepare(recipe, run, watcher).data
+    plan(recipe, run, watcher)
+    decided, model = _kept_plan(run), _model(recipe)
+    # Threads and batch shapes are in the plan; the machine is not: another machine continues the same run.
+    key = digest([decided.as_dict(), recipe.train.model_dump(mode="json"), model.fingerprint, prepared["fingerprint"]])
+    finished = run.finished("train", key)
+    if finished is not None:
+        return _stored("Training", finished)
+
+    from luthier.evaluate.likelihood import row_nll
+    from luthier.train.loop import HeldOut
+    from luthier.train.stage import train_model
+
+    def held_out(trained: Any, rows: Any, capacity: int, precision: str) -> HeldOut:
+        measured = row_nll(trained, rows, capacity=capacity, precision=precision, progress=Silent())
+        tokens = int(measured.tokens_R.sum())
+        return HeldOut(float(measured.nll_R.sum()) / tokens, tokens)
+
+    report = train_model(recipe, decided, run, base=Path(model.path), key=key, held_out=held_out, progress=watcher)
+    files = sorted(path for path in (run / "model").iterdir() if path.is_file())
+    run.finish("train", key=key, report=report.as_dict(), files=files, hardware=hardware().as_dict(), versions=_versions())
+    return report
+
+
+def _model(recipe: Recipe) -> "ModelFacts":
+    from luthier.model.facts import facts
+
+    return facts(recipe.model)
+
+
+def _trained(run: Run) -> dict[str, Any]:
+    """Return the manifest entry of a finished training.
+
+    Raises:
+        RunError: The run has no trained model yet.
+    """
+    entry = run.manifest()["stages"].get("train")
+    if entry is None:
+        raise RunError("this run has no trained model yet", hint=f"finish it: `luthier run --continue {run.path}`", place=str(run.path))
+    found: dict[str, Any] = entry
+    return found
+
+
+def _held_out(run: Run) -> list["Example"]:
+    """Return the rows nobody learned from: the test split where there is one, else the validation split."""
+    from luthier.train.encode import read_examples
+
+    for name in ("test.jsonl", "valid.jsonl"):
+        path = run / "data" / name
+        if path.is_file() and path.stat().st_size:
+            return list(read_examples(path))
+    raise DataError(
+        "no row was held out, so there is nothing to compare on",
+        hint="set `data.split.valid` above 0 and start a new run",
+        place=str(run / "data"),
+    )
+
+
+# Evaluate --------------------------------------------------------------------------------------------------
+
+
+def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
+    """Compare base and tuned model on the held-out rows: perplexity, paired interval, answers side by side."""
+    _need("torch", "transformers", "peft", extra="train")
+    key = digest([_trained(run)["files"], recipe.evaluate.model_dump(mode="json")])
+    finished = run.finished("evaluate", key)
+    if finished is not None:
+        return _stored("Evaluation", finished)
+
+    from luthier.evaluate.compare import compare
+
+    run.log("stage", stage="evaluate", state="began")
+    decided = _kept_plan(run)
+    report = compare(
+        recipe_model=recipe.model,
+        base_path=Path(_model(recipe).path),
+        tuned_path=run / "model",
+        rows=_held_out(run),
+        options=recipe.evaluate,
+        capacity=decided.pack_tokens,
+        precision=decided.precision,
+        out=run / "evaluate",
+        progress=progress or Silent(),
+    )
+    files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())
+    run.finish("evaluate", key=key, report=report.as_dict(), files=files)
+    return report
+
+
+# Merge and export ------------------------------------------------------------------------------------------
+
+
+def merge(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
+    """Fold the adapter into the base, streamed, and prove that the result is the trained model."""
+    _need("torch", "transformers", "peft", extra="train")
+    key = digest([_trained(run)["files"], _model(recipe).fingerprint])
+    finished = run.finished("merge", key)
+    if finished is not None:
+        return _stored("Merge", finished)
+
+    from luthier.export.stage import merge_run
+
+    run.log("stage", stage="merge", state="began")
+    report = merge_run(
+        run, base=Path(_model(recipe).path), rows=_certified_rows(run), progress=progress or Silent()
+    )
+    files = sorted(path for path in (run / "merged").rglob("*") if path.is_file())
+    run.finish("merge", key=key, report=report.as_dict(), files=files)
+    return report
+
+
+def export(recipe: Recipe, run: Run, targets: Sequence[Gguf], progress: Progress | None = None) -> list[Report]:
+    """Make each target of the merged model, load it back, and compare it with what was trained."""
+    _need("gguf", "xllamacpp", extra="gguf")
+    merge(recipe, run, progress)
+    from luthier.export.stage import export_gguf
+
+    merged = run.manifest()["stages"]["merge"]["files"]
+    reports = []
+    for target in targets:
+        stage = f"export/gguf-{target.quant}"
+        key = digest([merged, target.model_dump(mode="json")])
+        finished = run.finished(stage, key)
+        if finished is not None:
+            reports.append(_stored("Export", finished))
+            continue
+        run.log("stage", stage=stage, state="began")
+        report = export_gguf(run, target, name=recipe.name, rows=_certified_rows(run), progress=progress or Silent())
+        files = sorted(path for path in (run / stage).iterdir() if path.is_file())
+        run.finish(stage, key=key, report=report.as_dict(), files=files)
+        reports.append(report)
+    return reports
+
+
+def _certified_rows(run: Run) -> list["Example"]:
+    """Return held-out rows spread evenly over the file, for certificates."""
+    rows = _held_out(run)
+    stride = max(1, len(rows) // CERTIFIED_ROWS)
+    return rows[::stride][:CERTIFIED_ROWS]
+
+
+# The whole road --------------------------------------------------------------------------------------------
+
+
+def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
+    """Go the whole road: prepare, plan, train, evaluate, merge, export; leave one page, `report.html`."""
+    _need("torch", "transformers", "peft", extra="train")
+    if recipe.export:
+        _need("gguf", "xllamacpp", extra="gguf")
+    stages: dict[str, Any] = {
+        "prepare": prepare(recipe, run, progress).as_dict(),
+        "plan": plan(recipe, run, progress).as_dict(),
+        "train": train(recipe, run, progress).as_dict(),
+    }
+    if recipe.data.split.valid or recipe.data.split.test:
+        stages["evaluate"] = evaluate(recipe, run, progress).as_dict()
+    stages["merge"] = merge(recipe, run, progress).as_dict()
+    stages["export"] = [report.as_dict() for report in export(recipe, run, recipe.export, progress)] if recipe.export else []
+    report = onepage.report(recipe, run, stages)
+    write_report(report, run.path)
+    return report
+
+
+# Recipes ---------------------------------------------------------------------------------------------------
+
+
+def init(recipe: Recipe, out: Path, *, force: bool, progress: Progress | None = None) -> Report:
+    """Write a commented recipe with what luthier would choose for this data, model and machine, and why.
+
+    Raises:
+        RunError: The file is there already.
+    """
+    from luthier.recipe.write import to_yaml
+
+    if out.exists() and not force:
+        raise RunError("this file is there already", hint="choose another with `--out`, or replace it with `--force`", place=str(out))
+    report = preview(recipe, progress)
+    reasons = {f"train.{name}": f"{entry['value']}: {entry['reason']}" for name, entry in report.data["values"].items()}
+    write_text(out, to_yaml(recipe, comments=True, reasons=reasons))
+    return Report(
+        title="Recipe",
+        summary=f"{out} is written, with every choice explained.",
+        data={"file": str(out), "plan": report.data["values"]},
+        sections=report.sections,
+        findings=report.findings,
+        next_steps=(f"luthier check {out}  # after you changed it", f"luthier run {out}  # do it"),
+    )

@@ -1,0 +1,169 @@
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from luthier.cli import show
+from luthier.core.errors import DataError, Problems, RecipeError
+from luthier.core.report import Comparison, Curve, Finding, Paragraph, Report, Section, Table
+
+
+class TerminalStream(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def full(text: str = "words") -> Report:
+    table = Table("Perplexity", ("rows", "n"), tuple((f"row {i}", str(i)) for i in range(30)))
+    curve = Curve("Loss", "step", "nats", (("train", ((0, 3.0), (1, 2.0), (2, 1.0))),))
+    blocks = (
+        Paragraph(text),
+        table,
+        curve,
+        *[Comparison(f"prompt {i}", (("base", text),)) for i in range(5)],
+    )
+    findings = (Finding("warning", text, "look at `tickets.csv`"),)
+    return Report(
+        "Evaluation", text, {"n": 3}, (Section("Evidence", blocks),), findings, ("luthier merge R  # one",)
+    )
+
+
+def test_json_is_the_only_thing_on_standard_output(capsys) -> None:
+    show.report(full("\ud800 and é"), as_json=True)
+    out, err = capsys.readouterr()
+    assert json.loads(out)["summary"] == "\ud800 and é"
+    assert err == ""
+
+
+def test_data_text_is_no_markup_and_no_terminal_command(capsys) -> None:
+    show.report(full("[bold]loud[/bold] [/] :smile: \x1b[2J"), as_json=False)
+    out = capsys.readouterr().out
+    assert "[bold]loud[/bold] [/] :smile: \\x1b[2J" in out
+    assert "\x1b" not in out
+
+
+def test_the_report_fits_the_terminal(capsys) -> None:
+    show.report(full("word " * 60), as_json=False)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    for piece in ("warning", "hint: look at `tickets.csv`", "█▅▁", "luthier merge R  # one", "prompt 0"):
+        assert piece in out
+
+
+def test_long_parts_are_cut_unless_all_is_asked_for(capsys) -> None:
+    show.report(full("line\n" * 20), as_json=False)
+    short = capsys.readouterr().out
+    assert "… 10 more rows (`--verbose` shows all)" in short
+    assert "… 2 more (`--verbose` shows all)" in short
+    assert "more lines" in short
+    show.report(full("line\n" * 20), as_json=False, verbose=True)
+    long = capsys.readouterr().out
+    assert "more" not in long
+    assert "row 29" in long
+    assert "prompt 4" in long
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colour_only_where_wanted(monkeypatch, no_color) -> None:
+    stream = TerminalStream()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    show.report(full(), as_json=False)
+    assert ("\x1b[33m" in stream.getvalue()) is (no_color == "")
+
+
+def test_an_encoding_that_lacks_letters_is_no_error(monkeypatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    show.report(full("café \ud800"), as_json=False)
+    sys.stdout.flush()
+    assert b"caf\\xe9 \\ud800" in raw.getvalue()
+
+
+def test_errors_tell_place_problem_and_hint(capsys) -> None:
+    first = RecipeError("unknown key `beeta`", hint="did you mean `beta`?", place="recipe.yaml:3")
+    show.errors(Problems([first, DataError("no rows\x1b[2J", hint="name another file")]))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "error: recipe.yaml:3: unknown key `beeta`\n  hint: did you mean `beta`?\n"
+        "error: no rows\\x1b[2J\n  hint: name another file\n"
+    )
+
+
+def test_errors_are_coloured_on_a_terminal_only(monkeypatch) -> None:
+    stream = TerminalStream()
+    monkeypatch.setattr(sys, "stderr", stream)
+    show.errors(DataError("no rows", hint="name another file"))
+    assert stream.getvalue().startswith("\x1b[1;31merror:\x1b[0m no rows\n")
+
+
+def test_progress_in_a_pipe_is_a_few_plain_lines(capsys) -> None:
+    with show.progress() as bar:
+        bar.start("train", 240, "step")
+        for step in range(1, 241):
+            bar.update(step, f"loss {step / 100:.3f}")
+        bar.end("loss 2.400")
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert len(lines) == 11
+    assert lines[0].startswith("train: 10 % · 24/240 steps")
+    assert lines[-1].startswith("train: done in 0.")
+    assert lines[-1].endswith("loss 2.400")
+    assert not set(err) & {"\x1b", "\r"}
+
+
+def test_progress_on_a_terminal_is_a_bar_that_gives_the_cursor_back(monkeypatch) -> None:
+    stream = TerminalStream()
+    monkeypatch.setattr(sys, "stderr", stream)
+
+    def interrupted() -> None:
+        with show.progress() as bar:
+            bar.start("train", 10, "step")
+            bar.update(5, "loss [red]1.2")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    shown = stream.getvalue()
+    assert "50 %" in shown
+    assert "loss [red]1.2" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+@pytest.mark.parametrize("how", [{"quiet": True}, {"as_json": True}])
+def test_progress_can_be_silent(capsys, how) -> None:
+    with show.progress(**how) as bar:
+        bar.start("train", 0, "step")
+        bar.update(1)
+        bar.end()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_continued_run_is_not_counted_as_fast(monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    pace = show.Pace(total=200, unit="step")
+    for second, done in [(5.0, 100), (15.0, 120)]:
+        now[0] = second
+        pace.mark(done)
+    assert pace.words("loss 1.0") == "120/200 steps · 40 s left · loss 1.0 · 2.0 steps/s"
+
+
+def test_importing_show_is_light() -> None:
+    check = "import sys; from luthier.cli import show; show.say('hello'); assert 'rich' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stderr == "hello\n"

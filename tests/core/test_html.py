@@ -1,0 +1,143 @@
+import math
+import re
+from html.parser import HTMLParser
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from luthier.core.html import ticks, to_html
+from luthier.core.report import Comparison, Curve, Finding, Paragraph, Report, Section, Table
+from luthier.core.text import safe
+
+texts = st.text(max_size=40) | st.text(alphabet=st.sampled_from("<>&\"'`/=! ab\n\x1b\u202e-"), max_size=40)
+numbers = st.floats() | st.integers(-5, 5).map(float)
+lines = st.lists(st.tuples(texts, st.lists(st.tuples(numbers, numbers), max_size=6).map(tuple)), max_size=4)
+
+
+class Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+        assert not [name for name, _ in attrs if name.startswith("on") or name in ("href", "src")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        self.texts.append(data)
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def page(*blocks, **parts) -> Report:
+    return Report("A report", "All is well.", {}, sections=(Section("Evidence", blocks),), **parts)
+
+
+def filled(text: str) -> Report:
+    return Report(
+        title=text,
+        summary=text,
+        data={},
+        sections=(
+            Section(
+                text,
+                (
+                    Paragraph(text),
+                    Table(text, ("what", text), ((text, text),)),
+                    Curve(text, text, text, ((text, ((0, 1), (1, 2))), (text, ()))),
+                    Comparison(text, ((text, text),)),
+                ),
+            ),
+        ),
+        findings=(Finding("warning", text, text),),
+        next_steps=(text,),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(texts.filter(str.strip))
+def test_data_text_never_becomes_markup(text: str) -> None:
+    expected = [tag for tag in read(to_html(filled("words"))).tags if tag not in ("code", "span", "p")]
+    assert [tag for tag in read(to_html(filled(text))).tags if tag not in ("code", "span", "p")] == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(texts.filter(str.strip))
+def test_an_answer_reads_as_it_is(text: str) -> None:
+    assert safe(text) in read(to_html(page(Comparison("?", (("base", text),))))).texts
+
+
+@settings(max_examples=100, deadline=None)
+@given(lines)
+def test_any_curve_can_be_drawn(drawn) -> None:
+    text = to_html(page(Curve("Loss", "step", "nats", tuple(drawn))))
+    read(text)
+    drawing = "".join(re.findall(r'(?:points|d|x|y|cx|cy)="([^"]*)"', text))
+    assert "nan" not in drawing
+    assert "inf" not in drawing
+
+
+def test_the_page_loads_and_runs_nothing() -> None:
+    text = to_html(filled("words"))
+    assert "default-src 'none'; style-src 'unsafe-inline'" in text
+    assert "script" not in read(text).tags
+    assert "http" not in text.replace("http-equiv", "")
+    assert "url(" not in text
+
+
+def test_a_value_that_is_no_number_leaves_a_gap() -> None:
+    points = ((0, 1.0), (1, 2.0), (2, math.nan), (3, 1.0), (4, 1.5))
+    # Two pieces of a line, in the wide and in the narrow drawing.
+    assert to_html(page(Curve("Loss", "step", "nats", (("train", points),)))).count("<polyline") == 4
+
+
+def test_one_point_is_a_dot() -> None:
+    text = to_html(page(Curve("Loss", "step", "nats", (("train", ((7, 1.0),)),))))
+    assert text.count("<circle") == 2
+    assert "<polyline" not in text
+
+
+def test_a_curve_without_numbers_says_so() -> None:
+    assert "No values to draw" in to_html(page(Curve("Loss", "step", "nats", (("train", ((0, math.nan),)),))))
+
+
+def test_a_long_line_is_thinned_but_keeps_its_peak() -> None:
+    points = tuple((float(step), 9.0 if step == 4321 else 1.0) for step in range(10_000))
+    text = to_html(page(Curve("Loss", "step", "nats", (("train", points),))))
+    pieces = re.findall(r'points="([^"]*)"', text)
+    assert max(len(piece.split()) for piece in pieces) <= 700
+    assert min(float(pair.split(",")[1]) for pair in pieces[0].split()) < 60
+
+
+def test_ticks_are_round() -> None:
+    assert ticks(0.1, 0.95, 5) == [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]
+    assert ticks(1, 240, 8) == [0, 50, 100, 150, 200, 250]
+    assert ticks(0, 3, 8, whole=True) == [0, 1, 2, 3]
+
+
+def test_findings_tell_their_level_in_words() -> None:
+    text = to_html(page(findings=(Finding("failure", "it got worse"), Finding("ok", "it ran"))))
+    assert "<b>Failure</b>" in text
+    assert "<b>OK</b>" in text
+
+
+def test_numbers_are_aligned_right() -> None:
+    text = to_html(page(Table("T", ("rows", "n"), (("all", "1,204"),))))
+    assert '<th scope="col" class="number">n</th>' in text
+    assert '<td class="number">1,204</td>' in text

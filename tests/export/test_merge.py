@@ -1,0 +1,275 @@
+"""Merging gives the model that was trained, touches nothing else, and refuses what it can't merge."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, Qwen2ForCausalLM
+
+from luthier.core.errors import Failed, ModelError
+from luthier.export import merge as merge_module
+from luthier.export.merge import merge
+from luthier.export.safetensors_file import model_tensors, read_tensor
+
+
+def exact(base, adapter, name, scale):
+    """Return the merged tensor in float64, from the definition."""
+    module = name.removesuffix(".weight")
+    pair = load_file(adapter / "adapter_model.safetensors")
+    down = pair[f"base_model.model.{module}.lora_A.weight"].double()
+    up = pair[f"base_model.model.{module}.lora_B.weight"].double()
+    return torch.from_numpy(read_tensor(model_tensors(base)[name])).double() + scale * up @ down
+
+
+def peft_merged(base, adapter):
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().state_dict()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("settings", [{}, {"use_rslora": True}], ids=["lora", "rslora"])
+def test_merged_is_the_exact_sum_rounded_once(make_model, make_adapter, tmp_path, dtype, settings):
+    base = make_model(tmp_path / "base", dtype=dtype, shard="700KB")
+    adapter = make_adapter(base, tmp_path / "adapter", **settings)
+    summary = merge(base, adapter, tmp_path / "out")
+    assert (summary.how, summary.targets) == ("merged", 14)
+    assert summary.shards > 1
+    ours, theirs = model_tensors(tmp_path / "out"), peft_merged(base, adapter)
+    scale = 8 / 4**0.5 if settings else 8 / 4
+    step = {torch.float32: 2.0**-23, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}[dtype]
+    for name, tensor in ours.items():
+        got = torch.from_numpy(read_tensor(tensor)).double()
+        if "_proj" not in name:
+            assert torch.equal(got, torch.from_numpy(read_tensor(model_tensors(base)[name])).double())
+            continue
+        want = exact(base, adapter, name, scale)
+        slack = 1e-6 * want.abs().max()
+        assert ((got - want).abs() <= step * want.abs() + slack).all()
+        # Against the exact sum rounded by torch: only sums within float32 noise of a tie may fall the other way.
+        assert (got != want.to(dtype).double()).float().mean() < (0.9 if dtype is torch.float32 else 0.002)
+        assert ((got - theirs[name].double()).abs() <= step * want.abs() + slack).all()
+
+
+def test_bytes_outside_the_targets_are_identical(llama, make_adapter, tmp_path):
+    adapter = make_adapter(llama, tmp_path / "adapter", target_modules=["v_proj"])
+    merge(llama, adapter, tmp_path / "out")
+    before = bytearray((llama / "model.safetensors").read_bytes())
+    after = bytearray((tmp_path / "out" / "model.safetensors").read_bytes())
+    assert len(before) == len(after)
+    for name, tensor in model_tensors(llama).items():
+        if name.endswith("v_proj.weight"):
+            assert before[tensor.begin : tensor.end] != after[tensor.begin : tensor.end]
+            before[tensor.begin : tensor.end] = after[tensor.begin : tensor.end]
+    assert before == after
+
+
+def test_patterns_and_the_head_are_merged_as_peft_does(llama, make_adapter, tmp_path):
+    adapter = make_adapter(
+        llama,
+        tmp_path / "adapter",
+        target_modules=["q_proj", "v_proj", "lm_head"],
+        rank_pattern={"v_proj": 6, r"layers\.0\.self_attn\.q_proj": 2},
+        alpha_pattern={"lm_head": 32},
+    )
+    merge(llama, adapter, tmp_path / "out")
+    theirs = peft_merged(llama, adapter)
+    for name, tensor in model_tensors(tmp_path / "out").items():
+        wanted = theirs[name].to(torch.bfloat16).float().numpy()
+        assert np.mean(read_tensor(tensor) != wanted) < 0.002, name
+
+
+def test_fan_in_fan_out_is_transposed(llama, adapter, tmp_path):
+    # The same weights stored (in, out), as GPT-2 does, must merge to the transposed result.
+    turned, changed = tmp_path / "turned", tmp_path / "adapter"
+    turned.mkdir()
+    changed.mkdir()
+    name = "model.layers.0.mlp.up_proj.weight"
+    weight = load_file(llama / "model.safetensors")[name].float()
+    save_file({name: weight.T.contiguous()}, turned / "model.safetensors")
+    (turned / "config.json").write_text("{}")
+    pair = {k: v for k, v in load_file(adapter / "adapter_model.safetensors").items() if "layers.0.mlp.up" in k}
+    save_file(pair, changed / "adapter_model.safetensors")
+    config = json.loads((adapter / "adapter_config.json").read_text()) | {"fan_in_fan_out": True}
+    (changed / "adapter_config.json").write_text(json.dumps(config))
+    merge(turned, changed, tmp_path / "out")
+    got = torch.from_numpy(read_tensor(model_tensors(tmp_path / "out")[name])).double()
+    assert torch.allclose(got.T, exact(llama, adapter, name, 2.0), atol=1e-5)
+
+
+def test_blocks_and_plain_copies_give_the_same_bytes(llama, adapter, tmp_path, monkeypatch):
+    merge(llama, adapter, tmp_path / "whole")
+
+    def refuse(*_):
+        raise OSError(38, "not here")
+
+    monkeypatch.setattr(merge_module, "BLOCK", 700)
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    merge(llama, adapter, tmp_path / "parts")
+    files = [tmp_path / name / "model.safetensors" for name in ("whole", "parts")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def rewritten(adapter, folder, config=(), weights=None):
+    folder.mkdir()
+    settings = json.loads((adapter / "adapter_config.json").read_text()) | dict(config)
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    pair = load_file(adapter / "adapter_model.safetensors")
+    save_file(pair if weights is None else weights(pair), folder / "adapter_model.safetensors")
+    return folder
+
+
+CONFIGS = [
+    ({"use_dora": True}, "use_dora"),
+    ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+    ({"bias": "lora_only"}, "bias"),
+    ({"lora_bias": True}, "lora_bias"),
+    ({"peft_type": "IA3"}, "IA3"),
+    ({"target_parameters": ["experts"]}, "target_parameters"),
+    ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+    ({"init_lora_weights": "pissa"}, "pissa"),
+    ({"a_future_idea": {"x": 1}}, "a_future_idea"),
+    ({"r": 5}, "rank 4"),
+    ({"rank_pattern": {"(": 4}}, "regular expression"),
+    ({"lora_alpha": "many"}, "lora_alpha"),
+]
+
+
+@pytest.mark.parametrize(("config", "named"), CONFIGS, ids=[named for _, named in CONFIGS])
+def test_what_cannot_be_merged_is_refused_by_name(llama, adapter, tmp_path, config, named):
+    with pytest.raises(ModelError, match=named) as caught:
+        merge(llama, rewritten(adapter, tmp_path / "adapter", config), tmp_path / "out")
+    assert caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+WEIGHTS = {
+    "no_such_layer": lambda pair: (
+        pair
+        | {f"base_model.model.no_such_layer.lora_{x}.weight": torch.zeros(4, 4) for x in "AB"}
+    ),
+    "lora_embedding_A": lambda pair: pair | {"base_model.model.model.embed_tokens.lora_embedding_A": torch.zeros(4, 9)},
+    "lora_magnitude_vector": lambda pair: (
+        pair | {"base_model.model.model.layers.0.mlp.up_proj.lora_magnitude_vector.weight": torch.zeros(9)}
+    ),
+    "only one": lambda pair: {k: v for k, v in pair.items() if not k.endswith("1.mlp.up_proj.lora_B.weight")},
+    "doesn't fit": lambda pair: {k: v[:, :9].contiguous() if "lora_A" in k else v for k, v in pair.items()},
+}
+
+
+@pytest.mark.parametrize("named", WEIGHTS)
+def test_adapter_keys_without_a_place_are_refused_by_name(llama, adapter, tmp_path, named):
+    with pytest.raises(ModelError, match=named):
+        merge(llama, rewritten(adapter, tmp_path / "adapter", weights=WEIGHTS[named]), tmp_path / "out")
+
+
+def test_a_tied_head_and_a_quantised_base_are_refused(llama, adapter, tmp_path):
+    for key, value, named in [
+        ("tie_word_embeddings", True, "tied"),
+        ("quantization_config", {"load_in_4bit": True}, "quantised"),
+    ]:
+        base = tmp_path / key
+        base.mkdir()
+        (base / "model.safetensors").symlink_to(llama / "model.safetensors")
+        config = json.loads((llama / "config.json").read_text()) | {key: value}
+        (base / "config.json").write_text(json.dumps(config))
+        with pytest.raises(ModelError, match=named):
+            merge(base, adapter, tmp_path / "out")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_stop_the_merge(llama, adapter, tmp_path, value):
+    def spoil(pair):
+        next(weight for name, weight in pair.items() if "lora_B" in name)[0, 0] = value
+        return pair
+
+    with pytest.raises(Failed, match="finite"):
+        merge(llama, rewritten(adapter, tmp_path / "adapter", weights=spoil), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_inputs_and_foreign_folders_are_not_replaced(llama, adapter, tmp_path):
+    with pytest.raises(ModelError, match="own input"):
+        merge(llama, adapter, llama)
+    with pytest.raises(ModelError, match="own input"):
+        merge(llama, adapter, llama.parent)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ModelError, match="other files"):
+        merge(llama, adapter, tmp_path)
+
+
+def test_the_adapters_tokenizer_and_generation_config_win(llama, adapter, tmp_path, byte_level):
+    trained = rewritten(adapter, tmp_path / "adapter")
+    byte_level.save_pretrained(trained)
+    (trained / "chat_template.jinja").write_text("{{ messages }}")
+    (trained / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    (llama / "LICENSE").write_text("Apache-2.0")
+    merge(llama, trained, tmp_path / "out")
+    assert (tmp_path / "out" / "chat_template.jinja").read_text() == "{{ messages }}"
+    assert "[1, 2]" in (tmp_path / "out" / "generation_config.json").read_text()
+    assert (tmp_path / "out" / "LICENSE").read_text() == "Apache-2.0"
+    merge(llama, adapter, tmp_path / "out")
+    kept = (tmp_path / "out" / "chat_template.jinja").read_text()
+    assert kept == (llama / "chat_template.jinja").read_text()
+
+
+def test_a_whole_model_is_copied(make_model, llama, tmp_path):
+    trained = make_model(tmp_path / "full", shard="700KB")
+    summary = merge(llama, trained, tmp_path / "out")
+    assert (summary.how, summary.targets) == ("copied", 0)
+    for path in trained.iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_tied_qwen2_loads_after_merging(make_model, make_adapter, tmp_path):
+    base = make_model(tmp_path / "base", "qwen2", tie_word_embeddings=True)
+    adapter = make_adapter(base, tmp_path / "adapter", model_class=Qwen2ForCausalLM)
+    merge(base, adapter, tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    wanted = peft_merged(base, adapter)["model.layers.1.mlp.down_proj.weight"]
+    assert torch.allclose(model.model.layers[1].mlp.down_proj.weight, wanted, rtol=2**-8)
+
+
+RUN = "import sys; from pathlib import Path; from luthier.export.merge import merge; merge(*map(Path, sys.argv[1:]))"
+
+
+@pytest.mark.slow
+def test_a_full_disk_and_a_kill_leave_the_old_result(llama, adapter, tmp_path):
+    out = tmp_path / "out"
+    merge(llama, adapter, out)
+    before = (out / "model.safetensors").read_bytes()
+    limit = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
+        "from luthier.core.errors import Failed\n"
+        f"try:\n    {RUN.replace('; ', chr(10) + '    ')}\n"
+        "except Failed as error:\n    print(error); sys.exit(7)"
+    )
+    done = subprocess.run([sys.executable, "-c", limit, llama, adapter, out], capture_output=True, text=True)
+    assert (done.returncode, "disk is full" in done.stdout) == (7, True), done.stderr
+    dying = (
+        "import os, luthier.export.merge as m\n"
+        "m.to_stored = lambda *_: os.kill(os.getpid(), 9)\n" + RUN.replace("; ", "\n")
+    )
+    assert subprocess.run([sys.executable, "-c", dying, llama, adapter, out], check=False).returncode == -9
+    assert (out / "model.safetensors").read_bytes() == before
+    merge(llama, adapter, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_model(make_model, make_adapter, tmp_path):
+    peaks = []
+    for layers in (2, 24):
+        base = make_model(tmp_path / f"base{layers}", num_hidden_layers=layers, intermediate_size=2048)
+        adapter = make_adapter(base, tmp_path / f"adapter{layers}", r=2, lora_alpha=4)
+        script = f"{RUN}; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        args = [sys.executable, "-c", script, base, adapter, tmp_path / f"out{layers}"]
+        peaks.append(int(subprocess.run(args, capture_output=True, text=True, check=True).stdout))
+    size = (tmp_path / "base24" / "model.safetensors").stat().st_size
+    assert size > 80e6
+    assert (peaks[1] - peaks[0]) * 1024 < 0.3 * size
