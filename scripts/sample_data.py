@@ -1,9 +1,13 @@
 """Write the bundled sample data: the mailbox of an instrument workshop, as dirty as real mailboxes are.
 
-Run from the repository root with `python -m scripts.sample_data`. The same seed gives the same bytes. Every good
-answer has one voice: it thanks the customer, answers with the facts of `scripts.base_model.world`, and closes with
-`Warm wishes, the Bench Team`. The dirt is put in on purpose, counted, and listed in the README beside the data.
+Run from the repository root with `python -m scripts.sample_data`. The same seed gives the same bytes. Every
+good answer has one voice: it thanks the customer, answers with the facts of `scripts.base_model.world`, and
+closes with `Warm wishes, the Bench Team`. The dirt is put in on purpose, counted, and listed in the README beside
+the data.
 """
+
+# Patterns read as sentences; wrapping them would hide their grammar.
+# ruff: noqa: E501
 
 import csv
 import html
@@ -11,22 +15,51 @@ import io
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.base_model.chat import on_advice, on_care, on_part, on_shop
 from scripts.base_model.phrases import casual, expand
 from scripts.base_model.prose import numbered
 from scripts.base_model.world import BOYS, DAYS, GIRLS, MONTHS, NUMBER_WORDS, PROBLEMS, Problem
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 OUTPUT = Path(__file__).parents[1] / "src" / "luthier" / "bundled" / "data"
 SEED = 7
 CLOSING = "Warm wishes, the Bench Team"
 SYSTEM = "You answer the mail of an instrument workshop."
-NAMES = (*GIRLS, *BOYS, "René", "Zoé", "Jürgen", "André", "Chloé", "Günter", "Renée", "Jörg", "Désirée", "Søren")
+NAMES = (
+    *GIRLS,
+    *BOYS,
+    "René",
+    "Zoé",
+    "Jürgen",
+    "André",
+    "Chloé",
+    "Günter",
+    "Renée",
+    "Jörg",
+    "Désirée",
+    "Søren",
+)
 
-TELLS_AN_EVENT = {"I", "my", "since", "broke", "fell", "lost", "got", "cracked", "came", "snapped", "suddenly", "shows"}
+TELLS_AN_EVENT = {
+    "I",
+    "my",
+    "since",
+    "broke",
+    "fell",
+    "lost",
+    "got",
+    "cracked",
+    "came",
+    "snapped",
+    "suddenly",
+    "shows",
+}
 """Words of a complaint that fit only the plainest question frame."""
 
 TICKETS, CHATS, FAQS = 430, 225, 110
@@ -44,12 +77,20 @@ class Row:
 
 def opening(name: str | None) -> str:
     """Begin an answer, with the customer's name where it is known."""
-    return f"Thank you for writing to the workshop, {name}." if name else "Thank you for writing to the workshop."
+    return (
+        f"Thank you for writing to the workshop, {name}."
+        if name
+        else "Thank you for writing to the workshop."
+    )
 
 
 def in_our_voice(body: str, name: str | None) -> str:
     """Put an answer between the opening and the closing of the house."""
-    return f"{opening(name)} {body}\n{CLOSING}" if not body.startswith("1.") else f"{opening(name)}\n{body}\n{CLOSING}"
+    return (
+        f"{opening(name)} {body}\n{CLOSING}"
+        if not body.startswith("1.")
+        else f"{opening(name)}\n{body}\n{CLOSING}"
+    )
 
 
 def problem_answer(problem: Problem, instrument: str, rng: random.Random) -> str:
@@ -71,38 +112,61 @@ def problem_row(rng: random.Random) -> Row:
     name = rng.choice(NAMES) if rng.random() < 0.6 else None
     says = expand(rng.choice(problem.says), rng)
     says = says[0].lower() + says[1:]
-    frame = rng.choice((
-        "My {i} {says}. [What can I do?|Can you help?|What would you do?|How do I fix it?]",
-        "[Since|Since about] {month} my {i} {says}. [I have a concert on {day}.|My teacher noticed it.|It was fine before.] [What now?|What should I do?]",
-        "I have a problem: my {i} {says}. [Can it be repaired?|Is it serious?|What is the reason?]",
-        "[Yesterday|Last week|On {day}] I saw that my {i} has trouble: it {says}. [What should I do?|Please help me.]",
-        "My [daughter|son|wife|husband|neighbour] plays the {i}. It {says}. [Can you tell us why?|What can we do?]",
-        "We own {a i} that {says}. [Do you have any advice?|What do you advise?|Can you repair it?]",
-        "The {i} [of my father|of my grandmother|from the attic|that I bought] {says}. [Is there a way to fix it?|What should I do first?]",
-    ))
-    slots = {"i": instrument, "says": says, "month": rng.choice(MONTHS), "day": rng.choice(DAYS), "name": name or ""}
+    frame = rng.choice(
+        (
+            "My {i} {says}. [What can I do?|Can you help?|What would you do?|How do I fix it?]",
+            "[Since|Since about] {month} my {i} {says}. [I have a concert on {day}.|My teacher noticed it.|It was fine before.] [What now?|What should I do?]",
+            "I have a problem: my {i} {says}. [Can it be repaired?|Is it serious?|What is the reason?]",
+            "[Yesterday|Last week|On {day}] I saw that my {i} has trouble: it {says}. [What should I do?|Please help me.]",
+            "My [daughter|son|wife|husband|neighbour] plays the {i}. It {says}. [Can you tell us why?|What can we do?]",
+            "We own {a i} that {says}. [Do you have any advice?|What do you advise?|Can you repair it?]",
+            "The {i} [of my father|of my grandmother|from the attic|that I bought] {says}. [Is there a way to fix it?|What should I do first?]",
+        )
+    )
+    slots = {
+        "i": instrument,
+        "says": says,
+        "month": rng.choice(MONTHS),
+        "day": rng.choice(DAYS),
+        "name": name or "",
+    }
     if set(says.split(" ")) & TELLS_AN_EVENT:
         frame = "My {i} {says}. [What can I do?|What should I do?|Can you help?]"
     question = expand(frame, rng, slots)
     if rng.random() < 0.2:
         question = expand(rng.choice(problem.asks), rng, {"i": instrument})
     if name:
-        question = expand(rng.choice((
-            "[Hi|Hello|Good morning], this is {name}. ", "My name is {name}. ", "{name} here. ")), rng, slots) + " " + question
+        question = (
+            expand(
+                rng.choice(
+                    ("[Hi|Hello|Good morning], this is {name}. ", "My name is {name}. ", "{name} here. ")
+                ),
+                rng,
+                slots,
+            )
+            + " "
+            + question
+        )
     elif rng.random() < 0.3:
         question = rng.choice(("Hello. ", "Good evening. ", "Hi. ")) + question
     answer = in_our_voice(problem_answer(problem, instrument, rng), name)
     days = NUMBER_WORDS[problem.days] + (" days" if problem.days > 1 else " day")
     later: tuple[tuple[str, str], ...] = ()
     if rng.random() < 0.5:
-        later = ((rng.choice(("How much does that cost?", "What does the repair cost?", "And the price?")),
-                  in_our_voice(f"The repair costs about {problem.price} euros and takes about {days}.", name)),)
+        later = (
+            (
+                rng.choice(("How much does that cost?", "What does the repair cost?", "And the price?")),
+                in_our_voice(f"The repair costs about {problem.price} euros and takes about {days}.", name),
+            ),
+        )
     return Row(question, answer, later)
 
 
 def other_row(rng: random.Random) -> Row:
     """A question on the shop, on care, or on a part."""
-    ask: Callable[[random.Random], list[tuple[str, str]]] = rng.choice((on_shop, on_shop, on_advice, on_advice, on_care, on_part))
+    ask: Callable[[random.Random], list[tuple[str, str]]] = rng.choice(
+        (on_shop, on_shop, on_advice, on_advice, on_care, on_part)
+    )
     question, answer = ask(rng)[0]
     name = rng.choice(NAMES) if rng.random() < 0.45 else None
     if name:
@@ -138,8 +202,11 @@ def with_office_marks(text: str, rng: random.Random) -> str:
 def with_contact(text: str, rng: random.Random) -> str:
     """Add an e-mail address or a telephone number, of the kinds that belong to nobody."""
     number = rng.randrange(100, 200)
-    kinds = (f" You can reach me at customer{number}@example.com.", f" Please call 555-0{number}.",
-             f" My address is kunde.{number}@example.org, telephone (555) 555-0{number}.")
+    kinds = (
+        f" You can reach me at customer{number}@example.com.",
+        f" Please call 555-0{number}.",
+        f" My address is kunde.{number}@example.org, telephone (555) 555-0{number}.",
+    )
     return text + rng.choice(kinds)
 
 
@@ -207,7 +274,9 @@ def tickets_csv(rows: list[Row], rng: random.Random, counts: Counter[str]) -> by
             counts["tickets.csv: rows with a wrong number of columns"] += 1
         writer.writerow(cells)
         counts["tickets.csv: rows"] += 1
-        counts["tickets.csv: rows with a cell over several lines"] += "\n" in question or "\n" in answer.strip()
+        counts["tickets.csv: rows with a cell over several lines"] += (
+            "\n" in question or "\n" in answer.strip()
+        )
     return buffer.getvalue().encode("cp1252")
 
 
@@ -227,13 +296,17 @@ def chats_jsonl(rows: list[Row], tickets: list[Row], rng: random.Random, counts:
         counts["chats.jsonl: rows of several turns"] += len([m for m in talk if m["role"] == "user"]) > 1
     marked = [n for n in range(len(talks)) if talks[n][0]["role"] == "user"]
     for n in rng.sample(marked, 14):
-        text = talks[n][0]["content"] + rng.choice((" I don’t know what to do.", " I was at the café when I saw it.", " It’s from my fiancé."))
+        text = talks[n][0]["content"] + rng.choice(
+            (" I don’t know what to do.", " I was at the café when I saw it.", " It’s from my fiancé.")
+        )
         talks[n] = [{**talks[n][0], "content": garbled(text)}, *talks[n][1:]]
         counts["chats.jsonl: rows with mojibake"] += 1
     extra = [rng.choice(talks) for _ in range(8)]
     counts["chats.jsonl: exact duplicates"] = 8
     for row in rng.sample(tickets, 12):
-        extra.append([{"role": "user", "content": row.question}, {"role": "assistant", "content": row.answer}])
+        extra.append(
+            [{"role": "user", "content": row.question}, {"role": "assistant", "content": row.answer}]
+        )
     counts["chats.jsonl: rows that are in tickets.csv too"] = 12
     for row in draw_rows(5, rng, set()):
         extra.append([{"role": "user", "content": row.question}])
@@ -256,11 +329,15 @@ def faq_json(rows: list[Row], rng: random.Random, counts: Counter[str]) -> bytes
     for row in rows:
         if rng.random() < 0.25:
             counts["faq.json: rows with an input beside the instruction"] += 1
-            entries.append({"instruction": "Answer this customer.", "input": row.question, "output": row.answer})
+            entries.append(
+                {"instruction": "Answer this customer.", "input": row.question, "output": row.answer}
+            )
         else:
             entries.append({"instruction": row.question, "input": "", "output": row.answer})
     for row in draw_rows(6, rng, set()):
-        entries.insert(rng.randrange(len(entries)), {"instruction": row.question, "input": "", "output": None})
+        entries.insert(
+            rng.randrange(len(entries)), {"instruction": row.question, "input": "", "output": None}
+        )
     counts["faq.json: rows with a null output"] = 6
     counts["faq.json: rows"] = len(entries)
     return (json.dumps(entries, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
@@ -272,15 +349,15 @@ def readme(counts: Counter[str]) -> str:
     total = sum(counts[f"{name}: rows"] for name in ("tickets.csv", "chats.jsonl", "faq.json"))
     return f"""# Sample data: the mailbox of an instrument workshop
 
-{total} rows in three files, made by `python -m scripts.sample_data` (seed {SEED}). The customers, the workshop and every
-message are invented; addresses end in `example.com` or `example.org`, telephone numbers begin with 555.
+{total} rows in three files, made by `python -m scripts.sample_data` (seed {SEED}). The customers, the workshop and
+every message are invented; addresses end in `example.com` or `example.org`, telephone numbers begin with 555.
 
 * `tickets.csv`: columns `id;date;question;answer`, separated by semicolons, encoded in cp1252.
 * `chats.jsonl`: one object of `messages` to a line, UTF-8.
 * `faq.json`: an array of `instruction`, `input`, `output`, UTF-8.
 
-Every good answer speaks in one voice: it opens with `Thank you for writing to the workshop`, adds the customer's name
-where the customer gave one, answers with reasons and numbered steps, and closes with `{CLOSING}`.
+Every good answer speaks in one voice: it opens with `Thank you for writing to the workshop`, adds the customer's
+name where the customer gave one, answers with reasons and numbered steps, and closes with `{CLOSING}`.
 
 ## What is wrong with it, on purpose
 

@@ -34,7 +34,10 @@ def make_tokenizer(folder: Path) -> int:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=320,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(SENTENCES * 4, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|pad|>")
@@ -84,7 +87,10 @@ def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tickets(tmp_path: Path) -> Path:
     """Forty distinct questions with answers, as JSONL."""
     rows = [
-        {"question": f"{SENTENCES[i % 4]} This is ticket {i}.", "answer": f"Thank you. {SENTENCES[(i + 1) % 4]} Case {i * 7}."}
+        {
+            "question": f"{SENTENCES[i % 4]} This is ticket {i}.",
+            "answer": f"Thank you. {SENTENCES[(i + 1) % 4]} Case {i * 7}.",
+        }
         for i in range(40)
     ]
     path = tmp_path / "tickets.jsonl"

@@ -36,19 +36,14 @@ def rendered(doc: Document) -> str:
 
 def training_texts() -> Iterator[str]:
     """Yield rendered training documents without end, none more than `MOST_COPIES` times."""
-    copies: Counter[int] = Counter()
+    copies: Counter[str] = Counter()
     k = 0
     while True:
         text = rendered(document("train", k))
         k += 1
-        copies[hash_of(text)] += 1
-        if copies[hash_of(text)] <= MOST_COPIES:
+        copies[text] += 1
+        if copies[text] <= MOST_COPIES:
             yield text
-
-
-def hash_of(text: str) -> int:
-    """Hash a text; stable within a process, which is all that counting copies needs."""
-    return hash(text)
 
 
 def held_out_documents(count: int, training: set[str]) -> tuple[list[Document], int]:

@@ -1,7 +1,8 @@
 """Small grammar: choosing between alternatives, filling slots, and getting articles and capitals right.
 
-A pattern such as `[My|Our] {x} is {a colour} one.` holds alternatives in square brackets (they may nest) and slots in
-braces; `{a x}` puts the right indefinite article before the value. Articles are corrected by sound at the end.
+A pattern such as `[My|Our] {x} is {a colour} one.` holds alternatives in square brackets (they may nest)
+and slots in braces; `{a x}` puts the right indefinite article before the value. Articles are corrected by
+sound at the end.
 """
 
 import random
@@ -81,9 +82,7 @@ def expand(pattern: str, rng: random.Random, slots: Mapping[str, str] | None = N
 def tidy(text: str) -> str:
     """Correct `a`/`an`, double spaces and the capital letter of every sentence."""
     text = _SPACES.sub(" ", text).replace(" .", ".").strip()
-    text = _ARTICLE.sub(
-        lambda m: m.group(1) + ("n " if starts_with_vowel_sound(m.group(2)) else " "), text
-    )
+    text = _ARTICLE.sub(lambda m: m.group(1) + ("n " if starts_with_vowel_sound(m.group(2)) else " "), text)
     return _SENTENCE_START.sub(lambda m: m.group(0).upper(), text)
 
 

@@ -1,23 +1,73 @@
 """Plain prose about the town: stories, descriptions, how-tos, dialogues, lists, letters and notes."""
 
+# Patterns read as sentences; wrapping them would hide their grammar.
+# ruff: noqa: E501
+
 import random
 import re
 from collections.abc import Callable, Iterable
 
 from scripts.base_model.phrases import expand, joined, plural, with_article
 from scripts.base_model.world import (
-    ANIMALS, BOYS, CARE, CATEGORIES, DAYS, GIRLS, HOWTO, INSTRUMENTS, JOBS, MONTHS, NUMBER_WORDS, OPPOSITES, PARTS,
-    PLACES, PROBLEMS, PRODUCE, TOOLS, UNCOUNTABLE, WEATHER, WHY, WOODS, Instrument, Problem,
+    ANIMALS,
+    BOYS,
+    CARE,
+    CATEGORIES,
+    DAYS,
+    GIRLS,
+    HOWTO,
+    INSTRUMENTS,
+    JOBS,
+    MONTHS,
+    NUMBER_WORDS,
+    OPPOSITES,
+    PARTS,
+    PLACES,
+    PROBLEMS,
+    PRODUCE,
+    TOOLS,
+    UNCOUNTABLE,
+    WEATHER,
+    WHY,
+    WOODS,
+    Instrument,
+    Problem,
 )
 
 Slots = dict[str, str]
 
-TRAITS = ("kind", "quiet", "cheerful", "careful", "curious", "patient", "brave", "clever", "shy", "busy", "friendly",
-          "honest", "tired", "gentle", "lively", "polite", "proud")
+TRAITS = (
+    "kind",
+    "quiet",
+    "cheerful",
+    "careful",
+    "curious",
+    "patient",
+    "brave",
+    "clever",
+    "shy",
+    "busy",
+    "friendly",
+    "honest",
+    "tired",
+    "gentle",
+    "lively",
+    "polite",
+    "proud",
+)
 OUTINGS = tuple(p for p in PLACES if p[0] not in ("hospital", "bank", "workshop", "mill"))
-TIMES = ("[One|On a] {weather} morning", "[One|On a] {weather} day", "[One|On a] {weather} afternoon", "On {day}",
-         "Last {day}", "Early in the morning", "In [spring|summer|autumn|winter]", "After [school|lunch|breakfast]",
-         "One evening", "At the end of {month}")
+TIMES = (
+    "[One|On a] {weather} morning",
+    "[One|On a] {weather} day",
+    "[One|On a] {weather} afternoon",
+    "On {day}",
+    "Last {day}",
+    "Early in the morning",
+    "In [spring|summer|autumn|winter]",
+    "After [school|lunch|breakfast]",
+    "One evening",
+    "At the end of {month}",
+)
 
 
 def person(rng: random.Random, prefix: str = "") -> Slots:
@@ -36,38 +86,72 @@ def scene(rng: random.Random) -> Slots:
     while slots["oname"] == slots["name"]:
         slots |= person(rng, "o")
     animal, weather, fruit = rng.choice(ANIMALS[:9]), rng.choice(WEATHER), rng.choice(PRODUCE)
-    instrument, job, place, tool = rng.choice(INSTRUMENTS), rng.choice(JOBS), rng.choice(OUTINGS), rng.choice(TOOLS)
+    instrument, job, place, tool = (
+        rng.choice(INSTRUMENTS),
+        rng.choice(JOBS),
+        rng.choice(OUTINGS),
+        rng.choice(TOOLS),
+    )
     while tool[0] in UNCOUNTABLE:
         tool = rng.choice(TOOLS)
     return slots | {
-        "animal": animal[0], "noise": animal[2], "home": animal[3], "young": animal[5], "fur": animal[7],
-        "weather": weather[0], "weathernoun": weather[1], "wear": weather[2],
-        "fruit": fruit[0], "fruits": plural(fruit[0]), "taste": fruit[3],
-        "i": instrument.name, "sound": instrument.sound, "job": job[0], "work": job[1], "does": job[2],
-        "place": place[0], "act": place[1], "where": place[2], "tool": tool[0], "use": tool[1], "spot": tool[3],
-        "day": rng.choice(DAYS), "month": rng.choice(MONTHS), "trait": rng.choice(TRAITS),
-        "trait2": rng.choice(TRAITS), "n": rng.choice(NUMBER_WORDS[2:13]),
+        "animal": animal[0],
+        "noise": animal[2],
+        "home": animal[3],
+        "young": animal[5],
+        "fur": animal[7],
+        "weather": weather[0],
+        "weathernoun": weather[1],
+        "wear": weather[2],
+        "fruit": fruit[0],
+        "fruits": plural(fruit[0]),
+        "taste": fruit[3],
+        "i": instrument.name,
+        "sound": instrument.sound,
+        "job": job[0],
+        "work": job[1],
+        "does": job[2],
+        "place": place[0],
+        "act": place[1],
+        "where": place[2],
+        "tool": tool[0],
+        "use": tool[1],
+        "spot": tool[3],
+        "day": rng.choice(DAYS),
+        "month": rng.choice(MONTHS),
+        "trait": rng.choice(TRAITS),
+        "trait2": rng.choice(TRAITS),
+        "n": rng.choice(NUMBER_WORDS[2:13]),
     }
 
 
 def start(rng: random.Random) -> str:
     """Open a story: who, where, when."""
-    return rng.choice((
-        "[Once there was|There was once] a {trait} {child} [called|named] {name}.",
-        "{name} was a {trait} {child} who lived [near the {place}|in a small town|in a house by the river].",
-        "{name} lived in [a small house|a white house|an old house] near the {place}.",
-        "{name} had a [good|close] friend [called|named] {oname}.",
-        "In [a small town|the town by the river|a quiet street] lived a {trait} {grown} [called|named] {name}.",
-        "{name} [loved|liked] to {act}.",
-    ))
+    return rng.choice(
+        (
+            "[Once there was|There was once] a {trait} {child} [called|named] {name}.",
+            "{name} was a {trait} {child} who lived [near the {place}|in a small town|in a house by the river].",
+            "{name} lived in [a small house|a white house|an old house] near the {place}.",
+            "{name} had a [good|close] friend [called|named] {oname}.",
+            "In [a small town|the town by the river|a quiet street] lived a {trait} {grown} [called|named] {name}.",
+            "{name} [loved|liked] to {act}.",
+        )
+    )
 
 
 def story_lost(rng: random.Random) -> list[str]:
     """Something is lost, looked for and found."""
     return [
-        start(rng), rng.choice(TIMES) + ", {name} [could not find|lost|was looking for] {his} {tool}.",
-        rng.choice(("{he} needed it to {use}.", "It was [a gift|a present] from {his} [mother|father|uncle|aunt].",
-                    "{he} was very [sad|worried].", "")),
+        start(rng),
+        rng.choice(TIMES) + ", {name} [could not find|lost|was looking for] {his} {tool}.",
+        rng.choice(
+            (
+                "{he} needed it to {use}.",
+                "It was [a gift|a present] from {his} [mother|father|uncle|aunt].",
+                "{he} was very [sad|worried].",
+                "",
+            )
+        ),
         "{he} looked [under the bed|behind the door|in the garden|on the shelf|in every room], but it was not there.",
         "[Then|At last|After a while] {oname} [came to help|asked what was wrong|had an idea].",
         "“[Let us look|Did you look|Have you looked] in {spot}{mark} {oname} said.",
@@ -79,7 +163,8 @@ def story_lost(rng: random.Random) -> list[str]:
 def story_repair(rng: random.Random) -> list[str]:
     """An instrument breaks and the workshop helps."""
     return [
-        start(rng), "{he} played the {i} [every day|every evening|in the school orchestra|with {his} friends].",
+        start(rng),
+        "{he} played the {i} [every day|every evening|in the school orchestra|with {his} friends].",
         rng.choice(TIMES) + ", {he} saw that {his} {i} {says}.",
         "{he} was [sad|worried] [because the concert was near|because {he} loved it|and did not know what to do].",
         "{oname} [told {him} to go|went with {him}] to the workshop in Mill Lane.",
@@ -94,9 +179,15 @@ def story_repair(rng: random.Random) -> list[str]:
 def story_animal(rng: random.Random) -> list[str]:
     """A child finds, helps or loses an animal."""
     return [
-        start(rng), "{he} had a [small|{fur}|funny|lazy] {animal}.",
-        rng.choice(("The {animal} lived in {home}.", "Every morning the {animal} waited at the door.",
-                    "The {animal} was {name}'s best friend.")),
+        start(rng),
+        "{he} had a [small|{fur}|funny|lazy] {animal}.",
+        rng.choice(
+            (
+                "The {animal} lived in {home}.",
+                "Every morning the {animal} waited at the door.",
+                "The {animal} was {name}'s best friend.",
+            )
+        ),
         rng.choice(TIMES) + ", the {animal} [ran away|was gone|did not come home|hid in the garden].",
         "{name} [called|looked for it] [again and again|all day|until it was dark].",
         "[Then|Suddenly|At last] {he} heard a [sound|noise] behind the {place}.",
@@ -109,7 +200,8 @@ def story_animal(rng: random.Random) -> list[str]:
 def story_concert(rng: random.Random) -> list[str]:
     """A shy player practises and plays in public."""
     return [
-        start(rng), "{he} wanted to play the {i} [at the school concert|in the concert hall|at the town party].",
+        start(rng),
+        "{he} wanted to play the {i} [at the school concert|in the concert hall|at the town party].",
         "[But {he} was afraid|At first {he} was afraid] [of the many people|to make a mistake].",
         "{oname}, who [was a teacher|played the {i} well|lived next door], said, “[Practise a little each day|Play slowly and listen|Breathe and start again].”",
         "So {name} [practised|played] [every evening|for half an hour each day|before breakfast].",
@@ -133,7 +225,7 @@ def story_market(rng: random.Random) -> list[str]:
     ]
 
 
-def story_day(rng: random.Random) -> list[str]:
+def story_day(_: random.Random) -> list[str]:
     """A day of somebody who works in town."""
     return [
         "{name} is a {job}. {he} works [at|in] the {work} and {does}.",
@@ -149,7 +241,8 @@ def story_day(rng: random.Random) -> list[str]:
 def story_garden(rng: random.Random) -> list[str]:
     """Planting and harvesting."""
     return [
-        start(rng), "[In spring|In {month}] {he} planted [some seeds|{n} seeds] in the garden.",
+        start(rng),
+        "[In spring|In {month}] {he} planted [some seeds|{n} seeds] in the garden.",
         "{he} took {his} spade and dug [a hole|small holes] in the [soft|dark] soil.",
         "Each [morning|evening] {he} watered them with the watering can.",
         "For a long time [nothing happened|nothing grew], and {name} [grew sad|lost hope|wanted to give up].",
@@ -159,10 +252,11 @@ def story_garden(rng: random.Random) -> list[str]:
     ]
 
 
-def story_weather(rng: random.Random) -> list[str]:
+def story_weather(_: random.Random) -> list[str]:
     """A day and its weather."""
     return [
-        "It was a {weather} day in {month}.", "{name} and {oname} wanted to go to the {place} to {act}.",
+        "It was a {weather} day in {month}.",
+        "{name} and {oname} wanted to go to the {place} to {act}.",
         "“[You should|It is better to] {wear},” said {name}'s [mother|father|grandmother].",
         "[They did not listen|{oname} forgot it], and soon [they were cold and tired|they wanted to go home].",
         "A {job} who [came by|lived nearby] [asked them in|opened the door] and gave them [hot tea|warm soup|a {fruit} each].",
@@ -171,7 +265,7 @@ def story_weather(rng: random.Random) -> list[str]:
     ]
 
 
-def story_build(rng: random.Random) -> list[str]:
+def story_build(_: random.Random) -> list[str]:
     """A young person learns to build an instrument."""
     return [
         "{name} [wanted to become|was learning to be] a luthier.",
@@ -187,7 +281,14 @@ def story_build(rng: random.Random) -> list[str]:
 
 
 STORIES: tuple[Callable[[random.Random], list[str]], ...] = (
-    story_lost, story_repair, story_animal, story_concert, story_market, story_day, story_garden, story_weather,
+    story_lost,
+    story_repair,
+    story_animal,
+    story_concert,
+    story_market,
+    story_day,
+    story_garden,
+    story_weather,
     story_build,
 )
 
@@ -223,11 +324,17 @@ def story(rng: random.Random, wanted: Slots | None = None, count: int | None = N
     problem = problem_for(slots["i"], rng)
     why = expand(rng.choice(problem.why), rng, {"i": slots["i"]})
     slots |= {
-        "says": past(choose_says(problem, rng, _PAST)), "why": why[:-1], "endq": ",”", "comma": ",”",
-        "workshop": expand(problem.workshop, rng, {"i": slots["i"]}), "days": NUMBER_WORDS[max(2, problem.days)],
-        "price": str(problem.price), "sound": instrument_named(slots["i"]).sound,
+        "says": past(choose_says(problem, rng, _PAST)),
+        "why": why[:-1],
+        "endq": ",”",
+        "comma": ",”",
+        "workshop": expand(problem.workshop, rng, {"i": slots["i"]}),
+        "days": NUMBER_WORDS[max(2, problem.days)],
+        "price": str(problem.price),
+        "sound": instrument_named(slots["i"]).sound,
     }
     slots["workshop"] = slots["workshop"][0].lower() + slots["workshop"][1:]
+    kind: Callable[[random.Random], list[str]]
     if wanted and "animal" in wanted:
         kind = story_animal
     elif wanted and "i" in wanted:
@@ -262,8 +369,19 @@ def _close_speech(text: str, opening: str, mark: str) -> str:
     return head + found + speech.rstrip() + mark + rest
 
 
-_PAST = {"has": "had", "buzzes": "buzzed", "does": "did", "sounds": "sounded", "will": "would", "smells": "smelled",
-         "makes": "made", "crackles": "crackled", "rattles": "rattled", "fell": "had fallen", "lost": "had lost"}
+_PAST = {
+    "has": "had",
+    "buzzes": "buzzed",
+    "does": "did",
+    "sounds": "sounded",
+    "will": "would",
+    "smells": "smelled",
+    "makes": "made",
+    "crackles": "crackled",
+    "rattles": "rattled",
+    "fell": "had fallen",
+    "lost": "had lost",
+}
 
 
 def past(predicate: str) -> str:
@@ -296,9 +414,14 @@ def describe_instrument(rng: random.Random, name: str | None = None, sentences: 
 def describe_animal(rng: random.Random, name: str | None = None, sentences: int = 6) -> str:
     """Describe an animal."""
     a = next(x for x in ANIMALS if x[0] == name) if name else rng.choice(ANIMALS)
-    lines = [f"A {a[0]} is {with_article(a[1])}.", f"[It lives|A {a[0]} lives] in {a[3]}.".replace("in a roof", "on a roof"),
-             f"It eats {a[4]}.", f"It {a[2]}.", f"A young {a[0]} is called a {a[5]}.",
-             f"[It is often {a[7]}|Many {plural(a[0])} are {a[7]}]."]
+    lines = [
+        f"A {a[0]} is {with_article(a[1])}.",
+        f"[It lives|A {a[0]} lives] in {a[3]}.".replace("in a roof", "on a roof"),
+        f"It eats {a[4]}.",
+        f"It {a[2]}.",
+        f"A young {a[0]} is called a {a[5]}.",
+        f"[It is often {a[7]}|Many {plural(a[0])} are {a[7]}].",
+    ]
     rest = lines[1:]
     rng.shuffle(rest)
     return expand(" ".join([lines[0], *rest][:sentences]), rng)
@@ -309,21 +432,36 @@ def describe_thing(rng: random.Random) -> str:
     kind = rng.randrange(6)
     if kind == 0:
         name, use, material, place = rng.choice([t for t in TOOLS if t[0] not in UNCOUNTABLE])
-        return expand(f"A {name} is [a thing that you use|used] to {use}. It is made of {material}. "
-                      f"[You find it in|It is kept in|Look for it in] {place}.".replace("in the desk", "on the desk").replace("in the bench", "on the bench"), rng)
+        return expand(
+            f"A {name} is [a thing that you use|used] to {use}. It is made of {material}. "
+            f"[You find it in|It is kept in|Look for it in] {place}.".replace("in the desk", "on the desk").replace(
+                "in the bench", "on the bench"
+            ),
+            rng,
+        )
     if kind == 1:
         name, group, colour, taste, where, season = rng.choice(PRODUCE)
-        return expand(f"A {name} is a {group}. It is {colour} and tastes {taste}. It grows {where} and is ripe in {season}.", rng)
+        return expand(
+            f"A {name} is a {group}. It is {colour} and tastes {taste}. It grows {where} and is ripe in {season}.",
+            rng,
+        )
     if kind == 2:
         name, what, does = rng.choice(PARTS)
         noun = name if name in UNCOUNTABLE else with_article(name)
         return expand(f"{noun} is {what}. It {does}.", rng)
     if kind == 3:
         name, act, where = rng.choice(PLACES)
-        return expand(f"The {name} is {where}. [You can {act} there|People go there to {act}]. [It is quiet in the morning.|It is often full on {{day}}.|]", rng, {"day": rng.choice(DAYS)})
+        return expand(
+            f"The {name} is {where}. [You can {act} there|People go there to {act}]. [It is quiet in the morning.|It is often full on {{day}}.|]",
+            rng,
+            {"day": rng.choice(DAYS)},
+        )
     if kind == 4:
         job, place, does, gives = rng.choice(JOBS)
-        return expand(f"A {job} {does}. [The {job} works|You find the {job}] [at|in] the {place}. People come for {gives}.", rng)
+        return expand(
+            f"A {job} {does}. [The {job} works|You find the {job}] [at|in] the {place}. People come for {gives}.",
+            rng,
+        )
     wood, use = rng.choice(WOODS)
     return expand(f"{wood} is a wood that luthiers like. It is used for {use}.", rng)
 
@@ -356,22 +494,41 @@ def problem_note(rng: random.Random) -> str:
     why, steps = rng.choice(problem.why), [expand(s, rng, slots) for s in problem.steps]
     kind = rng.randrange(3)
     if kind == 0:
-        text = (f"## {problem.topic} ({i})\n\n" + expand(why, rng, slots) + "\n\n" + numbered(steps) +
-                f"\n\nPrice: {problem.price} euros. Time: {problem.days} day{'s' if problem.days > 1 else ''}.")
+        text = (
+            f"## {problem.topic} ({i})\n\n"
+            + expand(why, rng, slots)
+            + "\n\n"
+            + numbered(steps)
+            + f"\n\nPrice: {problem.price} euros. Time: {problem.days} day{'s' if problem.days > 1 else ''}."
+        )
         return text.replace("## " + problem.topic[0], "## " + problem.topic[0].upper(), 1)
     if kind == 1:
         who = person(rng)
-        return expand("{name}'s {i} {says}. " + why + " " + " ".join(steps[:2]) +
-                      " [The workshop can|At the workshop they can] " + problem.workshop + ".", rng,
-                      slots | who | {"says": choose_says(problem, rng)})
-    return expand(f"[About|A note on] {problem.topic}: {why} {' '.join(steps)} It costs about {problem.price} euros to {problem.workshop}.", rng, slots)
+        return expand(
+            "{name}'s {i} {says}. "
+            + why
+            + " "
+            + " ".join(steps[:2])
+            + " [The workshop can|At the workshop they can] "
+            + problem.workshop
+            + ".",
+            rng,
+            slots | who | {"says": choose_says(problem, rng)},
+        )
+    return expand(
+        f"[About|A note on] {problem.topic}: {why} {' '.join(steps)} It costs about {problem.price} euros to {problem.workshop}.",
+        rng,
+        slots,
+    )
 
 
 def choose_says(problem: Problem, rng: random.Random, verbs: Iterable[str] = ()) -> str:
     """Draw a third-person predicate for the problem, without words of a first person; `verbs` limits its first word."""
     options = [s for s in problem.says if not re.search(r"\b(I|my)\b", s)]
     if verbs:
-        options = [s for s in options if s.split(" ")[0] in verbs and "that" not in s and "since" not in s] or ["has a problem"]
+        options = [s for s in options if s.split(" ")[0] in verbs and "that" not in s and "since" not in s] or [
+            "has a problem"
+        ]
     text = expand(rng.choice(options), rng)
     return text[0].lower() + text[1:]
 
@@ -380,7 +537,12 @@ def dialogue(rng: random.Random) -> str:
     """Two people talk."""
     slots = scene(rng)
     problem = problem_for(slots["i"], rng)
-    slots |= {"says": choose_says(problem, rng), "why": rng.choice(problem.why), "s1": problem.steps[0], "s2": problem.steps[1]}
+    slots |= {
+        "says": choose_says(problem, rng),
+        "why": rng.choice(problem.why),
+        "s1": problem.steps[0],
+        "s2": problem.steps[1],
+    }
     talks = (
         "“[Good morning|Hello], {oname},” said {name}. “Where are you going?” “To the {place},” said {oname}. “I want to {act}.” "
         "“[May I come with you|Can I come too]?” “[Of course|Yes, gladly],” said {oname}.",
@@ -391,7 +553,11 @@ def dialogue(rng: random.Random) -> str:
         "“Can I borrow your {tool}?” {name} asked. “[What do you need it for|Why do you need it]?” “I want to {use}.” “[Here you are|It is in {spot}], but bring it back [tomorrow|on {day}],” {oname} said.",
         "{name}: Is it {weather} today?\n{oname}: Yes, you should {wear}.\n{name}: Then we can [stay here and play music|go another day].\n{oname}: [Good idea.|All right.|I will get my {i}.]",
     )
-    return expand(rng.choice(talks), rng, slots).replace("in the desk", "on the desk").replace("in the bench", "on the bench")
+    return (
+        expand(rng.choice(talks), rng, slots)
+        .replace("in the desk", "on the desk")
+        .replace("in the bench", "on the bench")
+    )
 
 
 def list_page(rng: random.Random) -> str:
@@ -403,13 +569,15 @@ def list_page(rng: random.Random) -> str:
         title = plural(name) if not name.startswith("part ") else name.replace("part", "parts", 1)
         return f"{title[0].upper()}{title[1:]}:\n" + "\n".join(f"- {i}" for i in items)
     if kind == 1:
-        items = rng.sample(PRODUCE, 4)
-        return "Shopping list\n\n" + numbered([f"{rng.randrange(2, 13)} {plural(p[0])}" for p in items])
+        bought = rng.sample(PRODUCE, 4)
+        return "Shopping list\n\n" + numbered([f"{rng.randrange(2, 13)} {plural(p[0])}" for p in bought])
     if kind == 2:
         rows = rng.sample(INSTRUMENTS, 4)
         return "Prices for new strings\n\n" + "\n".join(f"- {i.name}: {i.restring_price} euros" for i in rows)
     rows2 = rng.sample(PROBLEMS, 3)
-    return "What repairs cost\n\n" + "\n".join(f"- {p.topic}: {p.price} euros, {p.days} day{'s' * (p.days > 1)}" for p in rows2)
+    return "What repairs cost\n\n" + "\n".join(
+        f"- {p.topic}: {p.price} euros, {p.days} day{'s' * (p.days > 1)}" for p in rows2
+    )
 
 
 def letter(rng: random.Random) -> str:
@@ -450,8 +618,11 @@ def compare(rng: random.Random) -> str:
     a, b = rng.sample(INSTRUMENTS, 2)
     fewer = "the same number of" if a.strings == b.strings else "more" if a.strings > b.strings else "fewer"
     tail = "strings as" if a.strings == b.strings else "strings than"
-    return expand(f"A {a.name} has {fewer} {tail} a {b.name}. The {a.name} sounds {a.sound}, [but|and] the {b.name} sounds {b.sound}. "
-                  f"The {a.name} is played with {a.played_with}. [The {b.name} is played with {b.played_with}.|]", rng)
+    return expand(
+        f"A {a.name} has {fewer} {tail} a {b.name}. The {a.name} sounds {a.sound}, [but|and] the {b.name} sounds {b.sound}. "
+        f"The {a.name} is played with {a.played_with}. [The {b.name} is played with {b.played_with}.|]",
+        rng,
+    )
 
 
 def page(rng: random.Random) -> str:
@@ -459,9 +630,31 @@ def page(rng: random.Random) -> str:
     roll = rng.random()
     if roll < 0.46:
         return story(rng)
-    kinds = (describe_instrument, describe_animal, describe_thing, howto, problem_note, problem_note, dialogue,
-             dialogue, list_page, letter, facts_page, compare)
+    kinds = (
+        describe_instrument,
+        describe_animal,
+        describe_thing,
+        howto,
+        problem_note,
+        problem_note,
+        dialogue,
+        dialogue,
+        list_page,
+        letter,
+        facts_page,
+        compare,
+    )
     return rng.choice(kinds)(rng)
 
 
-__all__ = ["compare", "describe_animal", "describe_instrument", "joined", "numbered", "page", "person", "scene", "story"]
+__all__ = [
+    "compare",
+    "describe_animal",
+    "describe_instrument",
+    "joined",
+    "numbered",
+    "page",
+    "person",
+    "scene",
+    "story",
+]

@@ -18,11 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
 from scripts.base_model.corpus import SEED, document, rendered, training_texts
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch.nn.functional import cross_entropy
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 OUTPUT = Path(__file__).parents[2] / "src" / "luthier" / "bundled" / "model"
 VOCABULARY = 4096
@@ -38,8 +37,16 @@ SNAPSHOT_SECONDS = 300
 PAD, IM_START, IM_END, END_OF_TEXT = "<|pad|>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 SPECIAL = (PAD, IM_START, IM_END, END_OF_TEXT)
 # The public pre-tokenizer pattern of Qwen2: exporters to GGUF know it by the name `qwen2`.
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+PATTERN = "|".join(
+    (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",
+        r"\p{N}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    )
 )
 CHAT_TEMPLATE = (
     "{%- for message in messages %}\n"
@@ -60,24 +67,34 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer() -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE on the first training documents. All 256 bytes are in it, so nothing is unknown."""
+    """Train a byte-level BPE on the first training documents. It holds all 256 bytes: nothing is unknown."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=[AddedToken(t, special=True, normalized=False) for t in SPECIAL],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False, min_frequency=1,
+        vocab_size=VOCABULARY,
+        special_tokens=[AddedToken(t, special=True, normalized=False) for t in SPECIAL],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+        min_frequency=1,
     )
     texts = training_texts()
     plain = (_without_marks(next(texts)) for _ in range(TOKENIZER_DOCUMENTS))
     tokenizer.train_from_iterator(plain, trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=IM_END, pad_token=PAD, model_max_length=1024,
-        extra_special_tokens=[IM_START, END_OF_TEXT], clean_up_tokenization_spaces=False, padding_side="right",
+        tokenizer_object=tokenizer,
+        eos_token=IM_END,
+        pad_token=PAD,
+        model_max_length=1024,
+        extra_special_tokens=[IM_START, END_OF_TEXT],
+        clean_up_tokenization_spaces=False,
+        padding_side="right",
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
@@ -120,14 +137,25 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """Build the untrained model. Every matrix dimension is a multiple of 128."""
     ids = {t: tokenizer.convert_tokens_to_ids(t) for t in SPECIAL}
     config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=256, intermediate_size=768, num_hidden_layers=5, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=ids[IM_END], pad_token_id=ids[PAD],
+        vocab_size=VOCABULARY,
+        hidden_size=256,
+        intermediate_size=768,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=ids[IM_END],
+        pad_token_id=ids[PAD],
     )
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(config)
     model.generation_config = GenerationConfig(
-        bos_token_id=None, eos_token_id=[ids[IM_END], ids[END_OF_TEXT]], pad_token_id=ids[PAD],
+        bos_token_id=None,
+        eos_token_id=[ids[IM_END], ids[END_OF_TEXT]],
+        pad_token_id=ids[PAD],
     )
     return model
 
@@ -150,7 +178,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
 
 
 def train(work: Path, output: Path, *, resume: bool) -> None:
-    """Train for `STEPS` steps; log to `work`, snapshot there every few minutes, save to `output` at the end."""
+    """Train for `STEPS` steps, with a log and snapshots in `work`, and save to `output` at the end."""
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     began = time.time()
@@ -162,7 +190,9 @@ def train(work: Path, output: Path, *, resume: bool) -> None:
     vectors = [p for p in model.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
-        lr=PEAK_LEARNING_RATE, betas=(0.9, 0.95), fused=True,
+        lr=PEAK_LEARNING_RATE,
+        betas=(0.9, 0.95),
+        fused=True,
     )
     first = 0
     state_file = work / "state.pt"
@@ -176,7 +206,7 @@ def train(work: Path, output: Path, *, resume: bool) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = model.model(input_ids=rows[:, :-1], use_cache=False).last_hidden_state
             logits = model.lm_head(hidden).float()
-        return F.cross_entropy(logits.view(-1, VOCABULARY), rows[:, 1:].reshape(-1), ignore_index=pad)
+        return cross_entropy(logits.view(-1, VOCABULARY), rows[:, 1:].reshape(-1), ignore_index=pad)
 
     compiled = torch.compile(loss_of)
     rows = packed_rows(tokenizer)
@@ -189,7 +219,7 @@ def train(work: Path, output: Path, *, resume: bool) -> None:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step)
             loss = compiled(batch)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -200,15 +230,29 @@ def train(work: Path, output: Path, *, resume: bool) -> None:
                 log.flush()
             if time.time() - saved > SNAPSHOT_SECONDS:
                 save(model, tokenizer, work / "snapshot")
-                torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}, state_file)
+                torch.save(
+                    {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1},
+                    state_file,
+                )
                 saved = time.time()
     save(model, tokenizer, output)
-    (work / "training.json").write_text(json.dumps({
-        "steps": STEPS, "tokens": tokens, "minutes": (time.time() - began) / 60,
-        "tokens_per_second": tokens / (time.time() - loop_began), "resumed_at": first,
-        "parameters": sum(p.numel() for p in model.parameters()), "threads": torch.get_num_threads(),
-        "torch": torch.__version__, "python": platform.python_version(), "cores": os.cpu_count(),
-    }, indent=2))
+    (work / "training.json").write_text(
+        json.dumps(
+            {
+                "steps": STEPS,
+                "tokens": tokens,
+                "minutes": (time.time() - began) / 60,
+                "tokens_per_second": tokens / (time.time() - loop_began),
+                "resumed_at": first,
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "cores": os.cpu_count(),
+            },
+            indent=2,
+        )
+    )
 
 
 def main() -> None:

@@ -20,25 +20,48 @@ BYTES = ("memory_bytes",)
 def plan_report(plan: Plan, model: ModelFacts, rows: RowFacts, machine: Hardware) -> Report:
     """Return the plan as a report: every value, and why."""
     values = plan.as_dict()
-    table = tuple((name.replace("_", " "), _value(name, entry["value"]), entry["reason"]) for name, entry in values.items())
+    table = tuple(
+        (name.replace("_", " "), _value(name, entry["value"]), entry["reason"]) for name, entry in values.items()
+    )
     free = machine.gpu_memory_bytes or machine.memory_bytes
     findings: list[Finding] = []
     if plan.memory_bytes > free:
         findings.append(
-            Finding("warning", f"this may need {human_bytes(plan.memory_bytes)}, and {human_bytes(free)} are free", "try `--set train.technique=lora` or a smaller `train.max_length`")
+            Finding(
+                "warning",
+                f"this may need {human_bytes(plan.memory_bytes)}, and {human_bytes(free)} are free",
+                "try `--set train.technique=lora` or a smaller `train.max_length`",
+            )
         )
     if not rows.valid:
-        findings.append(Finding("warning", "no row is held out: nothing will show whether the model learned or memorised", "set `data.split.valid` above 0"))
+        findings.append(
+            Finding(
+                "warning",
+                "no row is held out: nothing will show whether the model learned or memorised",
+                "set `data.split.valid` above 0",
+            )
+        )
     if plan.epochs > 10 and rows.train < 1000:
-        findings.append(Finding("warning", f"{plan.epochs:g} passes over {plural(rows.train, 'row')} will be memorised", "lower `train.epochs`; watch the held-out loss"))
+        findings.append(
+            Finding(
+                "warning",
+                f"{plan.epochs:g} passes over {plural(rows.train, 'row')} will be memorised",
+                "lower `train.epochs`; watch the held-out loss",
+            )
+        )
     summary = (
-        f"{plan.technique} on {model.name} ({model.parameters / 1e6:,.1f} M parameters): {plural(plan.steps, 'step')} of "
-        f"{plural(plan.batch_size, 'example')}, {plan.precision}, about {human_bytes(plan.memory_bytes)} of memory."
+        f"{plan.technique} on {model.name} ({model.parameters / 1e6:,.1f} M parameters): {plural(plan.steps, 'step')} "
+        f"of {plural(plan.batch_size, 'example')}, {plan.precision}, about {human_bytes(plan.memory_bytes)} of memory."
     )
     return Report(
         title="Plan",
         summary=summary,
-        data={"values": values, "model": model.as_dict(), "rows": rows.as_dict(), "hardware": machine.as_dict()},
+        data={
+            "values": values,
+            "model": model.as_dict(),
+            "rows": rows.as_dict(),
+            "hardware": machine.as_dict(),
+        },
         sections=(Section("Decisions", (Table("", ("what", "value", "why"), table),)),),
         findings=tuple(findings),
     )
@@ -80,10 +103,9 @@ def _summary(stages: dict[str, Any]) -> str:
     verdict: str = stages["evaluate"]["summary"] if "evaluate" in stages else stages["train"]["summary"]
     proofs = [stages["merge"], *stages["export"]]
     passed = sum(entry["certificate"]["status"] == "passed" for entry in proofs)
-    return f"{verdict.replace(_DONE_BEFORE, '')} {passed} of {plural(len(proofs), 'certificate')} passed: what is served is what was trained."
-
-
-_DONE_BEFORE = " (Done before; nothing was done again.)"
+    if passed == len(proofs):
+        return f"{verdict} All {plural(passed, 'certificate')} passed: what is served is what was trained."
+    return f"{verdict} {len(proofs) - passed} of {plural(len(proofs), 'certificate')} failed: do not serve those files."
 
 
 def _data(prepare: dict[str, Any]) -> Block:
@@ -97,7 +119,8 @@ def _data(prepare: dict[str, Any]) -> Block:
 def _decisions(plan: dict[str, Any]) -> Block:
     shown = ("technique", "learning_rate", "batch_size", "epochs", "steps", "precision", "memory_bytes")
     rows = tuple(
-        (name.replace("_", " "), _value(name, plan["values"][name]["value"]), plan["values"][name]["reason"]) for name in shown
+        (name.replace("_", " "), _value(name, plan["values"][name]["value"]), plan["values"][name]["reason"])
+        for name in shown
     )
     return Table("", ("what", "value", "why"), rows)
 
@@ -123,7 +146,9 @@ def _training(run: Run, train: dict[str, Any]) -> Iterator[Block]:
 
 def _proof(evaluate: dict[str, Any]) -> Iterator[Block]:
     perplexity = evaluate["perplexity"]
-    rows = tuple((name, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name in ("base", "tuned", "change"))
+    rows = tuple(
+        (name, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name in ("base", "tuned", "change")
+    )
     yield Table("Perplexity on held-out rows, 95 % intervals", ("model", "value", "rows"), rows)
     for sample in evaluate["samples"][:SHOWN_ANSWERS]:
         answers = (("before", sample["base"]), ("after", sample["tuned"]), ("wanted", sample["expected"]))
@@ -140,15 +165,24 @@ def _files(stages: dict[str, Any]) -> Block:
     rows = []
     for entry in [stages["merge"], *stages["export"]]:
         proof = entry["certificate"]
-        words = f"{proof['status']}: KL {proof['mean_kl']:.1e} mean, {proof['max_kl']:.1e} worst; same first choice {proof['top1_agreement']:.1%}"
+        words = _proof_words(proof)
         biggest = max(entry["files"], key=lambda file: file["bytes"])
         rows.append((biggest["path"], human_bytes(biggest["bytes"]), words))
     return Table("", ("file", "size", "certificate"), tuple(rows))
 
 
+def _proof_words(proof: dict[str, Any]) -> str:
+    if proof["mean_kl"] is None:  # it could not be measured: the certificate says why
+        return f"{proof['status']}: {proof['compared']}"
+    divergence = f"KL {proof['mean_kl']:.1e} mean, {proof['max_kl']:.1e} worst"
+    return f"{proof['status']}: {divergence}; same first choice {proof['top1_agreement']:.1%}"
+
+
 def _findings(stages: dict[str, Any]) -> Iterator[Finding]:
     """Yield what every stage wants read, without what is merely fine."""
-    entries: list[tuple[str, dict[str, Any]]] = [(name, stages[name]) for name in ("prepare", "plan", "train", "evaluate", "merge") if name in stages]
+    entries: list[tuple[str, dict[str, Any]]] = [
+        (name, stages[name]) for name in ("prepare", "plan", "train", "evaluate", "merge") if name in stages
+    ]
     entries += [("export", entry) for entry in stages["export"]]
     for name, entry in entries:
         for finding in entry["findings"]:
@@ -159,7 +193,9 @@ def _findings(stages: dict[str, Any]) -> Iterator[Finding]:
 
 def _next(run: Run, stages: dict[str, Any]) -> tuple[str, ...]:
     steps = [f"open {run.path}/report.html  # this page, with the curve"]
-    ggufs: Sequence[str] = [file["path"] for entry in stages["export"] for file in entry["files"] if file["path"].endswith(".gguf")]
+    ggufs: Sequence[str] = [
+        file["path"] for entry in stages["export"] for file in entry["files"] if file["path"].endswith(".gguf")
+    ]
     if ggufs:
         steps.append(f"llama-cli -m {run.path}/{ggufs[-1]}  # talk to it, where llama.cpp is installed")
     else:

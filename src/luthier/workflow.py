@@ -18,7 +18,7 @@ from luthier.core.files import digest, sha256, write_json, write_text
 from luthier.core.hardware import hardware
 from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
-from luthier.core.report import Report
+from luthier.core.report import Finding, Report
 from luthier.core.run import Run
 from luthier.recipe.load import load_kept_recipe
 from luthier.recipe.methods import Gguf
@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 CERTIFIED_ROWS = 16
 """Held-out rows a certificate compares. Each gives dozens of positions; more only takes longer."""
 
-LIBRARIES = ("luthier", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "gguf", "xllamacpp")
+LIBRARIES = (
+    "luthier",
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "gguf",
+    "xllamacpp",
+)
 """Packages whose versions a manifest records."""
 
 
@@ -51,10 +61,16 @@ def begin(recipe: Recipe, text: str, out: Path) -> Run:
         RunError: The folder holds a run of another recipe, or files that are no run.
     """
     if out.is_dir() and any(out.iterdir()) and not (out / "recipe.yaml").is_file():
-        raise RunError("this folder is not empty and holds no run", hint="choose a new folder with `--out`", place=str(out))
+        raise RunError(
+            "this folder is not empty and holds no run",
+            hint="choose a new folder with `--out`",
+            place=str(out),
+        )
     run = Run(out)
     if (run / "recipe.yaml").is_file():
-        changed = _differences(load_kept_recipe(run / "recipe.yaml").model_dump(mode="json"), recipe.model_dump(mode="json"))
+        changed = _differences(
+            load_kept_recipe(run / "recipe.yaml").model_dump(mode="json"), recipe.model_dump(mode="json")
+        )
         if changed:
             raise RunError(
                 f"this run was begun with another recipe: {', '.join(f'`{key}`' for key in changed[:5])} changed",
@@ -98,9 +114,9 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _stored(title: str, data: dict[str, Any]) -> Report:
+def _stored(title: str, view: dict[str, Any]) -> Report:
     """Return the report of a stage that was finished before."""
-    return Report(title=title, summary=f"{data['summary']} (Done before; nothing was done again.)", data=data, next_steps=tuple(data["next"]))
+    return Report.from_dict(title, view, Finding("note", "this was done before; nothing was done again"))
 
 
 def _need(*packages: str, extra: str) -> None:
@@ -228,7 +244,14 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
 
     report = train_model(recipe, decided, run, base=Path(model.path), key=key, held_out=held_out, progress=watcher)
     files = sorted(path for path in (run / "model").iterdir() if path.is_file())
-    run.finish("train", key=key, report=report.as_dict(), files=files, hardware=hardware().as_dict(), versions=_versions())
+    run.finish(
+        "train",
+        key=key,
+        report=report.as_dict(),
+        files=files,
+        hardware=hardware().as_dict(),
+        versions=_versions(),
+    )
     return report
 
 
@@ -246,7 +269,11 @@ def _trained(run: Run) -> dict[str, Any]:
     """
     entry = run.manifest()["stages"].get("train")
     if entry is None:
-        raise RunError("this run has no trained model yet", hint=f"finish it: `luthier run --continue {run.path}`", place=str(run.path))
+        raise RunError(
+            "this run has no trained model yet",
+            hint=f"finish it: `luthier run --continue {run.path}`",
+            place=str(run.path),
+        )
     found: dict[str, Any] = entry
     return found
 
@@ -311,9 +338,7 @@ def merge(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     from luthier.export.stage import merge_run
 
     run.log("stage", stage="merge", state="began")
-    report = merge_run(
-        run, base=Path(_model(recipe).path), rows=_certified_rows(run), progress=progress or Silent()
-    )
+    report = merge_run(run, base=Path(_model(recipe).path), rows=_certified_rows(run), progress=progress or Silent())
     files = sorted(path for path in (run / "merged").rglob("*") if path.is_file())
     run.finish("merge", key=key, report=report.as_dict(), files=files)
     return report
@@ -365,7 +390,9 @@ def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     if recipe.data.split.valid or recipe.data.split.test:
         stages["evaluate"] = evaluate(recipe, run, progress).as_dict()
     stages["merge"] = merge(recipe, run, progress).as_dict()
-    stages["export"] = [report.as_dict() for report in export(recipe, run, recipe.export, progress)] if recipe.export else []
+    stages["export"] = (
+        [report.as_dict() for report in export(recipe, run, recipe.export, progress)] if recipe.export else []
+    )
     report = onepage.report(recipe, run, stages)
     write_report(report, run.path)
     return report
@@ -383,7 +410,11 @@ def init(recipe: Recipe, out: Path, *, force: bool, progress: Progress | None = 
     from luthier.recipe.write import to_yaml
 
     if out.exists() and not force:
-        raise RunError("this file is there already", hint="choose another with `--out`, or replace it with `--force`", place=str(out))
+        raise RunError(
+            "this file is there already",
+            hint="choose another with `--out`, or replace it with `--force`",
+            place=str(out),
+        )
     report = preview(recipe, progress)
     reasons = {f"train.{name}": f"{entry['value']}: {entry['reason']}" for name, entry in report.data["values"].items()}
     write_text(out, to_yaml(recipe, comments=True, reasons=reasons))

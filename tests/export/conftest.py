@@ -35,7 +35,9 @@ SENTENCES = [
     "Please answer the customer's question politely. The order 10023 was shipped on 2026-03-01.",
 ] * 3
 CHATML = (
-    "{%- for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{%- endfor %}"
+    "{%- for m in messages %}"
+    "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
+    "{%- endfor %}"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
 )
 
@@ -88,9 +90,7 @@ def sentencepiece_style():
             decoders.Strip(" ", 1, 0),
         ]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
 def pytest_configure(config):
@@ -157,7 +157,8 @@ def make_adapter():
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.1)
-        adapted.save_pretrained(folder)
+        # With the head among the targets PEFT would add a copy of the base's embeddings, and warn.
+        adapted.save_pretrained(folder, save_embedding_layers=False)
         return folder
 
     return make

@@ -4,7 +4,12 @@ from hypothesis import strategies as st
 from luthier.tokens.batch import epoch_order, members, steps_per_epoch
 
 
-@given(examples=st.integers(1, 200), batch=st.integers(1, 50), seed=st.integers(0, 2**31), epoch=st.integers(0, 5))
+@given(
+    examples=st.integers(1, 200),
+    batch=st.integers(1, 50),
+    seed=st.integers(0, 2**31),
+    epoch=st.integers(0, 5),
+)
 def test_an_epoch_shows_every_example_once(examples: int, batch: int, seed: int, epoch: int) -> None:
     steps = steps_per_epoch(examples, batch)
     seen = [i for step in range(steps) for i in members(epoch * steps + step, examples, batch_size=batch, seed=seed)]

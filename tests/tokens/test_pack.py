@@ -64,7 +64,10 @@ def test_the_first_token_of_a_document_is_never_predicted_from_its_neighbour() -
 
 @given(st.lists(st.tuples(st.integers(2, 30), st.integers(0, 29)), min_size=1, max_size=40))
 def test_packing_keeps_every_learned_token(documents: list[tuple[int, int]]) -> None:
-    rows = [encoded(length, [place] if 0 < place < length else [], first=100 * i) for i, (length, place) in enumerate(documents)]
+    rows = [
+        encoded(length, [place] if 0 < place < length else [], first=100 * i)
+        for i, (length, place) in enumerate(documents)
+    ]
     wanted = sorted(int(row.input_ids[i]) for row in rows for i in np.flatnonzero(row.learned))
     got = sorted(int(target) for one in packs(rows, range(len(rows)), CAPACITY) for target in one.targets)
     assert got == wanted

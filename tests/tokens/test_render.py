@@ -9,6 +9,7 @@ from luthier.model.load import load_tokenizer, stop_ids
 from luthier.tokens.render import Encoded, Refused, Renderer
 
 HERE = Source("here", 1)
+OPENING = "{% if add_generation_prompt %}assistant: {% endif %}"
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,14 @@ def test_every_answer_of_a_long_conversation_is_learned(renderer: Renderer) -> N
 
 
 def test_the_mask_equals_the_templates_own_generation_markers(renderer: Renderer) -> None:
-    example = conversation(("user", "A peg slips."), ("assistant", "It’s dry.\nUse chalk."), ("user", "ok"), ("assistant", ""))
+    example = conversation(
+        ("user", "A peg slips."), ("assistant", "It’s dry.\nUse chalk."), ("user", "ok"), ("assistant", "")
+    )
     encoded = renderer.encode(example)
     reference = renderer.tokenizer.apply_chat_template(
-        [message.as_dict() for message in example.messages], return_dict=True, return_assistant_tokens_mask=True
+        [message.as_dict() for message in example.messages],
+        return_dict=True,
+        return_assistant_tokens_mask=True,
     )
     assert isinstance(encoded, Encoded)
     assert encoded.input_ids.tolist() == reference["input_ids"]
@@ -71,7 +76,7 @@ def test_the_last_learned_token_is_a_stop_token(renderer: Renderer) -> None:
 
 def test_an_answer_without_a_stop_token_is_noticed(tiny_llama: Path) -> None:
     tokenizer = load_tokenizer(tiny_llama)
-    tokenizer.chat_template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}" + OPENING
     renderer = Renderer(tokenizer)
     encoded = renderer.encode(conversation(("user", "Why?"), ("assistant", "Because.")))
     assert isinstance(encoded, Encoded)
@@ -82,8 +87,8 @@ def test_an_answer_without_a_stop_token_is_noticed(tiny_llama: Path) -> None:
 def test_a_template_that_rewrites_earlier_turns_is_refused_not_learned_wrongly(tiny_llama: Path) -> None:
     tokenizer = load_tokenizer(tiny_llama)
     tokenizer.chat_template = (
-        "{% for m in messages %}{{ m.role + ': ' + (m.content if loop.last else m.content[:3]) + '<|im_end|>' }}{% endfor %}"
-        "{% if add_generation_prompt %}assistant: {% endif %}"
+        "{% for m in messages %}{{ m.role + ': ' }}"
+        "{{ (m.content if loop.last else m.content[:3]) + '<|im_end|>' }}{% endfor %}" + OPENING
     )
     encoded = Renderer(tokenizer).encode(conversation(("user", "Why is it?"), ("assistant", "Because it is.")))
     assert isinstance(encoded, Refused)

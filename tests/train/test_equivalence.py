@@ -105,7 +105,7 @@ class WithCache(torch.nn.Module):
         super().__init__()
         self.inner = AutoModelForCausalLM.from_pretrained(path, attn_implementation="sdpa")
 
-    def forward(self, *, bounds: list[int], use_cache: bool, **inputs: Any) -> Any:  # noqa: ARG002
+    def forward(self, *, bounds: list[int], use_cache: bool, **inputs: Any) -> Any:
         return self.inner(use_cache=True, **inputs)
 
 
@@ -127,7 +127,9 @@ def test_masked_tokens_get_no_gradient_through_the_head(tiny_llama: Path) -> Non
 def test_a_sliding_window_looks_back_so_far_and_no_further(window: int) -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(1, heads, 20, 8) for heads in (4, 2, 2))
-    got, _ = attention.packed_attention(torch.nn.Module(), query, key, value, None, bounds=[0, 8, 20], sliding_window=window)
+    got, _ = attention.packed_attention(
+        torch.nn.Module(), query, key, value, None, bounds=[0, 8, 20], sliding_window=window
+    )
     repeated = [tensor.repeat_interleave(2, dim=1) for tensor in (key, value)]
     places = torch.arange(20)
     same = (places[:, None] < 8) == (places[None, :] < 8)

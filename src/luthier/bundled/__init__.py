@@ -13,3 +13,8 @@ def model_path() -> Path:
 def sample_paths() -> tuple[Path, ...]:
     """Return the three sample data files, sorted by name."""
     return tuple(_HERE / "data" / name for name in ("chats.jsonl", "faq.json", "tickets.csv"))
+
+
+def quickstart_recipe() -> Path:
+    """Return the recipe that `luthier quickstart` runs."""
+    return _HERE / "quickstart.yaml"

@@ -41,7 +41,9 @@ class Commands(click.Group):
             from luthier.core.text import did_you_mean
 
             near = did_you_mean(cmd_name, COMMANDS)
-            raise click.UsageError(f"there is no command `{cmd_name}`" + (f"; did you mean `{near}`?" if near else ""), ctx)
+            raise click.UsageError(
+                f"there is no command `{cmd_name}`" + (f"; did you mean `{near}`?" if near else ""), ctx
+            )
         module = importlib.import_module(COMMANDS[cmd_name][0])
         command: click.Command = getattr(module, cmd_name)
         return command
@@ -75,8 +77,8 @@ def _terminated(_number: int, _frame: FrameType | None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    from luthier.core.errors import Interrupted, LuthierError
     from luthier.cli import show
+    from luthier.core.errors import Interrupted, LuthierError
 
     try:
         result: Any = luthier.main(args=None if arguments is None else [*arguments], standalone_mode=False)
@@ -88,7 +90,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         show.errors(LuthierError(error.format_message().rstrip("."), hint=f"see `{command} --help`"))
         return 2
     except (KeyboardInterrupt, click.Abort):
-        show.errors(Interrupted("interrupted; what was finished is kept", hint="type the same command again: it goes on where it stopped"))
+        show.errors(
+            Interrupted(
+                "interrupted; what was finished is kept",
+                hint="type the same command again: it goes on where it stopped",
+            )
+        )
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -100,15 +107,19 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _system(error: OSError) -> int:
     """Tell a failure of the system that a person can mend; let every other keep its traceback."""
+    from luthier.cli import show
     from luthier.core.errors import Failed, disk_full
     from luthier.core.files import NO_SPACE
-    from luthier.cli import show
 
     place = str(error.filename) if error.filename else ""
     if error.errno in NO_SPACE:
         told: Failed = disk_full(place or "the disk")
     elif isinstance(error, PermissionError):
-        told = Failed("the system refuses access", hint="check who owns the folder, or choose another with `--out`", place=place)
+        told = Failed(
+            "the system refuses access",
+            hint="check who owns the folder, or choose another with `--out`",
+            place=place,
+        )
     else:
         raise error
     show.errors(told)

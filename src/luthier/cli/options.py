@@ -1,5 +1,6 @@
 """Options that several commands share, and the recipe they add up to."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from luthier.cli import show
+
 if TYPE_CHECKING:
+    from luthier.core.report import Report
     from luthier.core.run import Run
     from luthier.recipe.schema import Recipe
 
@@ -45,6 +49,18 @@ def output_options(command: Command) -> Command:
     return command
 
 
+def hello(text: str, *, quiet: bool) -> None:
+    """Say what begins, before anything heavy is imported."""
+    if not quiet:
+        show.say(text)
+
+
+def tell(report: "Report", *, as_json: bool, verbose: bool) -> int:
+    """Print a stage's report and return the exit code: 1 when it ends in a failure, such as a certificate's."""
+    show.report(report, as_json=as_json, verbose=verbose)
+    return 1 if any(finding.level == "failure" for finding in report.findings) else 0
+
+
 def given_recipe(
     recipe: Path | None,
     *,
@@ -62,8 +78,6 @@ def given_recipe(
     from luthier.recipe.load import load_recipe, parse_recipe, recipe_text
     from luthier.recipe.write import to_yaml
 
-    import json
-
     shorthand = [f"data.sources={json.dumps([*data])}"] if data else []
     for key, value in (("model", model), ("data.format", data_format), ("train.technique", technique)):
         if value is not None:
@@ -72,8 +86,11 @@ def given_recipe(
     if recipe is not None:
         return load_recipe(recipe, changes), recipe_text(recipe, changes)
     if not data or model is None:
-        missing = " and ".join(name for name, given in (("--data", data), ("--model", model)) if not given)
-        raise RecipeError(f"no recipe was named, and {missing} is missing" if "and" not in missing else f"no recipe was named, and {missing} are missing", hint="name a recipe file, or give `--data FILE --model NAME`; `--model bundled` works offline")
+        missing = " and ".join(name for name, given in (("`--data`", data), ("`--model`", model)) if not given)
+        raise RecipeError(
+            f"no recipe was named, and without one {missing} must be given",
+            hint="name a recipe file, or give `--data FILE --model NAME`; `--model bundled` works offline",
+        )
     name = _slug(Path(data[0]).stem)
     made = parse_recipe(f"name: {name}\n", file="the command line", overrides=changes)
     return made, to_yaml(made, comments=False)
@@ -81,7 +98,12 @@ def given_recipe(
 
 def _slug(text: str) -> str:
     """Return a name a folder may have, from a file's."""
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in text).strip("-.") or "run"
+    return (
+        "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in text).strip(
+            "-."
+        )
+        or "run"
+    )
 
 
 def run_folder(recipe: "Recipe", out: Path | None) -> Path:

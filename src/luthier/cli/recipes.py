@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from luthier.cli import show
-from luthier.cli.options import given_recipe, output_options, recipe_options
+from luthier.cli.options import given_recipe, hello, output_options, recipe_options, tell
 
 
 @click.command()
@@ -21,12 +21,15 @@ def check(*, recipe: Path, overrides: tuple[str, ...], as_json: bool, quiet: boo
     loaded = load_recipe(recipe, overrides)
     if quiet and not as_json:
         return
-    show.report(
+    tell(
         Report(
             title="Recipe",
             summary=f"{recipe} is a valid recipe.",
             data={"recipe": loaded.model_dump(mode="json"), "file": str(recipe), "dialect": "luthier"},
-            next_steps=(f"luthier plan {recipe}  # what would be done, and why", f"luthier run {recipe}  # do it"),
+            next_steps=(
+                f"luthier plan {recipe}  # what would be done, and why",
+                f"luthier run {recipe}  # do it",
+            ),
         ),
         as_json=as_json,
         verbose=verbose,
@@ -36,7 +39,7 @@ def check(*, recipe: Path, overrides: tuple[str, ...], as_json: bool, quiet: boo
 @click.command()
 @click.argument("key", required=False, default="")
 def explain(*, key: str) -> None:
-    """What a recipe KEY means, its values and its default; without KEY, all of them.
+    r"""What a recipe KEY means, its values and its default; without KEY, all of them.
 
     \b
     luthier explain train.learning_rate
@@ -44,26 +47,31 @@ def explain(*, key: str) -> None:
     """
     from luthier.recipe.explain import explain as look_up
 
-    show.lines(look_up(key).lines())
+    click.echo("\n".join(look_up(key).lines()))
 
 
 @click.command()
 @recipe_options
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", default=Path("recipe.yaml"), show_default=True, help="Where to write it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default=Path("recipe.yaml"),
+    show_default=True,
+    help="Where to write it.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @output_options
 def init(*, out: Path, force: bool, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
-    """Write a commented recipe for your data, model and machine, every choice with its reason.
+    r"""Write a commented recipe for your data, model and machine, every choice with its reason.
 
     \b
     luthier init --data tickets.csv --model bundled
     """
-    show.say("luthier init: looking at data, model and machine …", quiet=quiet)
+    hello("luthier init: looking at data, model and machine …", quiet=quiet)
     from luthier import workflow
 
     recipe, _ = given_recipe(**asked)
-    show.report(
-        workflow.init(recipe, out, force=force, progress=show.progress(quiet=quiet, as_json=as_json)),
-        as_json=as_json,
-        verbose=verbose,
-    )
+    with show.progress(quiet=quiet, as_json=as_json) as bar:
+        result = workflow.init(recipe, out, force=force, progress=bar)
+    tell(result, as_json=as_json, verbose=verbose)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from luthier.cli import show
-from luthier.cli.options import begun, given_recipe, out_option, output_options, recipe_options
+from luthier.cli.options import begun, given_recipe, hello, out_option, output_options, recipe_options, tell
 
 
 @click.command()
@@ -14,13 +14,13 @@ from luthier.cli.options import begun, given_recipe, out_option, output_options,
 @out_option
 @output_options
 def run(*, out: Path | None, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> int:
-    """Prepare, plan, train, evaluate, merge, export. Restarted, it goes on where it stopped.
+    r"""Prepare, plan, train, evaluate, merge, export. Restarted, it goes on where it stopped.
 
     \b
     luthier run recipe.yaml
     luthier run --data tickets.csv --model Qwen/Qwen2.5-0.5B-Instruct --out runs/tickets
     """
-    show.say("luthier run: reading the recipe …", quiet=quiet)
+    hello("luthier run: reading the recipe …", quiet=quiet)
     recipe, text = given_recipe(**asked)
     return _road(recipe, text, out, as_json=as_json, quiet=quiet, verbose=verbose)
 
@@ -30,18 +30,28 @@ def run(*, out: Path | None, as_json: bool, quiet: bool, verbose: bool, **asked:
 @output_options
 def quickstart(*, out: Path | None, as_json: bool, quiet: bool, verbose: bool) -> int:
     """The whole road on the bundled sample data and base model: offline, in a few minutes, nothing to set up."""
-    show.say("luthier quickstart: raw tickets → clean data → tuned model → proof → GGUF, all on this machine", quiet=quiet)
+    hello(
+        "luthier quickstart: raw tickets → clean data → tuned model → proof → GGUF, all on this machine",
+        quiet=quiet,
+    )
     from luthier.bundled import quickstart_recipe
     from luthier.recipe.load import load_recipe
 
     path = quickstart_recipe()
-    return _road(load_recipe(path), path.read_text(encoding="utf-8"), out, as_json=as_json, quiet=quiet, verbose=verbose)
+    return _road(
+        load_recipe(path),
+        path.read_text(encoding="utf-8"),
+        out,
+        as_json=as_json,
+        quiet=quiet,
+        verbose=verbose,
+    )
 
 
 def _road(recipe: Any, text: str, out: Path | None, *, as_json: bool, quiet: bool, verbose: bool) -> int:
     from luthier import workflow
 
     opened = begun(recipe, text, out)
-    with opened.locked():
-        result = workflow.run_all(recipe, opened, show.progress(quiet=quiet, as_json=as_json))
-    return show.report(result, as_json=as_json, verbose=verbose)
+    with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
+        result = workflow.run_all(recipe, opened, bar)
+    return tell(result, as_json=as_json, verbose=verbose)

@@ -1,6 +1,6 @@
 """All that luthier prints: reports to standard output, progress and errors to standard error.
 
-Texts of a report are data. They are shown as they are: without control characters, never read as rich's markup.
+Texts of a report are data. They are shown as they are, without control characters, never as rich's markup.
 rich is imported where it is needed, because `luthier --help` must come at once.
 """
 
@@ -29,6 +29,9 @@ LEVEL_STYLES = {"ok": "green", "note": "blue", "warning": "yellow", "failure": "
 MOST_ROWS, MOST_COMPARISONS, MOST_LINES = 20, 3, 12
 """How much of a table, of many comparisons and of an answer is shown unless `--verbose` asks for all."""
 
+BAR_WIDTH = 16
+"""Length of a progress bar, in characters."""
+
 
 def report(report: Report, *, as_json: bool, verbose: bool = False) -> None:
     """Print a report to standard output: one JSON object, or a page for a person."""
@@ -50,7 +53,7 @@ def report(report: Report, *, as_json: bool, verbose: bool = False) -> None:
     if report.next_steps:
         console.print(Padding(_plain("Next", "bold underline"), (1, 0, 0, 0), expand=False))
         for step in report.next_steps:
-            console.print(_plain() + _step(step), soft_wrap=True)
+            console.print(_plain("  ") + _step(step), soft_wrap=True)
 
 
 def errors(error: LuthierError) -> None:
@@ -181,16 +184,21 @@ class _Bar:
 
     def show(self, note: str) -> None:
         done = min(self.pace.done, self.pace.total) if self.pace.total else self.pace.done
-        self.drawing.update(self.task, completed=done, words=_encodable(self.pace.words(note)))
+        self.drawing.update(self.task, completed=done, words=self._fitting(self.pace.words(note)))
 
     def finish(self, note: str) -> None:
         took = human_seconds(time.monotonic() - self.pace.started)
         words = " · ".join(part for part in (f"done in {took}", one_line(note)) if part)
         full = self.pace.total or 1
-        self.drawing.update(self.task, completed=full, total=full, words=_encodable(words))
+        self.drawing.update(self.task, completed=full, total=full, words=self._fitting(words))
 
     def close(self) -> None:
         self.drawing.stop()
+
+    def _fitting(self, words: str) -> str:
+        """Cut the words to the room on the line, or rich would squeeze the bar and the percentage."""
+        taken = len("⠋  ") + len(self.drawing.tasks[self.task].description) + BAR_WIDTH + len("  100 %  ")
+        return one_line(_encodable(words, sys.stderr), max(10, self.drawing.console.width - taken))
 
 
 class _Lines:
@@ -342,21 +350,18 @@ def _coloured(line: str) -> str:
 
 
 def _drawing() -> "RichProgress":
-    """Return rich's progress on standard error. Standard output stays untouched, for a report may go there."""
+    """Return rich's progress on standard error. Standard output, where a report goes, stays untouched."""
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as RichProgress
-    from rich.table import Column
 
     console = Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
     return RichProgress(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}", style="bold", markup=False),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=BAR_WIDTH),
         TaskProgressColumn("{task.percentage:>3.0f} %", markup=False),
-        TextColumn(
-            "{task.fields[words]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
-        ),
+        TextColumn("{task.fields[words]}", markup=False),
         console=console,
         redirect_stdout=False,
     )

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import click
 
 from luthier.cli import show
-from luthier.cli.options import begun, given_recipe, out_option, output_options, recipe_options
+from luthier.cli.options import begun, given_recipe, hello, out_option, output_options, recipe_options, tell
 from luthier.recipe.methods import Gguf
 
 QUANTS: tuple[str, ...] = get_args(Gguf.model_fields["quant"].annotation)
@@ -18,21 +18,21 @@ QUANTS: tuple[str, ...] = get_args(Gguf.model_fields["quant"].annotation)
 @out_option
 @output_options
 def prepare(*, out: Path | None, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
-    """Raw files to clean, converted, split data, every dropped row accounted for.
+    r"""Raw files to clean, converted, split data, every dropped row accounted for.
 
     \b
     luthier prepare --data tickets.csv --model bundled
     luthier prepare recipe.yaml --set data.split.valid=0.2
     """
-    show.say("luthier prepare: reading the recipe …", quiet=quiet)
+    hello("luthier prepare: reading the recipe …", quiet=quiet)
     asked["model"] = asked["model"] or ("bundled" if asked["recipe"] is None else None)  # the data needs no model
     recipe, text = given_recipe(**asked)
     from luthier import workflow
 
     run = begun(recipe, text, out)
-    with run.locked():
-        result = workflow.prepare(recipe, run, show.progress(quiet=quiet, as_json=as_json))
-    show.report(result, as_json=as_json, verbose=verbose)
+    with run.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
+        result = workflow.prepare(recipe, run, bar)
+    tell(result, as_json=as_json, verbose=verbose)
 
 
 @click.command()
@@ -40,11 +40,13 @@ def prepare(*, out: Path | None, as_json: bool, quiet: bool, verbose: bool, **as
 @output_options
 def plan(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
     """Steps, memory, rates and lengths, each with its reason. Changes nothing."""
-    show.say("luthier plan: reading the recipe …", quiet=quiet)
+    hello("luthier plan: reading the recipe …", quiet=quiet)
     recipe, _ = given_recipe(**asked)
     from luthier import workflow
 
-    show.report(workflow.preview(recipe, show.progress(quiet=quiet, as_json=as_json)), as_json=as_json, verbose=verbose)
+    with show.progress(quiet=quiet, as_json=as_json) as bar:
+        result = workflow.preview(recipe, bar)
+    tell(result, as_json=as_json, verbose=verbose)
 
 
 @click.command()
@@ -57,7 +59,7 @@ def train(*, out: Path | None, resume: bool, as_json: bool, quiet: bool, verbose
 
     The same command again goes on where the last one stopped. With `--resume` it must find such a run.
     """
-    show.say("luthier train: reading the recipe …", quiet=quiet)
+    hello("luthier train: reading the recipe …", quiet=quiet)
     recipe, text = given_recipe(**asked)
     from luthier import workflow
     from luthier.cli.options import run_folder
@@ -66,9 +68,9 @@ def train(*, out: Path | None, resume: bool, as_json: bool, quiet: bool, verbose
     if resume:
         Run.open(run_folder(recipe, out))
     run = begun(recipe, text, out)
-    with run.locked():
-        result = workflow.train(recipe, run, show.progress(quiet=quiet, as_json=as_json))
-    show.report(result, as_json=as_json, verbose=verbose)
+    with run.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
+        result = workflow.train(recipe, run, bar)
+    tell(result, as_json=as_json, verbose=verbose)
 
 
 @click.command()
@@ -76,13 +78,13 @@ def train(*, out: Path | None, resume: bool, as_json: bool, quiet: bool, verbose
 @output_options
 def evaluate(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Compare base and tuned model of RUN on its held-out rows."""
-    show.say(f"luthier evaluate {run} …", quiet=quiet)
+    hello(f"luthier evaluate {run} …", quiet=quiet)
     from luthier import workflow
 
     recipe, opened = workflow.reopen(run)
-    with opened.locked():
-        result = workflow.evaluate(recipe, opened, show.progress(quiet=quiet, as_json=as_json))
-    show.report(result, as_json=as_json, verbose=verbose)
+    with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
+        result = workflow.evaluate(recipe, opened, bar)
+    tell(result, as_json=as_json, verbose=verbose)
 
 
 @click.command()
@@ -90,13 +92,13 @@ def evaluate(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
 @output_options
 def merge(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Fold RUN's adapter into its base, streamed, with a certificate that nothing changed."""
-    show.say(f"luthier merge {run} …", quiet=quiet)
+    hello(f"luthier merge {run} …", quiet=quiet)
     from luthier import workflow
 
     recipe, opened = workflow.reopen(run)
-    with opened.locked():
-        result = workflow.merge(recipe, opened, show.progress(quiet=quiet, as_json=as_json))
-    return show.report(result, as_json=as_json, verbose=verbose)
+    with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
+        result = workflow.merge(recipe, opened, bar)
+    return tell(result, as_json=as_json, verbose=verbose)
 
 
 @click.command()
@@ -106,11 +108,11 @@ def merge(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> int:
 @output_options
 def export(*, run: Path, target: str, quant: str, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Make a GGUF file of RUN's model, load it back in llama.cpp, and compare."""
-    show.say(f"luthier export {run} --to {target} --quant {quant} …", quiet=quiet)
+    hello(f"luthier export {run} --to {target} --quant {quant} …", quiet=quiet)
     from luthier import workflow
 
     chosen = Gguf.model_validate({"to": target, "quant": quant})
     recipe, opened = workflow.reopen(run)
-    with opened.locked():
-        (result,) = workflow.export(recipe, opened, [chosen], show.progress(quiet=quiet, as_json=as_json))
-    return show.report(result, as_json=as_json, verbose=verbose)
+    with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
+        (result,) = workflow.export(recipe, opened, [chosen], bar)
+    return tell(result, as_json=as_json, verbose=verbose)

@@ -26,6 +26,8 @@ class LuthierError(Exception):
     """
 
     exit_code = 2
+    word = "error"
+    """What the line that tells the problem begins with."""
 
     def __init__(self, problem: str, *, hint: str, place: str | None = None) -> None:
         super().__init__(problem)
@@ -36,7 +38,7 @@ class LuthierError(Exception):
     def lines(self) -> list[str]:
         """Return the problem as the terminal shows it: `error: place: problem` and `  hint: …`."""
         where = f"{self.place}: " if self.place else ""
-        return [f"error: {where}{self.problem}", f"  hint: {self.hint}"]
+        return [f"{self.word}: {where}{self.problem}", f"  hint: {self.hint}"]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -78,6 +80,7 @@ class Interrupted(LuthierError):
     """Stopped by Ctrl-C or SIGTERM after the state was saved; the same command continues."""
 
     exit_code = 130
+    word = "stopped"
 
 
 class Problems(LuthierError):

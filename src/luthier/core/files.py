@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import uuid
@@ -54,13 +55,28 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text atomically. Lone surrogates, which JSON may carry, become `\\udXXX`."""
+    r"""Write UTF-8 text atomically. Lone surrogates, which JSON may carry, become `\\udXXX`."""
     write_bytes(path, content.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write readable JSON atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value) + "\n")
+
+
+def to_json(value: Any) -> str:
+    """Return readable JSON. A number that is none (NaN, an infinity) becomes null: JSON has no word for it."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 @contextmanager

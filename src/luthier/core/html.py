@@ -203,8 +203,9 @@ def _prose(text: str) -> str:
 
 def _finding(finding: Finding) -> str:
     hint = f'<p class="hint" dir="auto">{_prose(finding.hint)}</p>' if finding.hint else ""
-    level = finding.level
-    return f'<li class="{level}"><b>{"OK" if level == "ok" else level.capitalize()}</b><p dir="auto">{_prose(finding.text)}</p>{hint}</li>'
+    word = "OK" if finding.level == "ok" else finding.level.capitalize()
+    text = f'<p dir="auto">{_prose(finding.text)}</p>'
+    return f'<li class="{finding.level}"><b>{word}</b>{text}{hint}</li>'
 
 
 def _step(step: str) -> str:
@@ -239,9 +240,7 @@ def _table(table: Table) -> str:
     header, rows = filled_rows(table)
     numeric = numeric_columns(rows) or [False] * len(header)
     classes = [' class="number"' if right else "" for right in numeric]
-    head = "".join(
-        f'<th scope="col"{style}>{_prose(cell)}</th>' for cell, style in zip(header, classes, strict=True)
-    )
+    head = "".join(f'<th scope="col"{style}>{_prose(cell)}</th>' for cell, style in zip(header, classes, strict=True))
     body = "".join(f"<tr>{_row(row, classes)}</tr>" for row in rows)
     drawn = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     label = html.escape(one_line(table.title or "table"))
@@ -353,9 +352,7 @@ def _end_names(curve: Curve, names: Sequence[str], frame: Frame) -> Iterable[str
 
 def _swatch(index: int) -> str:
     style = f"stroke:var(--s{index % 6});stroke-dasharray:{DASHES[index % 6]}"
-    return (
-        f'<svg viewBox="0 0 28 10" aria-hidden="true"><path class="line" style="{style}" d="M1 5H27"/></svg>'
-    )
+    return f'<svg viewBox="0 0 28 10" aria-hidden="true"><path class="line" style="{style}" d="M1 5H27"/></svg>'
 
 
 def _tick_names(values: Sequence[float]) -> list[str]:

@@ -20,9 +20,7 @@ NUMBER = re.compile(r"[<>≤≥~≈±]? ?[+\-−]?\.?\d[^A-Za-z]*(?:[A-Za-z]{1,6
 """A cell people read as a number: `1,204`, `−3.1 %`, `15.0 GB`, `8.21 (8.02 to 8.40)`."""
 
 CODE = re.compile(r"`([^`\n]+)`")
-SPECIAL = re.compile(
-    r"[\\`*\[\]<>|~$]|(?<!\w)_|_(?!\w)|&(?=[#A-Za-z])|(?<!\S)#|:(?=//)|(?<=www)\.", re.IGNORECASE
-)
+SPECIAL = re.compile(r"[\\`*\[\]<>|~$]|(?<!\w)_|_(?!\w)|&(?=[#A-Za-z])|(?<!\S)#|:(?=//)|(?<=www)\.", re.IGNORECASE)
 LINE_START = re.compile(r"^([+\-](?=[\s\-:]|$)|[=:])")
 LIST_NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 ADDRESS = re.compile(r"@(?=\w)")
@@ -67,9 +65,7 @@ def filled_rows(table: Table) -> tuple[tuple[str, ...], tuple[tuple[str, ...], .
 
 def numeric_columns(rows: Sequence[Sequence[str]]) -> list[bool]:
     """Return for each column whether it holds numbers, which stand to the right. The first is always text."""
-    return [
-        index > 0 and _is_numeric(column) for index, column in enumerate(zip_longest(*rows, fillvalue=""))
-    ]
+    return [index > 0 and _is_numeric(column) for index, column in enumerate(zip_longest(*rows, fillvalue=""))]
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
@@ -128,10 +124,7 @@ def _table(table: Table) -> str:
     numeric = numeric_columns(rows) or [False] * len(header)
     shown = [[_cell(cell) for cell in row] for row in (header, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*shown, strict=True)]
-    ruler = [
-        "-" * (width - 1) + ":" if right else "-" * width
-        for width, right in zip(widths, numeric, strict=True)
-    ]
+    ruler = ["-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric, strict=True)]
     lines = [
         [
             cell.rjust(width) if right else cell.ljust(width)
@@ -153,9 +146,7 @@ def _comparison(comparison: Comparison) -> str:
 def _paragraphs(text: str) -> str:
     """Return our own prose: `code` stays code, a blank line starts a paragraph."""
     blocks = re.split(r"\n\s*\n", safe(text).strip())
-    return "\n\n".join(
-        "\\\n".join(_inline(line) for line in block.split("\n") if line.strip()) for block in blocks
-    )
+    return "\n\n".join("\\\n".join(_inline(line) for line in block.split("\n") if line.strip()) for block in blocks)
 
 
 def _verbatim(text: str) -> str:
@@ -180,9 +171,7 @@ def _cell(text: str) -> str:
 def _inline(text: str) -> str:
     """Return prose on one line, escaped, with `code` kept as code."""
     flat = " ".join(safe(text).split())
-    return _at_line_start(
-        "".join(f"`{piece}`" if code else _escaped(piece) for piece, code in code_spans(flat))
-    )
+    return _at_line_start("".join(f"`{piece}`" if code else _escaped(piece) for piece, code in code_spans(flat)))
 
 
 def _escaped(text: str) -> str:

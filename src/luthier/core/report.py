@@ -5,10 +5,11 @@ findings say the same to a person. Renderers live beside this file: `markdown.py
 in the command line.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from luthier.core.files import to_json
 
 Level = Literal["ok", "note", "warning", "failure"]
 
@@ -106,15 +107,20 @@ class Report:
             **self.data,
             "summary": self.summary,
             "findings": [
-                {"level": finding.level, "text": finding.text, "hint": finding.hint}
-                for finding in self.findings
+                {"level": finding.level, "text": finding.text, "hint": finding.hint} for finding in self.findings
             ],
             "next": list(self.next_steps),
         }
 
+    @staticmethod
+    def from_dict(title: str, view: dict[str, Any], *findings: Finding) -> "Report":
+        """Return a report that was kept as JSON, without the blocks a person saw; `findings` come first."""
+        kept = (Finding(entry["level"], entry["text"], entry["hint"]) for entry in view["findings"])
+        return Report(title, view["summary"], view, findings=(*findings, *kept), next_steps=tuple(view["next"]))
+
     def to_json(self) -> str:
         """Return the JSON view as text."""
-        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+        return to_json(self.as_dict())
 
 
 def worst(findings: Sequence[Finding]) -> Level:

@@ -127,7 +127,11 @@ class Run:
         for other in [*manifest["stages"]]:
             if STAGES.index(other.partition("/")[0]) > place:
                 del manifest["stages"][other]
-        entry = {"key": key, "finished": round(time.time(), 3), "files": [described(f, self.path) for f in files]}
+        entry = {
+            "key": key,
+            "finished": round(time.time(), 3),
+            "files": [described(f, self.path) for f in files],
+        }
         manifest["stages"][stage] = {**entry, "report": report, **about}
         manifest["state"] = f"{stage} done"
         write_json(self.path / "manifest.json", manifest)

@@ -9,7 +9,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 
 
 def safe(text: str) -> str:
-    """Return `text` with control characters shown as `\\xNN`, so that data can't drive a terminal."""
+    r"""Return `text` with control characters shown as `\\xNN`, so that data can't drive a terminal."""
     return CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 

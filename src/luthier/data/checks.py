@@ -23,11 +23,12 @@ PHONE = re.compile(
     r"|\(\d{3}\) ?\d{3}[ .-]\d{4}"  # (555) 010-1234
     r"|\d{3}[-.]\d{3}[-.]\d{4}"  # 555-010-1234
     r"|0\d{2,4}[ /-]\d{6,8}"  # 0171 1234567
+    r"|(?<=[a-z] |: )\d{3}-\d{4}(?!-)"  # call 555-0123
     r")(?![\w*=/+-]|[.,]\d)"
 )
 """Numbers written like phone numbers. Plain digit groups are left out: they are sums and dates more often."""
 
-DIGITS = re.compile(r"\d[\d ()./-]{7}")
+DIGITS = re.compile(r"\d[\d ()./-]{6}\d")
 """Digits close together: a quick look that most texts don't pass, before the slow one."""
 
 MANY_DUPLICATES = 0.2

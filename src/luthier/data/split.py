@@ -1,7 +1,7 @@
 """Which rows are held back. A row's place is decided by its prompt alone, so it never moves when others come.
 
-The prompt's key (see `keys.prompt_key`) is a number in [0, 2^64): below the share of `valid` it is valid, in the
-stretch above that test, else train. Rows with the same prompt share a key and so a split.
+The prompt's key (see `keys.prompt_key`) is a number in [0, 2^64): below the share of `valid` it is valid, in
+the stretch above that test, else train. Rows with the same prompt share a key and so a split.
 """
 
 from collections.abc import Sequence

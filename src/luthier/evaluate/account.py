@@ -14,6 +14,9 @@ from luthier.evaluate.stats import FEWEST, MARGIN, Paired, perplexity
 FEW = 30
 """Below this many rows an interval is told to be rough."""
 
+NO_CHANGE = f"{MARGIN * 100:g} %"
+"""The margin of practical equivalence, as people read it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -63,7 +66,7 @@ def summary(found: Compared) -> str:
         return f"{text} ({percent(change.value)}). With fewer than {FEWEST} rows this may be chance."
     text += f" ({percent(change.value)}, 95 % interval {percent(change.low)} to {percent(change.high)})"
     if paired.verdict == "same":
-        return f"{text}; changes within ±{MARGIN:.0%} count as none.".replace("%", " %").replace("  ", " ")
+        return f"{text}; changes within ±{NO_CHANGE} count as none."
     if paired.verdict == "undecided":
         return f"{text}: these rows can't tell the difference from chance."
     return f"{text}."
@@ -101,19 +104,19 @@ def _of_the_verdict(paired: Paired) -> Iterator[Finding]:
         yield Finding(
             "failure",
             "the tuned model is worse than its base on rows it did not learn from",
-            "train with a smaller `train.learning_rate` or fewer `train.epochs`, and look at the rows themselves",
+            "train with a smaller `train.learning_rate` or fewer `train.epochs`, and look at the rows",
         )
     if rows < FEWEST:
         yield Finding(
             "warning", f"{plural(rows, 'row')} can't carry a verdict; at least {FEWEST} are needed", more
         )
     elif rows < FEW:
-        yield Finding("note", f"{rows} rows give a rough interval; from {FEW} on it is reliable", more)
+        yield Finding("note", f"with fewer than {FEW} rows the interval is rough", more)
     if paired.verdict == "undecided" and detectable is not None:
         needed = percent(perplexity(Number(-detectable, rows)).value)
         yield Finding("note", f"a change smaller than {needed} of perplexity hides among these rows", more)
     if paired.verdict in ("better", "worse") and abs(paired.difference.value) <= MARGIN:
-        yield Finding("note", f"the difference is real and below {MARGIN:.0%}".replace("%", " %"), "")
+        yield Finding("note", f"the difference is real, and less than {NO_CHANGE} of perplexity")
 
 
 def _of_the_answers(found: Compared) -> Iterator[Finding]:
@@ -135,12 +138,12 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
             "warning" if 2 * found.cut["tuned"] >= count else "note",
             f"{found.cut['tuned']} of {count} tuned answers did not end within"
             f" {plural(found.max_new_tokens, 'token')} (base: {found.cut['base']} of {count})",
-            "if long answers are expected, raise `evaluate.max_new_tokens`; else train longer, so that it learns to stop",
+            "raise `evaluate.max_new_tokens` if long answers are expected; else train longer, until it stops",
         )
     if found.clipped:
         yield Finding(
             "note",
-            f"{plural(found.clipped, 'sample prompt')} did not fit the model's context and lost its beginning",
+            f"{plural(found.clipped, 'sample prompt')} lost its beginning: the model's context is shorter",
         )
 
 
@@ -175,14 +178,19 @@ def _table(found: Compared) -> Table:
         ("perplexity", shown(base), shown(tuned), ratio),
         ("nats per learned token", shown(paired.base), shown(paired.tuned), shown(paired.difference)),
         *(
-            (metric.label, shown(metric.base, metric.percent), shown(metric.tuned, metric.percent), "")
+            (
+                metric.label,
+                shown(metric.base, as_percent=metric.percent),
+                shown(metric.tuned, as_percent=metric.percent),
+                "",
+            )
             for metric in found.metrics
         ),
     ]
     return Table("", ("measure", "base", "tuned", "change"), tuple(rows))
 
 
-def shown(number: Number, as_percent: bool = False) -> str:  # noqa: FBT001, FBT002
+def shown(number: Number, *, as_percent: bool = False) -> str:
     """Return a number with its interval, where it has one: `8.21 (8.02 to 8.40)`."""
 
     def text(value: float) -> str:
@@ -196,9 +204,9 @@ def shown(number: Number, as_percent: bool = False) -> str:  # noqa: FBT001, FBT
 def _method(found: Compared) -> str:
     paired = found.paired
     text = (
-        f"Perplexity is exp of the mean negative log-likelihood of the {plural(found.tokens, 'learned token')} in"
-        f" {plural(paired.base.n, 'held-out row')}, each token weighing the same. Both models saw the same tokens"
-        f" ({found.setting}). Lower is better; 1 is perfect."
+        "Perplexity is exp of the mean negative log-likelihood of"
+        f" the {plural(found.tokens, 'learned token')} in {plural(paired.base.n, 'held-out row')}, each token"
+        f" weighing the same. Both models saw the same tokens ({found.setting}). Lower is better."
     )
     if paired.detectable is not None:
         text += (

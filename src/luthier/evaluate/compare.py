@@ -2,7 +2,6 @@
 
 Shapes: R rows.
 """
-# ruff: noqa: N806 - names end in the letters of their shape
 
 import json
 import warnings
@@ -79,10 +78,11 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     Args:
         recipe_model: Name of the base model, as the user wrote it.
         base_path: Its folder.
-        tuned_path: A folder with a PEFT adapter (the base is loaded once, the adapter switched off and on), or
-            with a whole model (the two are loaded one after the other). Its tokenizer is used when it has one.
-        rows: Rows neither model learned from. Those the template refuses, those longer than `capacity` and those
-            without a learned token are left out and told.
+        tuned_path: A folder with a PEFT adapter (the base is loaded once, the adapter switched off and on),
+            or with a whole model (the two are loaded one after the other). Its tokenizer is used when it has
+            one.
+        rows: Rows neither model learned from. Those the template refuses, those longer than `capacity` and
+            those without a learned token are left out and told.
         options: How many sample answers, and how long.
         capacity: Tokens of a forward pass, at least those of the longest row training took.
         precision: `bf16` or `fp32`, as training computed.
@@ -91,7 +91,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
 
     Raises:
         DataError: No row can be measured.
-        ModelError: A model can't be loaded, the adapter is not of this base, or the base lacks the tuned tokens.
+        ModelError: A model can't be loaded, the adapter is not of this base, or a model lacks tokens.
         Failed: A model's loss is not a number.
     """
     home = tuned_path if (tuned_path / "tokenizer.json").is_file() else base_path
@@ -186,7 +186,7 @@ def _told(messages: Sequence[Message]) -> str:
 def _both(
     base_path: Path, tuned_path: Path, measure: Callable[[Any, str], Measured]
 ) -> tuple[Measured, Measured]:
-    """Return what base and tuned model did. Never are the weights of two models in memory."""
+    """Return what base and tuned model did. The weights of two models are never in memory together."""
     if (tuned_path / "adapter_config.json").is_file():
         model = _with_adapter(load_model(base_path), tuned_path)
         with model.disable_adapter():
@@ -202,7 +202,7 @@ def _both(
 
 
 def _with_adapter(base: Any, folder: Path) -> Any:
-    """Return the base with the adapter on it; an adapter that fits in part is as wrong as one that doesn't."""
+    """Return the base with the adapter on it; one that fits in part is as wrong as one that doesn't."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
@@ -298,11 +298,13 @@ def _metrics(base: Measured, tuned: Measured) -> list[Metric]:
     count = len(base.answers)
     if not count:
         return []
-    ended = (share(count - model.cut, count) for model in (base, tuned))
-    length = (mean([len(answer) for answer in model.answers]) for model in (base, tuned))
+    ended = [share(count - model.cut, count) for model in (base, tuned)]
+    length = [mean([len(answer) for answer in model.answers]) for model in (base, tuned)]
     return [
-        Metric("answers_ended", "sample answers that end by themselves", *ended, percent=True),
-        Metric("answer_characters", "characters of a sample answer, mean", *length, percent=False),
+        Metric("answers_ended", "sample answers that end by themselves", ended[0], ended[1], percent=True),
+        Metric(
+            "answer_characters", "characters of a sample answer, mean", length[0], length[1], percent=False
+        ),
     ]
 
 

@@ -7,8 +7,8 @@ About the Bootstrap", arXiv:1411.5279): rows are drawn with replacement, the rat
 quantiles are moved outward to what Student's t needs, because a plain percentile interval is too narrow by
 sqrt((n - 1)/n) and ignores that few rows know their own spread badly. On ratios of sums with skewed lengths
 and heavy-tailed losses, with 10 to 300 rows, it covered the truth as often as or more often than the
-percentile and the BCa interval (Efron 1987); BCa estimates its acceleration from the very tail that few rows don't show. Against
-very skewed rows no interval helps when they are few: the rare bad row is not among them.
+percentile and the BCa interval (Efron 1987); BCa estimates its acceleration from the very tail that few rows
+don't show. On very skewed rows no interval helps when they are few: the rare bad row is not among them.
 
 Rows are taken as independent. Rows that repeat one another make every interval here too narrow.
 """

@@ -1,1 +1,1 @@
-"""From a trained model to files others can run, each with a certificate that it still is the trained model."""
+"""From a trained model to files others can run, each with a certificate that it is the same model."""

@@ -1,9 +1,9 @@
-"""Reading a LoRA adapter in PEFT's format, and finding the tensor of the base model that each pair belongs to.
+"""Reading a LoRA adapter in PEFT's format, and finding the base tensor that each pair belongs to.
 
 PEFT writes `adapter_config.json` and `adapter_model.safetensors` with keys such as
-`base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`. The trained weight is `W + scale * B @ A` with
-`scale = alpha / r`, or `alpha / sqrt(r)` for rsLoRA (arXiv:2312.03732). What we can't merge exactly is refused with
-its name: a part of the adapter left out in silence would be a model nobody trained.
+`base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`. The trained weight is `W + scale * B @ A`
+with `scale = alpha / r`, or `alpha / sqrt(r)` for rsLoRA (arXiv:2312.03732). What we can't merge exactly is
+refused with its name: a part of the adapter left out in silence would be a model nobody trained.
 """
 
 import math
@@ -31,7 +31,7 @@ UNDERSTOOD = {
 """Keys of `adapter_config.json` that either don't change what the adapter computes or are handled here."""
 
 PLAIN_STARTS = (True, False, "gaussian", "eva")
-"""Ways to initialise LoRA that leave the base weights alone. PiSSA, OLoRA, CorDA, LoftQ and others change them."""
+"""Ways to initialise LoRA that leave the base weights alone. PiSSA, OLoRA, CorDA and LoftQ change them."""
 
 SERVE_HINT = "load this adapter with PEFT and use `merge_and_unload`; luthier can't merge this kind yet"
 
@@ -78,7 +78,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def matching(folder: Path, patterns: Any, module: str) -> Any:
-    """Return the value whose pattern matches the end of a module's name, as PEFT matches it; None without one."""
+    """Return the value whose pattern matches the end of a module's name, by PEFT's rule, or None."""
     if not isinstance(patterns, dict):
         raise refused(folder, "`rank_pattern` and `alpha_pattern` must map names to numbers")
     for pattern, value in patterns.items():
@@ -98,7 +98,7 @@ def positive(folder: Path, key: str, value: Any) -> float:
 
 
 def scale_of(folder: Path, config: dict[str, Any], module: str, rank: int) -> float:
-    """Return the factor on B·A of one module, after checking the rank in the file against the configuration."""
+    """Return the factor on B·A of one module, after checking its rank against the configuration."""
     asked = matching(folder, config.get("rank_pattern") or {}, module) or config.get("r", 8)
     if positive(folder, "r", asked) != rank:
         raise refused(folder, f"`{module}` has rank {rank}, the configuration says {asked}")
@@ -136,9 +136,7 @@ def pairs(folder: Path) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def updates(
-    folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], *, tied: bool
-) -> dict[str, Update]:
+def updates(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], *, tied: bool) -> dict[str, Update]:
     """Return what the adapter adds to each tensor of the base model: tensor name -> update.
 
     Args:
@@ -159,15 +157,11 @@ def updates(
             raise refused(folder, f"`{label}` is in the adapter, and the base model has no `{name}`")
         target, down, up = tensors[name], both["A"], both["B"]
         if target.dtype not in FLOATS:
-            raise refused(
-                folder, f"the base stores `{name}` as {target.dtype}; merge into the 16-bit base model"
-            )
+            raise refused(folder, f"the base stores `{name}` as {target.dtype}; merge into the 16-bit base model")
         transposed = bool(config.get("fan_in_fan_out"))
         shape = (up.shape[0], down.shape[1])
         if target.shape != (shape[::-1] if transposed else shape) or up.shape[1] != down.shape[0]:
-            raise refused(
-                folder, f"`{label}` doesn't fit `{name}` of shape {list(target.shape)}: another base model?"
-            )
+            raise refused(folder, f"`{label}` doesn't fit `{name}` of shape {list(target.shape)}: another base model?")
         scale = scale_of(folder, config, module, down.shape[0])
         found[name] = Update(target=target, down=down, up=up, scale=scale, transposed=transposed)
     return found

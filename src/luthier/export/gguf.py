@@ -1,8 +1,8 @@
 """Converting a model folder to GGUF, the one-file format of llama.cpp and ollama.
 
-Works tensor by tensor, in blocks of rows: the header with all keys and tensor places is written first (shapes are
-known from the safetensors headers), then the data. Memory does not grow with the model. The layout of the file is
-the `gguf` package's job; which keys and which order of rows llama.cpp expects is this file's.
+Works tensor by tensor, in blocks of rows: the header with all keys and tensor places is written first (shapes
+are known from the safetensors headers), then the data. Memory does not grow with the model. The layout of the
+file is the `gguf` package's job; which keys and which order of rows llama.cpp expects is this file's.
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig
 
 from luthier.core.errors import Failed, MissingExtra, ModelError
 from luthier.core.files import fsync_path, space_needed
@@ -78,9 +80,7 @@ class Written:
     def bytes(self) -> int:
         """Return the size in the file, without padding."""
         values = math.prod(self.shape)
-        return (
-            values // 32 * 34 if self.kind == "Q8_0" else values * {"F32": 4, "F16": 2, "BF16": 2}[self.kind]
-        )
+        return values // 32 * 34 if self.kind == "Q8_0" else values * {"F32": 4, "F16": 2, "BF16": 2}[self.kind]
 
 
 def package() -> Any:
@@ -99,7 +99,7 @@ def unsupported(model: Path, what: str) -> ModelError:
     """Return the error for a model that llama.cpp would compute differently."""
     return ModelError(
         f"can't convert this model to GGUF: {what}",
-        hint=f"what works: {', '.join(ARCHITECTURES)} with plain attention; serve others with vLLM or transformers",
+        hint=f"what works: {', '.join(ARCHITECTURES)} with plain attention; serve others with vLLM",
         place=str(model),
     )
 
@@ -110,15 +110,16 @@ def read_config(model: Path) -> Any:
     Raises:
         ModelError: The architecture, or a setting of it, is not covered.
     """
-    from transformers import AutoConfig
-
     raw = read_json(model / "config.json")
     names = raw.get("architectures") or [None]
     if names[0] not in ARCHITECTURES:
         raise unsupported(model, f"its architecture is {one_line(str(names[0]), 60)}")
     if raw.get("quantization_config"):
         raise unsupported(model, "its weights are already quantised")
-    config = AutoConfig.from_pretrained(str(model), local_files_only=True)
+    try:
+        config = AutoConfig.from_pretrained(str(model), local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        raise unsupported(model, f"`config.json` is damaged ({one_line(str(error), 120)})") from error
     if getattr(config, "use_sliding_window", False):
         raise unsupported(model, "it attends through a sliding window (`use_sliding_window`)")
     if config.hidden_act != "silu":
@@ -132,7 +133,7 @@ def head_dim(config: Any) -> int:
 
 
 def rope_of(model: Path, config: Any) -> dict[str, Any]:
-    """Return the rope parameters: transformers 5's `rope_parameters`, or the older `rope_theta` and `rope_scaling`.
+    """Return the rope parameters: `rope_parameters`, or the older `rope_theta` and `rope_scaling`.
 
     Raises:
         ModelError: The kind of scaling is not covered.
@@ -216,7 +217,8 @@ def layout(model: Path, config: Any, quant: str) -> list[Written]:
 def add_architecture(writer: Any, gguf: Any, model: Path, config: Any) -> None:
     """Write the keys that say how to compute the model."""
     length = config.max_position_embeddings
-    # llama.cpp's llama has no sliding window. Up to the window's length it makes no difference, so stop there.
+    # llama.cpp's llama has no sliding window. Up to the window's length it makes no difference, so stop
+    # there.
     window = getattr(config, "sliding_window", None)
     is_mistral = config.architectures[0] == "MistralForCausalLM"
     writer.add_context_length(min(length, window) if window and is_mistral else length)
@@ -240,7 +242,7 @@ def add_architecture(writer: Any, gguf: Any, model: Path, config: Any) -> None:
 
 
 def stop_ids(model: Path, config: Any) -> list[int]:
-    """Return every token id that ends an answer, in the order of the generation config, else of the config."""
+    """Return every token id that ends an answer, from the generation config, else from the config."""
     path = model / "generation_config.json"
     stops = read_json(path).get("eos_token_id") if path.is_file() else None
     if stops is None:
@@ -319,7 +321,7 @@ def encoded(tensor: Written, values: Matrix) -> bytes:
     if not largest < math.inf or largest > limit:
         raise Failed(
             f"`{tensor.name}` holds values up to {largest:g}, which {tensor.kind} can't store",
-            hint="export with `--quant bf16`; if that fails too, the training went wrong: look at its loss curve",
+            hint="export with `--quant bf16`; if that fails too, look at the loss curve of the training",
         )
     if tensor.kind == "BF16":
         return to_bfloat16(values).astype("<u2", copy=False).tobytes()

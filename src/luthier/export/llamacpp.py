@@ -1,10 +1,10 @@
 """Asking llama.cpp what it makes of a GGUF file, in a process of its own.
 
 llama.cpp answers a broken file or a wrong key with a C++ abort. So the caller's side (`ask`, `greedy`) starts
-`python -m luthier.export.llamacpp`, writes one JSON object to its stdin and reads one from its stdout; whatever
-happens over there is an error with a sentence here. The child runs the HTTP server of the `xllamacpp` wheel on a free
-local port behind a random key and puts the questions to its routes, the same that serve users. It imports neither
-torch nor transformers.
+`python -m luthier.export.llamacpp`, writes one JSON object to its stdin and reads one from its stdout;
+whatever happens over there is an error with a sentence here. The child runs the HTTP server of the
+`xllamacpp` wheel on a free local port behind a random key and puts the questions to its routes, the same that
+serve users. It imports neither torch nor transformers.
 """
 
 import http.client
@@ -24,7 +24,7 @@ from luthier.core.errors import Failed, MissingExtra
 from luthier.core.text import one_line
 
 TOP = 4096
-"""Most probabilities asked per position: a whole small vocabulary, and for a large one all that carries weight."""
+"""Most probabilities asked per position: a small vocabulary whole, of a large one all that carries weight."""
 
 SECONDS = 900
 """How long the child may take for all questions before it counts as hung."""
@@ -34,7 +34,7 @@ Answer = dict[str, Any]
 
 
 def next_token(ids: Sequence[int], *, top: int = TOP) -> Question:
-    """Ask for the raw softmax after a prompt. Answer: `{"ids": […], "logprobs": […]}`, likeliest first, nats."""
+    """Ask for the raw softmax after a prompt. Answer: `{"ids": […], "logprobs": […]}`, likeliest first."""
     return {"kind": "next", "ids": [*ids], "top": top}
 
 
@@ -58,9 +58,7 @@ def chat(messages: Sequence[dict[str, Any]]) -> Question:
     return {"kind": "chat", "messages": [*messages]}
 
 
-def ask(
-    gguf: Path, questions: Sequence[Question], *, context: int = 1024, threads: int | None = None
-) -> list[Answer]:
+def ask(gguf: Path, questions: Sequence[Question], *, context: int = 1024, threads: int | None = None) -> list[Answer]:
     """Load a GGUF file in llama.cpp, put questions to it, and return the answers in order.
 
     Args:
@@ -138,7 +136,7 @@ def greedy(gguf: Path, prompts: Sequence[Sequence[int]], *, max_tokens: int = 64
     return [answer["text"] for answer in ask(gguf, questions, context=longest + max_tokens + 8)]
 
 
-# in the child ------------------------------------------------------------------------------------------------
+# in the child ----------------------------------------------------------------------------------------------
 
 
 class Server:
@@ -160,9 +158,8 @@ class Server:
         params.api_keys = [self.key]
         self.running = xllamacpp.Server(params)
         address = urlsplit(self.running.listening_address)
-        self.connection = http.client.HTTPConnection(
-            address.hostname or "127.0.0.1", address.port, timeout=SECONDS
-        )
+        self.plain: int | None = None
+        self.connection = http.client.HTTPConnection(address.hostname or "127.0.0.1", address.port, timeout=SECONDS)
 
     def post(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the JSON answer of a route.
@@ -181,7 +178,12 @@ class Server:
 
     def next(self, question: Question) -> Answer:
         """Return the likeliest next tokens and their log-probabilities before any sampling rule."""
+        if self.plain is None:
+            self.plain = self.tokens(tokens("a", special=False))["ids"][-1]
         body = {"prompt": question["ids"], "n_predict": 1, "n_probs": question["top"], "temperature": 0}
+        # The server leaves the probabilities out when the token it samples is half a character. The bias
+        # makes it sample "a"; the probabilities are taken from the logits before any bias.
+        body["logit_bias"] = [[self.plain, 1e6]]
         answer = self.post("/completion", {**body, "post_sampling_probs": False, "cache_prompt": True})
         top = answer["completion_probabilities"][0]["top_logprobs"]
         return {"ids": [entry["id"] for entry in top], "logprobs": [entry["logprob"] for entry in top]}
@@ -228,7 +230,8 @@ def main() -> None:
     response = respond(json.load(sys.stdin))
     json.dump(response, answer)
     answer.flush()
-    # The server's destructor joins threads that may be gone already; the answer is out, nothing is left to save.
+    # The server's destructor joins threads that may be gone already; the answer is out, nothing is left to
+    # save.
     os._exit(0)
 
 

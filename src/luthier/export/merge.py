@@ -1,9 +1,9 @@
 """Writing an adapter into its base model: a standalone model, streamed byte by byte, with numpy only.
 
-The merged file has the names, shapes, types and therefore the header of the base file. So everything but the adapted
-tensors is copied inside the kernel, and an adapted tensor goes through memory in blocks of rows: stored type ->
-float32 -> + scale * B @ A -> rounded once to the stored type -> written at the same offset. Memory does not grow with
-the model. Neither torch nor transformers nor peft is needed.
+The merged file has the names, shapes, types and therefore the header of the base file. So everything but the
+adapted tensors is copied inside the kernel, and an adapted tensor goes through memory in blocks of rows:
+stored type -> float32 -> + scale * B @ A -> rounded once to the stored type -> written at the same offset.
+Memory does not grow with the model. Neither torch nor transformers nor peft is needed.
 """
 
 import errno
@@ -72,7 +72,7 @@ class MergeSummary:
 
 
 def copy_range(source: int, target: int, begin: int, end: int) -> Iterator[int]:
-    """Copy bytes to the same offset of another open file, inside the kernel where it can; yield each part's size."""
+    """Copy bytes to the same offset of another open file, in the kernel if it can; yield each part's size."""
     at = begin
     while at < end:
         count = min(COPY, end - at)
@@ -96,9 +96,7 @@ def write_all(handle: int, content: bytes, offset: int) -> None:
         view, offset = view[done:], offset + done
 
 
-def merge_rows(
-    source: int, target: int, update: Update, down: Matrix, up: Matrix, rows: tuple[int, int]
-) -> int:
+def merge_rows(source: int, target: int, update: Update, down: Matrix, up: Matrix, rows: tuple[int, int]) -> int:
     """Merge rows of one tensor and write them; return the bytes written.
 
     Args:
@@ -213,7 +211,7 @@ def check_out(base: Path, adapter: Path, out: Path) -> None:
 
 
 def plan_merge(base: Path, adapter: Path, tensors: dict[str, Tensor]) -> dict[str, Update]:
-    """Return what the adapter adds to each tensor of the base; raise `ModelError` for what can't be merged."""
+    """Return what the adapter adds to each tensor; raise `ModelError` for what can't be merged."""
     settings = read_config(adapter)
     config = read_json(base / "config.json")
     if config.get("quantization_config"):
@@ -235,8 +233,8 @@ def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = N
         plus float32 summing error.
 
     Raises:
-        ModelError: A folder can't be read, the adapter can't be merged exactly, or `out` holds something else.
-        Failed: The disk is full, or merging overflows the stored type.
+        ModelError: A folder can't be read, the adapter can't be merged exactly, or `out` holds something
+        else. Failed: The disk is full, or merging overflows the stored type.
     """
     progress = progress or Silent()
     check_out(base, adapter, out)

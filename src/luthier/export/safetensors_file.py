@@ -1,10 +1,10 @@
 """Where each tensor of a model lies on disk: safetensors headers read by hand, with every number checked.
 
-A safetensors file is: 8 bytes little-endian length N, N bytes of JSON, then the tensors' bytes. The JSON gives each
-tensor's `dtype`, `shape` and `data_offsets` (begin, end; relative to the end of the header).
-Format: https://github.com/huggingface/safetensors#format. Reading the header ourselves gives the byte ranges that
-merging and converting work on without loading a model, and the files may come from anybody: a wrong number must be
-an error with a hint, never a crash or a huge allocation.
+A safetensors file is: 8 bytes little-endian length N, N bytes of JSON, then the tensors' bytes. The JSON
+gives each tensor's `dtype`, `shape` and `data_offsets` (begin, end; relative to the end of the header).
+Format: https://github.com/huggingface/safetensors#format. Reading the header ourselves gives the byte ranges
+that merging and converting work on without loading a model, and the files may come from anybody: a wrong
+number must be an error with a hint, never a crash or a huge allocation.
 """
 
 import json
@@ -278,10 +278,10 @@ def read_tensor(tensor: Tensor) -> Matrix:
 def to_bfloat16(
     values: Matrix,
 ) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """Round float32 to the nearest bfloat16, ties to even, and return its bits. NaN stays NaN, of either sign."""
+    """Round float32 to the nearest bfloat16, ties to even, and return its bits. NaN stays NaN."""
     bits = values.view(np.uint32)
-    # Adding half of the lowest kept bit, less one, plus that bit itself, rounds ties to even; the carry may run
-    # into the exponent, which is what rounding up to the next power of two (or to infinity) means.
+    # Adding half of the lowest kept bit, less one, plus that bit itself, rounds ties to even; the carry may
+    # run into the exponent, which is what rounding up to the next power of two (or to infinity) means.
     rounded = (bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) >> 16
     quiet = (bits >> 16) | np.uint32(0x0040)
     return np.where(np.isnan(values), quiet, rounded).astype(np.uint16)

@@ -1,15 +1,18 @@
-"""A Hugging Face tokenizer as llama.cpp keeps it: pieces, types, merges or scores, and what it adds around a text.
+"""A Hugging Face tokenizer as llama.cpp keeps it: pieces, types, merges or scores, special tokens.
 
-Two families are covered: byte-level BPE (llama.cpp's model "gpt2") and SentencePiece-style BPE with byte fallback
-(model "llama"). Everything is read from `tokenizer.json`, because that is what training used. llama.cpp splits text
-with regular expressions it knows by name; we choose the name by the regex and refuse one we don't know, since a wrong
-split gives other token ids without any error.
+Two families are covered: byte-level BPE (llama.cpp's model "gpt2") and SentencePiece-style BPE with byte
+fallback (model "llama"). Everything is read from `tokenizer.json`, because that is what training used.
+llama.cpp splits text with regular expressions it knows by name; we choose the name by the regex and refuse
+one we don't know, since a wrong split gives other token ids without any error.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
+
+from jinja2 import TemplateError
+from transformers import AutoTokenizer
 
 from luthier.core.errors import ModelError
 from luthier.core.text import one_line
@@ -33,10 +36,10 @@ PRE_TOKENIZERS = {
     (("regex", QWEN2),): ("qwen2", None),
     (("regex", TEKKEN),): (None, "tekken"),
 }
-"""How text is cut before merging -> llama.cpp's name for it (llama-vocab.cpp), without and with `ignore_merges`.
+"""How text is cut before merging -> llama.cpp's name for it, without and with `ignore_merges`.
 
-`ignore_merges` takes a word that is in the vocabulary whole instead of merging up to it. llama.cpp switches it by the
-name; `smaug-bpe` is its name for the Llama 3 regex with it off.
+`ignore_merges` takes a word that is in the vocabulary whole instead of merging up to it. llama.cpp switches
+it by the name; `smaug-bpe` is its name for the Llama 3 regex with it off.
 """
 
 SPACE = "▁"
@@ -69,6 +72,22 @@ class Vocabulary:
     special: dict[str, int]
     """`bos`, `eos`, `pad`, `unk` -> id, those that the tokenizer has."""
     template: str | None
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer of a model folder, as transformers loads it.
+
+    Raises:
+        ModelError: It can't be loaded.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the `tokenizers` package raises nothing more specific for a damaged file
+        raise ModelError(
+            f"can't load the tokenizer: {one_line(str(error), 160)}",
+            hint="the folder needs `tokenizer.json` and `tokenizer_config.json`",
+            place=str(folder),
+        ) from error
 
 
 def unsupported(folder: Path, what: str) -> ModelError:
@@ -117,9 +136,10 @@ def pre_name(folder: Path, data: dict[str, Any]) -> str:
     """
     steps = cutting(folder, parts_of(data.get("pre_tokenizer"), "pretokenizers"))
     names = PRE_TOKENIZERS.get(steps)
-    name = names[bool(data["model"].get("ignore_merges"))] if names else None
-    if names and name is None and names[0] and merges_reach_all(data):
-        name = names[0]
+    whole = bool(data["model"].get("ignore_merges"))
+    name = names[whole] if names else None
+    if names and name is None and merges_reach_all(data):
+        name = names[not whole]
     if name is None:
         known = ", ".join(sorted({n for pair in PRE_TOKENIZERS.values() for n in pair if n}))
         raise unsupported(folder, f"its pre-tokenizer {one_line(str(steps), 160)} is none of: {known}")
@@ -127,8 +147,9 @@ def pre_name(folder: Path, data: dict[str, Any]) -> str:
 
 
 def merges_reach_all(data: dict[str, Any]) -> bool:
-    """Say whether every piece is reachable by merges, so that `ignore_merges` makes no difference."""
+    """Say whether merges lead to every piece, as after training: then `ignore_merges` changes nothing."""
     reachable = {"".join(pair) for pair in merge_pairs(data)}
+    reachable.update(added["content"] for added in data.get("added_tokens") or [])
     return all(len(piece) == 1 or piece in reachable for piece in data["model"]["vocab"])
 
 
@@ -144,7 +165,8 @@ def merge_pairs(data: dict[str, Any]) -> list[tuple[str, str]]:
 def check_normalizer(folder: Path, steps: list[dict[str, Any]]) -> None:
     """Refuse a normalizer that changes text in a way llama.cpp does not.
 
-    NFC is let through: text typed or stored in the usual way is NFC already, and the certificate compares real rows.
+    NFC is let through: text typed or stored in the usual way is NFC already, and the certificate compares
+    real rows.
     """
     for step in steps:
         if step.get("type") != "NFC":
@@ -175,8 +197,8 @@ def space_prefix(folder: Path, data: dict[str, Any]) -> bool:
 def scores_of(data: dict[str, Any], tokens: list[str], types: list[int]) -> list[float]:
     """Return the scores by which llama.cpp's SentencePiece merging follows the order of the merges.
 
-    It joins the neighbours whose union has the highest score, so a merge's rank, negated, is its result's score.
-    Pieces that no merge makes come last; bytes are never joined.
+    It joins the neighbours whose union has the highest score, so a merge's rank, negated, is its result's
+    score. Pieces that no merge makes come last; bytes are never joined.
     """
     ranks: dict[str, int] = {}
     for rank, pair in enumerate(merge_pairs(data)):
@@ -200,9 +222,7 @@ def pieces(folder: Path, data: dict[str, Any], size: int) -> tuple[list[str], li
 
     def put(token: str, index: int, kind: TokenType) -> None:
         if not 0 <= index < size:
-            raise unsupported(
-                folder, f"token {one_line(token, 40)!r} has id {index}, the embedding {size} rows"
-            )
+            raise unsupported(folder, f"token {one_line(token, 40)!r} has id {index}, the embedding {size} rows")
         tokens[index], types[index] = token, int(kind)
 
     for token, index in data["model"]["vocab"].items():
@@ -224,11 +244,11 @@ def pieces(folder: Path, data: dict[str, Any], size: int) -> tuple[list[str], li
 
 
 def around(folder: Path, tokenizer: Any, template: str | None) -> tuple[bool, bool]:
-    """Return whether llama.cpp is to add bos before and eos after a prompt, by trying what the tokenizer does.
+    """Return whether llama.cpp is to add bos and eos to a prompt, by trying what the tokenizer does.
 
-    transformers adds them to a plain text and never to a rendered chat; llama.cpp knows one switch for both. A model
-    with a chat template was trained on rendered chats, so there the switch follows the template: bos only if the
-    template itself begins with it (llama.cpp then takes care not to double it).
+    transformers adds them to a plain text and never to a rendered chat; llama.cpp knows one switch for both.
+    A model with a chat template was trained on rendered chats, so there the switch follows the template: bos
+    only if the template itself begins with it (llama.cpp then takes care not to double it).
 
     Raises:
         ModelError: It adds anything else.
@@ -252,8 +272,6 @@ def template_writes_bos(folder: Path, tokenizer: Any) -> bool:
     Raises:
         ModelError: The template can't render a plain question.
     """
-    from jinja2 import TemplateError
-
     try:
         text = tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
     except TemplateError as error:
@@ -271,14 +289,12 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     Raises:
         ModelError: llama.cpp would tokenize differently.
     """
-    from transformers import AutoTokenizer
-
     data = read_json(folder / "tokenizer.json", limit=1 << 30)
     model = data.get("model")
     if not isinstance(model, dict) or model.get("type") != "BPE":
         kind = model.get("type") if isinstance(model, dict) else model
         raise unsupported(folder, f"it is of the kind {one_line(str(kind), 40)}, only BPE is covered")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    tokenizer = load_tokenizer(folder)
     tokens, types = pieces(folder, data, size)
     names = ("bos", "eos", "pad", "unk")
     ids = {name: getattr(tokenizer, f"{name}_token_id") for name in names}

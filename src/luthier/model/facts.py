@@ -4,10 +4,10 @@ No torch here: `luthier plan` reads this.
 """
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from luthier.bundled import model_path
 from luthier.core.errors import MissingExtra, ModelError
 from luthier.core.files import digest
 from luthier.recipe.facts import ModelFacts
@@ -25,7 +25,7 @@ def resolve(name: str) -> Path:
         ModelError: The folder is missing or holds no model, or the hub can't be reached.
     """
     if name == BUNDLED:
-        return Path(str(files("luthier.bundled") / "model"))
+        return model_path()
     path = Path(name).expanduser()
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
         return _checked_folder(path, name)
@@ -36,17 +36,37 @@ def _checked_folder(path: Path, name: str) -> Path:
     """Return the folder if it holds a model luthier can load; say what is missing otherwise."""
     if not path.is_dir():
         problem = "this is a file, not a model folder" if path.exists() else "there is no such model folder"
-        raise ModelError(problem, hint="name a folder with config.json and *.safetensors, a hub name like `owner/model`, or `bundled`", place=name)
+        raise ModelError(
+            problem,
+            hint="name a folder with config.json and *.safetensors, a hub name like `owner/model`, or `bundled`",
+            place=name,
+        )
     if not (path / "config.json").is_file():
         if (path / "adapter_config.json").is_file():
-            raise ModelError("this folder holds an adapter, not a model", hint="merge it first: `luthier merge RUN`, then name the merged folder", place=name)
-        raise ModelError("this folder holds no model (no config.json)", hint="name the folder that holds config.json, the tokenizer and *.safetensors", place=name)
+            raise ModelError(
+                "this folder holds an adapter, not a model",
+                hint="merge it first: `luthier merge RUN`, then name the merged folder",
+                place=name,
+            )
+        raise ModelError(
+            "this folder holds no model (no config.json)",
+            hint="name the folder that holds config.json, the tokenizer and *.safetensors",
+            place=name,
+        )
     if not weight_files(path):
         pickled = [file.name for file in path.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt")]
         why = f"only pickled weights ({pickled[0]}), which can run code" if pickled else "no *.safetensors"
-        raise ModelError(f"this folder holds {why}", hint="convert the weights to safetensors, or download that variant of the model", place=name)
+        raise ModelError(
+            f"this folder holds {why}",
+            hint="convert the weights to safetensors, or download that variant of the model",
+            place=name,
+        )
     if not (path / "tokenizer.json").is_file() and not (path / "vocab.json").is_file():
-        raise ModelError("this folder holds no tokenizer (no tokenizer.json)", hint="copy tokenizer.json and tokenizer_config.json of the model into it", place=name)
+        raise ModelError(
+            "this folder holds no tokenizer (no tokenizer.json)",
+            hint="copy tokenizer.json and tokenizer_config.json of the model into it",
+            place=name,
+        )
     return path
 
 
@@ -88,7 +108,11 @@ def facts(name: str) -> ModelFacts:
             sizes[dtype] = sizes.get(dtype, 0) + count
     dtype = max(sizes, key=lambda kind: sizes[kind], default="F32")
     if dtype not in WEIGHT_BYTES:
-        raise ModelError(f"most weights are of type {dtype}, which luthier can't train yet", hint="use the 16-bit variant of the model", place=name)
+        raise ModelError(
+            f"most weights are of type {dtype}, which luthier can't train yet",
+            hint="use the 16-bit variant of the model",
+            place=name,
+        )
     return ModelFacts(
         name=name,
         path=str(path),
@@ -114,13 +138,20 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"config.json is not JSON ({error})", hint="copy the model's files again", place=name) from error
+        raise ModelError(
+            f"config.json is not JSON ({error})", hint="copy the model's files again", place=name
+        ) from error
     kind = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(kind, str) or not kind.replace("_", "").replace("-", "").isalnum():
         raise ModelError("config.json names no `model_type`", hint="copy the model's files again", place=name)
     if "auto_map" in config:
-        raise ModelError("this model wants to run its own code, which luthier never does", hint="use a model whose architecture Transformers knows", place=name)
-    return config
+        raise ModelError(
+            "this model wants to run its own code, which luthier never does",
+            hint="use a model whose architecture Transformers knows",
+            place=name,
+        )
+    found: dict[str, Any] = config
+    return found
 
 
 def fingerprint(path: Path) -> str:

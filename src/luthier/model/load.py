@@ -16,7 +16,13 @@ from luthier.model.kernels import attention
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
-UNPACKABLE = ("attn_logit_softcapping", "attention_sink", "layers_block_type", "linear_num_value_heads", "conv_kernel")
+UNPACKABLE = (
+    "attn_logit_softcapping",
+    "attention_sink",
+    "layers_block_type",
+    "linear_num_value_heads",
+    "conv_kernel",
+)
 """Config keys of models whose layers carry state over documents, or whose attention is not plain softmax."""
 
 
@@ -34,7 +40,11 @@ def load_tokenizer(path: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(str(path), local_files_only=True, use_fast=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"the tokenizer can't be loaded ({_first_line(error)})", hint="copy the model's tokenizer files again", place=str(path)) from error
+        raise ModelError(
+            f"the tokenizer can't be loaded ({_first_line(error)})",
+            hint="copy the model's tokenizer files again",
+            place=str(path),
+        ) from error
 
 
 def stop_ids(path: Path) -> list[int]:
@@ -61,7 +71,11 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
     config = read_config(path, str(path))
     for key in UNPACKABLE:
         if config.get(key):
-            raise ModelError(f"this architecture ({config['model_type']}) can't be packed safely yet", hint="use a plain softmax-attention model, such as Llama, Mistral or Qwen", place=str(path))
+            raise ModelError(
+                f"this architecture ({config['model_type']}) can't be packed safely yet",
+                hint="use a plain softmax-attention model, such as Llama, Mistral or Qwen",
+                place=str(path),
+            )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -74,10 +88,18 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
                 output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"the model can't be loaded ({_first_line(error)})", hint="copy the model's files again", place=str(path)) from error
+        raise ModelError(
+            f"the model can't be loaded ({_first_line(error)})",
+            hint="copy the model's files again",
+            place=str(path),
+        ) from error
     if about["missing_keys"] or about["mismatched_keys"]:
         missing = sorted(str(key) for key in [*about["missing_keys"], *about["mismatched_keys"]])
-        raise ModelError(f"the weights lack {len(missing)} tensors, `{missing[0]}` first", hint="copy the model's files again: random numbers would stand in for them", place=str(path))
+        raise ModelError(
+            f"the weights lack {len(missing)} tensors, `{missing[0]}` first",
+            hint="copy the model's files again: random numbers would stand in for them",
+            place=str(path),
+        )
     return model.to(device()).eval()
 
 

@@ -274,7 +274,7 @@ def default_words(key: Key) -> str:
 
 def in_one_line(key: Key) -> str:
     """Return a key's first sentence and its default."""
-    first = re.split(r"(?<=\.)\s(?=[A-Z`])", key.help, maxsplit=1)[0]
+    first = re.split(r"(?<=\.)\s(?=[A-Z0-9`])", key.help, maxsplit=1)[0]
     default = default_words(key)
     return f"{first} ({default})" if default else first
 

@@ -2,15 +2,15 @@
 
 How a file is read:
 
-- YAML 1.2 core schema: `2e-4` is a number, `yes`, `on` and `2026-01-31` are texts, `010` is ten, `1_000` is a
-  text (and the error says so). `.inf` and `.nan` are texts too: no key takes them. Duplicate keys, aliases, merge
-  keys, tags and second documents are refused, so a recipe means what its lines say, and it can't blow up.
-- Short forms: a method may be written by its name (`technique: lora`), an item of a list may stand without the
-  list (`sources: tickets.csv`, `export: gguf`), a method's mapping without its name keeps the default method
-  (`technique: {rank: 8}` is lora), and a section with nothing under it takes its defaults. Nothing else is
-  converted.
-- Paths in `data.sources` and a local `model` are not touched: they are relative to the current directory, like
-  everything else that is typed at a prompt, wherever the recipe lies.
+- YAML 1.2 core schema: `2e-4` is a number, `yes`, `on` and `2026-01-31` are texts, `010` is ten, `1_000` is
+  a text (and the error says so). `.inf` and `.nan` are texts too: no key takes them. Duplicate keys, aliases,
+  merge keys, tags and second documents are refused: a recipe means what its lines say, and can't blow up.
+- Short forms: a method may be written by its name (`technique: lora`), an item of a list may stand without
+  the list (`sources: tickets.csv`, `export: gguf`), a method's mapping without its name keeps the default
+  method (`technique: {rank: 8}` is lora), and a section with nothing under it takes its defaults. Nothing
+  else is converted.
+- Paths in `data.sources` and a local `model` are not touched: they are relative to the current directory,
+  like everything else that is typed at a prompt, wherever the recipe lies.
 - Overrides (`--set train.epochs=2`) are read like the file and win over it, later ones over earlier ones. A
   section or list given whole (`train.technique=full`, `export=[gguf]`) replaces; a longer key edits. `null`
   clears a key.
@@ -35,6 +35,9 @@ from luthier.recipe.schema import Recipe
 
 SIZE_LIMIT = 256_000
 """Bytes. A recipe has a few thousand; a file this large is something else, and slow to read as YAML."""
+
+DEPTH_LIMIT = 20
+"""Parts of an override's key; the schema's deepest has four."""
 
 COMMAND_LINE = (
     "# luthier: the command line also said, over the lines above (comments: repeat them or write them in):"
@@ -101,7 +104,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value with its place: a scalar, a dict of nodes or a list of nodes. In a dict, the place is its key's."""
+    """A value with its place: a scalar, a dict or a list of nodes. In a dict, the place is the key's."""
 
     value: Any
     place: Place
@@ -136,7 +139,7 @@ class RecipeLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Refuse aliases: they save a few characters and cost whoever reads the file."""
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = self.current_event.start_mark
             raise yaml.composer.ComposerError(None, None, "a recipe has no aliases", mark)
         return super().compose_node(parent, index)
 
@@ -191,7 +194,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def recipe_text(path: Path, overrides: Sequence[str] = ()) -> str:
-    """Return what a run directory keeps: the file's text, byte for byte, and below it the overrides as comments.
+    """Return what a run directory keeps: the file's text, byte for byte, then the overrides as comments.
 
     Read it back with `load_kept_recipe`, which applies them.
     """
@@ -467,7 +470,8 @@ def overridden(root: Node, override: str, number: int, complaints: Complaints) -
     key, equals, text = override.partition("=")
     key = key.strip()
     order = 10**9 + number
-    if not equals or not all(key.split(".")):
+    parts = key.split(".")
+    if not equals or not all(parts) or len(parts) > DEPTH_LIMIT:
         what = f"`{one_line(override, 60)}` " + ("names no key" if equals else "has no `=`")
         complaints.add(Place("--set", order), what, "write a key, `=` and a value: `--set train.epochs=2`")
         return root
@@ -476,7 +480,7 @@ def overridden(root: Node, override: str, number: int, complaints: Complaints) -
     if value is None:
         return root
     try:
-        return grafted(root, ROOT, key.split("."), value, ())
+        return grafted(root, ROOT, parts, value, ())
     except RecipeError as error:
         complaints.found.append((order, error))
         return root
@@ -600,9 +604,11 @@ def where_it_belongs(spot: Spot, name: str) -> tuple[str, tuple[str, ...]]:
         return belongs(same, spot), same[0].short
     if near := did_you_mean(name, here):
         return f"did you mean `{near}`?", (*spot.path, near)
-    far = {key.short[-1]: ".".join(key.short) for key in every_key() if not is_method(key)}
-    if near := did_you_mean(name, far):
-        return f"did you mean `{far[near]}`?", tuple(far[near].split("."))
+    far = [key for key in every_key() if not is_method(key)]
+    if near := did_you_mean(name, {key.short[-1] for key in far}):
+        same = [key for key in far if key.short[-1] == near]
+        dotted = dict.fromkeys(f"`{'.'.join(key.short)}`" for key in same)
+        return f"did you mean {' or '.join(dotted)}?", same[0].short
     place = f"`{spot.name}`" if spot.path else "a recipe"
     return f"{place} takes {', '.join(here)}" if here else f"{place} takes no options", ()
 
@@ -631,14 +637,13 @@ def missing_key(spot: Spot, name: str, meant: set[tuple[str, ...]], complaints: 
     assert spot.shape.section is not None
     key = keys_of(spot.shape.section)[name]
     write = f"{name}:" if key.shape.section else f"{name}: …"
-    complaints.add(
-        spot.node.place, f"`{'.'.join((*spot.path, name))}` is missing", f"add `{write}`: {key.help}"
-    )
+    problem = f"`{'.'.join((*spot.path, name))}` is missing"
+    complaints.add(spot.node.place, problem, f"add `{write}`: {key.help}")
 
 
 def wrong_value(spot: Spot, refusal: Exception | None, complaints: Complaints) -> None:
     """Complain of a value of the wrong type or out of range, or of keys that contradict each other."""
-    explain = f"see `" + f"luthier explain {'.'.join(spot.short)}".rstrip() + "`"
+    explain = "see `" + f"luthier explain {'.'.join(spot.short)}".rstrip() + "`"
     if refusal is not None:
         complaints.add(spot.node.place, f"`{spot.name}`: {refusal}", f"{explain}; `null` clears a key")
         return

@@ -21,12 +21,12 @@ class Lora(Method):
     """Width of the low-rank update. 8 to 64 is usual; more learns more and forgets more."""
 
     alpha: PositiveReal | None = None
-    """Strength of the update: it is scaled by alpha / rank. None means twice the rank."""
+    """Strength of the update: it is scaled by alpha / rank. `null` means twice the rank."""
 
     dropout: Share = 0.0
     """Share of the adapter's inputs set to zero while training. 0 keeps the fast path."""
 
-    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    targets: Literal["all-linear"] | tuple[Annotated[str, Field(min_length=1)], ...] = "all-linear"
     """Which linear layers get an adapter: `all-linear` (all but the head), or names such as [q_proj, v_proj]."""
 
 

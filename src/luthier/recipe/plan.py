@@ -68,7 +68,11 @@ class _Draft:
 def plan(recipe: Recipe, model: ModelFacts, rows: RowFacts, hardware: Hardware) -> Plan:
     """Return what will be done, and why. Depends on nothing but its arguments."""
     draft = _Draft()
-    draft.decide("technique", recipe.train.technique.kind, "the recipe says so, or it is the default: little memory, a small file")
+    draft.decide(
+        "technique",
+        recipe.train.technique.kind,
+        "the recipe says so, or it is the default: little memory, a small file",
+    )
     _duration(draft, recipe, rows)
     _learning_rate(draft, recipe, model)
     _lengths(draft, recipe, model)
@@ -78,25 +82,39 @@ def plan(recipe: Recipe, model: ModelFacts, rows: RowFacts, hardware: Hardware) 
     return Plan(**draft.values, reasons=draft.reasons)
 
 
-
 def _duration(draft: _Draft, recipe: Recipe, rows: RowFacts) -> None:
     train = recipe.train
     if train.batch_size is not None:
         batch = draft.decide("batch_size", min(train.batch_size, rows.train), "the recipe says so")
     else:
         size = 8 if rows.train < 500 else 16 if rows.train < 5000 else 32
-        batch = draft.decide("batch_size", min(size, rows.train), f"{rows.train:,} rows: small sets need the steps more than the smoothness; LoRA loses by large batches (Schulman et al. 2025)")
+        batch = draft.decide(
+            "batch_size",
+            min(size, rows.train),
+            f"{rows.train:,} rows: small sets need the steps more than the smoothness, and LoRA loses by large "
+            "batches (Schulman et al. 2025)",
+        )
     per_epoch = -(-rows.train // batch)
     if train.max_steps is not None:
         draft.decide("steps", train.max_steps, "the recipe says `max_steps`")
-        draft.decide("epochs", train.max_steps / per_epoch, f"{train.max_steps:,} steps of {batch} over {rows.train:,} rows")
+        draft.decide(
+            "epochs",
+            train.max_steps / per_epoch,
+            f"{train.max_steps:,} steps of {batch} over {rows.train:,} rows",
+        )
         return
     if train.epochs is not None:
         epochs = draft.decide("epochs", train.epochs, "the recipe says so")
     else:
         usual = 3.0 if rows.train < 10_000 else 2.0 if rows.train < 100_000 else 1.0
-        epochs = draft.decide("epochs", usual, f"{rows.train:,} rows: small sets are seen again, large ones need not be")
-    draft.decide("steps", max(1, math.ceil(per_epoch * epochs)), f"{epochs:g} passes over {rows.train:,} rows, {batch} a step")
+        epochs = draft.decide(
+            "epochs", usual, f"{rows.train:,} rows: small sets are seen again, large ones need not be"
+        )
+    draft.decide(
+        "steps",
+        max(1, math.ceil(per_epoch * epochs)),
+        f"{epochs:g} passes over {rows.train:,} rows, {batch} a step",
+    )
 
 
 def _learning_rate(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
@@ -121,14 +139,22 @@ def _lengths(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
         length = draft.decide("max_length", model.context, f"the model's context ends at {model.context:,} tokens")
     else:
         length = draft.decide("max_length", asked, "the recipe's `max_length`")
-    draft.decide("pack_tokens", max(length, 2048), "documents share a forward pass of this many tokens, isolated from each other; no padding")
+    draft.decide(
+        "pack_tokens",
+        max(length, 2048),
+        "documents share a forward pass of this many tokens, isolated from each other; no padding",
+    )
 
 
 def _precision(draft: _Draft, recipe: Recipe, hardware: Hardware) -> None:
     if recipe.train.precision != "auto":
         draft.decide("precision", recipe.train.precision, "the recipe says so")
     elif hardware.bf16:
-        draft.decide("precision", "bf16", f"{hardware.gpu or 'this processor'} multiplies bfloat16 natively; sums and adapters stay float32")
+        draft.decide(
+            "precision",
+            "bf16",
+            f"{hardware.gpu or 'this processor'} multiplies bfloat16 natively; sums and adapters stay float32",
+        )
     else:
         draft.decide("precision", "fp32", "this processor has no bfloat16 arithmetic: it would be slower, not faster")
 
@@ -149,7 +175,11 @@ def _memory(draft: _Draft, recipe: Recipe, model: ModelFacts, hardware: Hardware
         # Per layer: q, k, v, o about 8 widths of in + out, gate, up, down 3 (hidden + intermediate).
         width = 8 * model.hidden_size + 3 * (model.hidden_size + model.intermediate_size)
         trainable = technique.rank * model.layers * width
-        draft.decide("trainable_parameters", trainable, f"about rank {technique.rank} times the widths of {model.layers} layers; the exact number is counted in training")
+        draft.decide(
+            "trainable_parameters",
+            trainable,
+            f"about rank {technique.rank} times the widths of {model.layers} layers; counted exactly in training",
+        )
         weights = model.weight_bytes
     else:
         trainable = model.parameters

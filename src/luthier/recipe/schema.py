@@ -4,23 +4,37 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from luthier.recipe.methods import Cosine, Lora, Objective, Positive, PositiveReal, Schedule, Sft, Share, Target, Technique
+from luthier.recipe.methods import (
+    Cosine,
+    Lora,
+    Objective,
+    Positive,
+    PositiveReal,
+    Schedule,
+    Sft,
+    Share,
+    Target,
+    Technique,
+)
 from luthier.recipe.options import Options
+
+Named = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Fields(Options):
     """Which columns hold what, for files whose column names luthier doesn't know."""
 
-    prompt: str
+    prompt: Named
     """Column with what the user says."""
 
-    answer: str
+    answer: Named
     """Column with what the model should answer."""
 
-    context: str | None = None
+    context: Named | None = None
     """Column with text that goes below the prompt: a passage, an input."""
 
-    system: str | None = None
+    system: Named | None = None
     """Column with the instruction the model works under."""
 
 
@@ -55,7 +69,7 @@ class Split(Options):
     test: Share = 0.0
     """Share kept apart from both."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Another number gives another split."""
 
     @model_validator(mode="after")
@@ -70,7 +84,7 @@ class Split(Options):
 class Data(Options):
     """Where the examples come from and what is done to them."""
 
-    sources: Annotated[tuple[str, ...], Field(min_length=1)]
+    sources: Annotated[tuple[Named, ...], Field(min_length=1)]
     """Files, folders or globs: CSV, TSV, JSON, JSONL. `bundled` is the sample data in the package."""
 
     format: Literal["auto", "openai", "sharegpt", "alpaca", "completion"] = "auto"
@@ -96,24 +110,24 @@ class Train(Options):
     """What is learned: `sft`."""
 
     learning_rate: PositiveReal | None = None
-    """Peak learning rate. None lets the plan choose by technique and model size, with its reason."""
+    """Peak learning rate. `null` lets the plan choose by technique and model size, with its reason."""
 
     schedule: Schedule = Cosine()
     """How the learning rate moves: `cosine` or `constant`."""
 
     epochs: PositiveReal | None = None
-    """Passes over the training rows. None lets the plan choose by their number."""
+    """Passes over the training rows. `null` lets the plan choose by their number."""
 
     max_steps: Positive | None = None
     """Optimizer steps; instead of `epochs`."""
 
     batch_size: Positive | None = None
-    """Examples per optimizer step. None lets the plan choose by the number of rows."""
+    """Examples per optimizer step. `null` lets the plan choose by the number of rows."""
 
     max_length: Positive = 2048
     """Longest example, in tokens after the chat template. Longer ones are dropped, counted and named."""
 
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Pull of the matrices towards zero (AdamW, arXiv:1711.05101). Vectors are never decayed."""
 
     clip: PositiveReal = 1.0
@@ -122,14 +136,14 @@ class Train(Options):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the large products. `auto` takes bf16 where the processor computes in it."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Start of every random choice: order of rows, adapter weights, dropout."""
 
     checkpoint_every: Positive | None = None
-    """Optimizer steps between checkpoints. None lets the plan choose: about ten a run."""
+    """Optimizer steps between checkpoints. `null` lets the plan choose: about ten a run."""
 
     evaluate_every: Positive | None = None
-    """Optimizer steps between measurements of the validation loss. None lets the plan choose."""
+    """Optimizer steps between measurements of the validation loss. `null` lets the plan choose."""
 
     log_every: Positive = 1
     """Optimizer steps between `step` events."""
@@ -138,7 +152,7 @@ class Train(Options):
     def one_duration(self) -> "Train":
         """Refuse two durations: which one was meant?"""
         if self.epochs is not None and self.max_steps is not None:
-            message = "`epochs` and `max_steps` exclude each other: keep one"
+            message = "`epochs` and `max_steps` exclude each other: keep one (`--set train.epochs=null` clears it)"
             raise ValueError(message)
         return self
 
@@ -156,10 +170,10 @@ class Evaluate(Options):
 class Recipe(Options):
     """Everything the user asked: which model, which data, how to train, what to do with the result."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "run"
-    """Names the run directory: letters, digits, dot, dash, underscore."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
+    """Names the run directory: a letter or digit, then letters, digits, dots, dashes, underscores."""
 
-    model: str
+    model: Named
     """Model to start from: a local folder, a hub name, or `bundled`."""
 
     data: Data

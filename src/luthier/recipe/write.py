@@ -1,7 +1,7 @@
 """Writing a recipe as YAML that a person can read, edit and load again.
 
-Used by `luthier init`, and to give runs that were asked by options alone a recipe of their own. What is written
-here loads back to the same recipe, and reads the same under YAML 1.1 and 1.2 (`1.0e-05`, never `1e-05`).
+Used by `luthier init`, and to give runs that were asked by options alone a recipe of their own. What is
+written here loads back to the same recipe, and reads the same under YAML 1.1 and 1.2: `1.0e-05`, not `1e-05`.
 """
 
 import re

@@ -56,7 +56,10 @@ class Renderer:
 
     def __init__(self, tokenizer: Any, stop_ids: Sequence[int] = ()) -> None:
         if not tokenizer.is_fast:
-            raise ModelError("the tokenizer has no `tokenizer.json`", hint="convert it once: load it with transformers and save it again")
+            raise ModelError(
+                "the tokenizer has no `tokenizer.json`",
+                hint="convert it once: load it with transformers and save it again",
+            )
         stops = {*stop_ids} | ({tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set())
         if not stops:
             raise ModelError(
@@ -93,8 +96,8 @@ class Renderer:
         """
         try:
             text = self.text(example.messages)
-            spans = [span for span in self._answers(example.messages, text)]
-        except (jinja2.TemplateError, _Rewritten) as error:
+            spans = list(self._answers(example.messages, text))
+        except (jinja2.TemplateError, _RewrittenError) as error:
             return Refused(example.source, f"the chat template refuses this conversation: {error}")
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids = np.array(encoding["input_ids"], dtype=np.int32)
@@ -115,7 +118,7 @@ class Renderer:
             before = self.text(messages[:place], ask=True)
             after = text if place == len(messages) - 1 else self.text(messages[: place + 1])
             if not (after.startswith(before) and text.startswith(after)):
-                raise _Rewritten(f"it changes earlier text when turn {place + 1} is added")
+                raise _RewrittenError(f"it changes earlier text when turn {place + 1} is added")
             spans.append((len(before), len(after)))
         return spans
 
@@ -125,5 +128,5 @@ class Renderer:
         return len(learned) > 0 and int(learned[-1]) in self.stop_ids
 
 
-class _Rewritten(ValueError):
+class _RewrittenError(ValueError):
     """The template does not only append."""

@@ -44,7 +44,10 @@ def save(run: Run, step: int, adapted: Adapted, optimizer: torch.optim.Optimizer
     """
     home = run / "checkpoints"
     with publish_folder(home / folder_name(step)) as folder:
-        save_file({name: p.detach().cpu().contiguous() for name, p in adapted.trainable.items()}, folder / adapted.weight_file)
+        save_file(
+            {name: p.detach().cpu().contiguous() for name, p in adapted.trainable.items()},
+            folder / adapted.weight_file,
+        )
         save_file(_moments(adapted, optimizer), folder / "optimizer.safetensors")
         write_json(folder / "state.json", {"step": step})
         adapted.describe(folder)

@@ -165,8 +165,8 @@ def _not_a_number(work: Work, step: int, chosen: Sequence[int], loss: float, nor
     rows = [str(work.rows[i].source) for i in chosen]
     work.run.log("warning", text="loss or gradient is not a number", step=step + 1, rows=rows)
     raise Failed(
-        f"the loss ({loss}) or its gradient ({norm}) is not a number at step {step + 1}; the rows are in events.jsonl",
-        hint=f"start a new run with a smaller rate: `--set train.learning_rate={work.plan.learning_rate / 3:.0e} --out …`",
+        f"the loss ({loss}) or its gradient ({norm}) is not a number at step {step + 1}; its rows are in events.jsonl",
+        hint=f"start a new run with a smaller rate: `--set train.learning_rate={work.plan.learning_rate / 3:.0e}`",
         place=str(work.run.path),
     )
 
@@ -184,7 +184,8 @@ class History:
         """Tell a step, unless it was told before the process died; then its loss must be the same."""
         if step in self.steps:
             if self.steps[step] != result.loss:
-                self.run.log("warning", step=step, text=f"repeated step {step} gave loss {result.loss!r}, before {self.steps[step]!r}: the machine, its threads or the software changed")
+                text = f"repeated step {step} gave loss {result.loss!r}, before {self.steps[step]!r}"
+                self.run.log("warning", step=step, text=f"{text}: machine, threads or software changed")
             return
         if step % every == 0 or step in (1, last):
             self.run.log(

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from luthier.core.errors import DataError
 from luthier.data.encoding import BROKEN
-from luthier.data.readers.json_text import kind, parse
+from luthier.data.readers.json_text import complaint, kind, parse
 from luthier.data.readers.lines import read_lines
 from luthier.data.readers.opened import LONGEST, Opened, shown
 from luthier.data.rows import RawRow, Read, Refusal
@@ -108,7 +108,7 @@ def _fault(opened: Opened, text: str, at: int, number: int, error: Exception) ->
         line = text.count("\n", 0, at) + 1
         return opened.unreadable(number, raw, "nested_too_deep", f"nested too deep on line {line}; {rest}")
     if isinstance(error, json.JSONDecodeError):
-        where = f"{error.msg[0].lower()}{error.msg[1:]} on line {error.lineno}, column {error.colno}"
+        where = f"{complaint(error)} on line {error.lineno}, column {error.colno}"
         return opened.unreadable(number, raw, "invalid_json", f"{where}; {rest}")
     return opened.unreadable(number, raw, "invalid_json", f"{str(error).partition(';')[0]}; {rest}")
 

@@ -28,14 +28,19 @@ def _parse_slowly(text: str | bytes) -> Any | Refusal:
             "invalid_encoding", f"byte 0x{error.object[error.start]:02x} at {error.start + 1} is not UTF-8"
         )
     try:
-        return json.loads(decoded)
+        return json.loads(decoded.rstrip())
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        return Refusal("invalid_json", f"{error.msg[0].lower()}{error.msg[1:]} at {where}")
+        return Refusal("invalid_json", f"{complaint(error)} at {where}")
     except RecursionError:
         return Refusal("nested_too_deep", "lists or objects nested too deep to read")
     except ValueError as error:  # a number of more digits than Python converts
         return Refusal("invalid_json", str(error).partition(";")[0])
+
+
+def complaint(error: json.JSONDecodeError) -> str:
+    """Return what the parser says, to be followed by `at` or `on` a place."""
+    return f"{error.msg[0].lower()}{error.msg[1:].removesuffix(' at')}"
 
 
 def kind(value: Any) -> str:

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from luthier.model.adapters.adapted import Adapted
 from luthier.recipe.methods import Full
 

@@ -72,11 +72,7 @@ def load(base: Any, folder: Path) -> Any:
 
 def _linear_layers(model: torch.nn.Module) -> list[str]:
     return sorted(
-        {
-            name.rpartition(".")[2]
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear)
-        }
+        {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     )
 
 

@@ -3,6 +3,7 @@
 Shapes: B batch (always 1), H query heads, G key-value heads, T tokens of a pack, D head width.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -13,8 +14,8 @@ NAME = "luthier_packed"
 """The implementation's name. Transformers builds no mask for a name it doesn't know: we need none."""
 
 
-def packed_attention(
-    module: torch.nn.Module,
+def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
+    module: torch.nn.Module,  # noqa: ARG001
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -45,7 +46,7 @@ def packed_attention(
     assert attention_mask is None, "a mask was built for packed attention: documents would be told twice"
     grouped = query.shape[1] != key.shape[1]
     pieces = []
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in itertools.pairwise(bounds):
         length = end - start
         mask = None
         if sliding_window is not None and length > sliding_window:

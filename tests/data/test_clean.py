@@ -1,0 +1,191 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luthier.core.example import Example, Message, Source
+from luthier.data.clean import STEPS, Cleaner, control, empty, html, mojibake, whitespace
+from luthier.data.clean.duplicates import Duplicates
+from luthier.recipe.schema import Clean
+
+
+def example(*texts: str) -> Example:
+    roles = ("user", "assistant") * len(texts)
+    return Example(tuple(map(Message, roles, texts)), Source("x", 1))
+
+
+@pytest.mark.parametrize(
+    ("dirty", "clean"),
+    [
+        ("I donâ€™t know", "I don’t know"),
+        ("cafÃ© Ã  la carte", "café à la carte"),
+        ("one line cafÃ©\nanother café", "one line café\nanother café"),
+    ],
+)
+def test_mojibake_is_repaired(dirty: str, clean: str) -> None:
+    assert mojibake.apply([dirty]) == [clean]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "“quotes” – dashes…",
+        "ＦＵＬＬ width",
+        "ﬁne ligature",
+        "e\u0301 not composed",
+        "&amp; <b>",
+        "Ça va à Ñuñoa",
+        "日本語",
+    ],
+)
+def test_good_text_is_not_touched_by_the_encoding_repair(text: str) -> None:
+    assert mojibake.apply([text]) == [text]
+
+
+@pytest.mark.parametrize(
+    ("dirty", "clean"),
+    [
+        ("<p>Hi,<br>\nmy order</p>", "Hi,\nmy order"),
+        ("one<br/>two<BR />three", "one\ntwo\nthree"),
+        ("<ul><li>one</li><li>two</li></ul>", "- one\n- two"),
+        ("AT&amp;T &lt;3 &#39;x&#39; &nbsp;y", "AT&T <3 'x' \xa0y"),
+        ("<div>if a < b<br>then c</div>", "if a < b\nthen c"),
+        ('<a href="https://example.com/html">link</a> here', "link here"),
+        ("<style>p {}</style><p>text</p><script>x()</script>", "text"),
+        ("<p>your website is down</p>", "your website is down"),
+    ],
+)
+def test_html_becomes_text(dirty: str, clean: str) -> None:
+    assert [text.strip() for text in html.apply([dirty])] == [clean]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["if a < b and c > d"],
+        ["List<int> xs = new Map<String, a>();"],
+        ["List<a> x; f<b>(1)"],
+        ["R&D, AT&T; &copyright; &nothing;"],
+        ["Use `<br>` for a line break"],
+        ["Write an HTML paragraph", "<p>Hello</p>"],
+        ["Create a website for my shop", "<div><h1>Shop</h1></div>"],
+        ["```\n<p>code</p>\n```"],
+        ['x.split("<title>")[1]'],
+        ["<think>let me see</think> 42"],
+        ["1 <2 and 3>2", "<|im_start|>"],
+    ],
+)
+def test_what_only_looks_like_html_or_talks_about_it_stays(texts: list[str]) -> None:
+    assert html.apply(texts) == texts
+
+
+@pytest.mark.parametrize(
+    ("dirty", "clean"),
+    [
+        ("a\u200bb\ufeff", "ab"),
+        ("nul\0 bell\a", "nul bell"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("half \ud800 char", "half \ufffd char"),
+        ("\u202egpj.exe", "gpj.exe"),
+        ("soft\u00adhyphen", "softhyphen"),
+        ("hidden\U000e0041\U000e0042", "hidden"),
+        ("latin\u200djoiner", "latinjoiner"),
+    ],
+)
+def test_invisible_characters_go(dirty: str, clean: str) -> None:
+    assert control.apply([dirty]) == [clean]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tab\tand\nline",
+        "👨\u200d👩\u200d👧 family",
+        "می\u200cخواهم",
+        "שלום \u200eabc",
+        "\U0001f3f4\U000e0067\U000e007f",
+        "é日本",
+    ],
+)
+def test_invisible_characters_with_a_meaning_stay(text: str) -> None:
+    assert control.apply([text]) == [text]
+
+
+@pytest.mark.parametrize(
+    ("dirty", "clean"),
+    [
+        ("  a \t\r\nb  \n\n\n\n\n\nc\n", "a\nb\n\n\nc"),
+        ("a\rb\u2028c", "a\nb\nc"),
+        (" \n\t ", ""),
+        ("def f():\n    return 1\n\n\ndef g():", "def f():\n    return 1\n\n\ndef g():"),
+        ("    return 1\n    return 2\n", "    return 1\n    return 2"),
+        ("  one line", "one line"),
+    ],
+)
+def test_white_space_is_trimmed_and_code_keeps_its_shape(dirty: str, clean: str) -> None:
+    assert whitespace.apply([dirty]) == [clean]
+
+
+texts = st.lists(st.text(max_size=80), min_size=1, max_size=3)
+
+
+@pytest.mark.parametrize("name", STEPS)
+@given(texts=texts)
+def test_a_step_returns_a_text_for_every_text(name: str, texts: list[str]) -> None:
+    assert len(STEPS[name](texts)) == len(texts)
+
+
+@pytest.mark.parametrize("name", ["control", "whitespace"])
+@given(texts=texts)
+def test_a_second_run_finds_nothing_left(name: str, texts: list[str]) -> None:
+    once = STEPS[name](texts)
+    assert STEPS[name](once) == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p" * 50_000,
+        "&a" * 50_000,
+        " " * 100_000 + "x",
+        "<a " * 30_000,
+        "<!--" * 20_000,
+        "\x1b[" * 30_000,
+        "Ã" * 50_000,
+    ],
+)
+def test_no_text_takes_a_step_more_than_a_moment(text: str) -> None:
+    Cleaner(Clean()).clean(example(text, "A"))
+
+
+def test_each_step_counts_the_rows_it_changed_and_shows_them() -> None:
+    cleaner = Cleaner(Clean(whitespace=False))
+    cleaner.clean(example("cafÃ© <b>now</b>", "fine"))
+    cleaner.clean(example("fine", "fine"))
+    assert [(done.name, done.changed) for done in cleaner.done] == [
+        ("mojibake", 1),
+        ("html", 1),
+        ("control", 0),
+    ]
+    assert cleaner.done[0].samples[0].before == "cafÃ© <b>now</b>"
+    assert cleaner.done[0].samples[0].after == "café <b>now</b>"
+
+
+def test_a_clean_example_comes_back_as_it_is() -> None:
+    asked = example("Q", "A")
+    assert Cleaner(Clean()).clean(asked) is asked
+
+
+def test_an_empty_answer_is_refused_and_a_call_of_a_tool_is_none() -> None:
+    assert empty.refusal(example("Q", " \n"), min_answer_chars=1) is not None
+    assert empty.refusal(example("Q", "abc"), min_answer_chars=4) is not None
+    assert empty.refusal(example("", "A"), min_answer_chars=1) is None
+    call = Message("assistant", "", {"tool_calls": [{"id": "1"}]})
+    assert empty.refusal(Example((call,), Source("x", 1)), min_answer_chars=1) is None
+
+
+def test_a_duplicate_names_the_first_row_with_its_file() -> None:
+    seen = Duplicates()
+    assert seen.match(b"k", Source("a", 5)) is None
+    assert seen.match(b"other", Source("b", 1)) is None
+    assert seen.match(b"k", Source("b", 2)) == Source("a", 5)
+    assert seen.match(b"k", Source("c", 5)) == Source("a", 5)

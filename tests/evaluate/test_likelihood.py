@@ -1,0 +1,121 @@
+"""Likelihood per row is what plain Transformers gives each row alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from luthier.core.example import Source
+from luthier.evaluate.likelihood import row_nll
+from luthier.model.adapters import lora
+from luthier.model.load import load_model
+from luthier.tokens.render import Encoded
+
+
+@pytest.fixture(scope="module")
+def model(tiny_llama: Path) -> Any:
+    return load_model(tiny_llama)
+
+
+def plain(path: Path, encoded: list[Encoded]) -> list[float]:
+    """Return summed loss per row from a padded batch in plain Transformers."""
+    model = AutoModelForCausalLM.from_pretrained(path, attn_implementation="sdpa").eval()
+    longest = max(row.length for row in encoded)
+    ids = torch.zeros(len(encoded), longest, dtype=torch.long)
+    labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
+    for place, row in enumerate(encoded):
+        ids[place, : row.length] = torch.from_numpy(row.input_ids.astype(np.int64))
+        mask[place, : row.length] = 1
+        labels[place, : row.length][torch.from_numpy(row.learned)] = ids[place, : row.length][
+            torch.from_numpy(row.learned)
+        ]
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+    loss = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=-100
+    )
+    return loss.sum(1).tolist()
+
+
+def row(ids: list[int], learned: list[bool]) -> Encoded:
+    return Encoded(np.array(ids, dtype=np.int32), np.array(learned), Source("made", 1))
+
+
+@pytest.mark.parametrize("capacity", [64, 2048])
+def test_each_row_weighs_what_plain_transformers_says(
+    model: Any, tiny_llama: Path, encoded: list[Encoded], capacity: int
+) -> None:
+    capacity = max(capacity, max(one.length for one in encoded))
+    measured = row_nll(model, encoded, capacity=capacity)
+    assert measured.nll_R == pytest.approx(plain(tiny_llama, encoded), rel=1e-5)
+    assert measured.tokens_R.tolist() == [int(one.learned[1:].sum()) for one in encoded]
+    assert measured.nll_R.dtype == np.float64
+    assert measured.tokens_R.dtype == np.int64
+
+
+def test_rows_without_a_learned_token_count_nothing(model: Any) -> None:
+    rows = [row([5, 6], [True, False]), row([5, 6, 7], [False, True, True]), row([5], [True])]
+    measured = row_nll(model, rows, capacity=3)
+    assert measured.tokens_R.tolist() == [0, 2, 0]
+    assert measured.nll_R[[0, 2]].tolist() == [0.0, 0.0]
+    assert measured.nll_R[1] > 0
+    assert row_nll(model, [], capacity=3).nll_R.shape == (0,)
+
+
+def test_a_row_longer_than_a_pack_is_an_error(model: Any) -> None:
+    with pytest.raises(ValueError, match="4 tokens, a pack holds 3"):
+        row_nll(model, [row([5, 6, 7, 8], [False, True, True, True])], capacity=3)
+
+
+def test_with_the_adapter_off_it_is_the_base_exactly(
+    model: Any, tiny_llama: Path, random_adapter: Path, encoded: list[Encoded]
+) -> None:
+    base = row_nll(model, encoded, capacity=512).nll_R
+    tuned = lora.load(load_model(tiny_llama), random_adapter)
+    with tuned.disable_adapter():
+        off = row_nll(tuned, encoded, capacity=512).nll_R
+    on = row_nll(tuned, encoded, capacity=512).nll_R
+    assert np.array_equal(off, base)
+    assert (on != base).all()
+
+
+def test_bf16_is_near(model: Any, encoded: list[Encoded]) -> None:
+    exact = row_nll(model, encoded, capacity=512, precision="fp32").nll_R
+    rounded = row_nll(model, encoded, capacity=512, precision="bf16").nll_R
+    assert rounded == pytest.approx(exact, rel=2e-2)
+    assert not np.array_equal(rounded, exact)
+
+
+def test_a_training_goes_on_after_a_measurement(tiny_llama: Path, encoded: list[Encoded]) -> None:
+    from luthier.model.forward import supervised_nll
+    from luthier.tokens.pack import packs
+
+    model = load_model(tiny_llama).train()
+    row_nll(model, encoded, capacity=512)
+    assert model.training
+    loss = supervised_nll(model, packs(encoded, [0, 1], 512)[0]).sum()
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_progress_counts_rows(model: Any, encoded: list[Encoded]) -> None:
+    class Watcher:
+        def __init__(self) -> None:
+            self.told: list[tuple[Any, ...]] = []
+
+        def start(self, stage: str, total: int, unit: str) -> None:
+            self.told.append((stage, total, unit))
+
+        def update(self, done: int, note: str = "") -> None:
+            self.told.append((done,))
+
+        def end(self, note: str = "") -> None:
+            self.told.append(("end",))
+
+    watcher = Watcher()
+    row_nll(model, encoded, capacity=512, stage="measure base", progress=watcher)
+    assert watcher.told[0] == ("measure base", 24, "row")
+    assert watcher.told[-2:] == [(24,), ("end",)]

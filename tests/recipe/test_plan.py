@@ -1,0 +1,90 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luthier.core.hardware import Hardware
+from luthier.recipe.facts import ModelFacts, RowFacts
+from luthier.recipe.plan import Plan, plan
+from luthier.recipe.schema import Recipe
+
+MODEL = ModelFacts(
+    name="m",
+    path="/m",
+    architecture="LlamaForCausalLM",
+    parameters=8_000_000_000,
+    weight_bytes=16_000_000_000,
+    dtype="BF16",
+    hidden_size=4096,
+    layers=32,
+    intermediate_size=14336,
+    vocabulary=128_256,
+    context=8192,
+    fingerprint="f",
+)
+LAPTOP = Hardware(cores=2, memory_bytes=24 * 10**9, bf16=True, gpu=None, gpu_memory_bytes=0, system="Linux")
+
+
+def rows(train: int) -> RowFacts:
+    return RowFacts(train=train, valid=10, mean_tokens=200.0, longest_tokens=900, fingerprint="r")
+
+
+def recipe(**train: object) -> Recipe:
+    return Recipe.model_validate({"model": "m", "data": {"sources": ["a.csv"]}, "train": train}, strict=False)
+
+
+@given(train=st.integers(1, 10**7))
+def test_a_plan_decides_everything_and_gives_a_reason_for_each(train: int) -> None:
+    decided = plan(recipe(), MODEL, rows(train), LAPTOP)
+    names = {field.name for field in dataclasses.fields(Plan)} - {"reasons"}
+    assert set(decided.reasons) == names
+    assert all(decided.reasons.values())
+    assert 1 <= decided.batch_size <= train
+    assert decided.steps >= 1
+
+
+def test_the_same_facts_give_the_same_plan() -> None:
+    assert plan(recipe(), MODEL, rows(800), LAPTOP) == plan(recipe(), MODEL, rows(800), LAPTOP)
+
+
+def test_a_plan_survives_its_file() -> None:
+    decided = plan(recipe(), MODEL, rows(800), LAPTOP)
+    assert Plan.from_dict(decided.as_dict()) == decided
+
+
+def test_what_the_recipe_says_is_done() -> None:
+    decided = plan(recipe(learning_rate=3e-4, batch_size=4, epochs=2, checkpoint_every=7), MODEL, rows(10), LAPTOP)
+    assert (decided.learning_rate, decided.batch_size, decided.steps, decided.checkpoint_every) == (
+        3e-4,
+        4,
+        6,
+        7,
+    )
+
+
+def test_lora_gets_ten_times_the_rate_of_full_training() -> None:
+    lora = plan(recipe(technique={"kind": "lora"}), MODEL, rows(800), LAPTOP)
+    full = plan(recipe(technique={"kind": "full"}), MODEL, rows(800), LAPTOP)
+    assert lora.learning_rate == pytest.approx(10 * full.learning_rate, rel=0.1)
+    # Schulman et al. 2025: 5e-4 * (2000 / 4096) ** 0.78
+    assert lora.learning_rate == pytest.approx(2.9e-4, rel=0.02)
+
+
+def test_length_is_cut_to_the_models_context_with_the_reason() -> None:
+    decided = plan(recipe(max_length=100_000), MODEL, rows(800), LAPTOP)
+    assert decided.max_length == 8192
+    assert "context ends at 8,192" in decided.reasons["max_length"]
+    assert decided.pack_tokens >= decided.max_length
+
+
+def test_a_processor_without_bf16_computes_in_fp32() -> None:
+    old = dataclasses.replace(LAPTOP, bf16=False)
+    assert plan(recipe(), MODEL, rows(800), old).precision == "fp32"
+    assert plan(recipe(), MODEL, rows(800), LAPTOP).precision == "bf16"
+
+
+def test_full_training_is_estimated_to_need_sixteen_bytes_a_weight() -> None:
+    decided = plan(recipe(technique={"kind": "full"}, max_length=16), MODEL, rows(800), LAPTOP)
+    assert decided.memory_bytes > 16 * MODEL.parameters
+    assert decided.trainable_parameters == MODEL.parameters

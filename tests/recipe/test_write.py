@@ -1,0 +1,149 @@
+"""Written recipes load back equal, and read well."""
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luthier.recipe.explain import every_key
+from luthier.recipe.load import parse_recipe
+from luthier.recipe.methods import Constant, Cosine, Full, Gguf, Lora
+from luthier.recipe.schema import Clean, Data, Evaluate, Fields, Recipe, Split, Train
+from luthier.recipe.write import to_yaml
+
+SMALL = Recipe(model="bundled", data=Data(sources=("tickets.csv",)))
+
+# Anything but what a recipe refuses: control characters and lone surrogates.
+letters = st.characters(exclude_categories=["Cs"]).filter(
+    lambda letter: letter in "\t\n\r" or ord(letter) >= 32
+)
+texts = st.text(letters.filter(lambda letter: letter != "\x7f"), max_size=12)
+texts |= st.sampled_from(
+    ["null", "yes", "3", "1e3", "~", "- a", "a: b", "#", "", " a ", "*.csv", "2026-01-31", ".inf"]
+)
+shares = st.floats(0, 1, exclude_max=True)
+positive = st.integers(1, 10**9)
+reals = st.floats(0, exclude_min=True, allow_infinity=False)
+techniques = st.just(Full()) | st.builds(
+    Lora,
+    rank=st.integers(1, 512),
+    alpha=st.none() | reals,
+    dropout=shares,
+    targets=st.just("all-linear") | st.lists(texts, max_size=3).map(tuple),
+)
+schedules = st.builds(Cosine, warmup=shares, floor=st.floats(0, 1)) | st.builds(Constant, warmup=shares)
+trains = st.builds(
+    Train,
+    technique=techniques,
+    learning_rate=st.none() | reals,
+    schedule=schedules,
+    epochs=st.none() | reals,
+    batch_size=st.none() | positive,
+    max_length=positive,
+    weight_decay=st.floats(0, allow_infinity=False),
+    clip=reals,
+    precision=st.sampled_from(["auto", "bf16", "fp32"]),
+    seed=st.integers(),
+    checkpoint_every=st.none() | positive,
+)
+datas = st.builds(
+    Data,
+    sources=st.lists(texts, min_size=1, max_size=3).map(tuple),
+    format=st.sampled_from(["auto", "openai", "alpaca"]),
+    fields=st.none() | st.builds(Fields, prompt=texts, answer=texts, context=st.none() | texts),
+    clean=st.builds(Clean, html=st.booleans(), min_answer_chars=positive),
+    split=st.builds(Split, valid=st.floats(0, 0.5), test=st.floats(0, 0.4), seed=st.integers()),
+)
+recipes = st.builds(
+    Recipe,
+    name=st.from_regex(r"\A[A-Za-z0-9._-]+\Z"),
+    model=texts,
+    data=datas,
+    train=trains | st.just(Train(max_steps=7)),
+    evaluate=st.builds(Evaluate, samples=st.integers(0, 99)),
+    export=st.lists(st.builds(Gguf, quant=st.sampled_from(["f32", "q8_0"])), max_size=2).map(tuple),
+)
+keys = sorted({".".join(key.short) for key in every_key() if not key.method})
+
+
+@given(recipes, st.booleans(), st.dictionaries(st.sampled_from(keys), st.text(max_size=40), max_size=3))
+def test_a_written_recipe_loads_back_equal(recipe, comments, reasons):
+    text = to_yaml(recipe, comments=comments, reasons=reasons)
+    assert parse_recipe(text, file="recipe.yaml") == recipe
+
+
+@given(recipes)
+def test_yaml_1_1_reads_the_same_numbers(recipe):
+    train = yaml.safe_load(to_yaml(recipe, comments=True))["train"]
+    for name in ("learning_rate", "epochs", "weight_decay", "clip", "seed", "batch_size"):
+        assert train[name] == getattr(recipe.train, name)
+
+
+def test_without_comments_only_what_was_asked_is_written():
+    recipe = Recipe(
+        model="bundled",
+        data=Data(sources=("a b.csv", "c.csv")),
+        train=Train(technique=Lora(rank=8), learning_rate=1e-5, epochs=3.0, schedule=Constant()),
+        export=(Gguf(), Gguf(quant="f16")),
+    )
+    assert (
+        to_yaml(recipe, comments=False)
+        == """\
+model: bundled
+data:
+  sources: ["a b.csv", c.csv]
+train:
+  technique:
+    kind: lora
+    rank: 8
+  learning_rate: 1.0e-05
+  schedule: constant
+  epochs: 3
+export:
+  - to: gguf
+  - to: gguf
+    quant: f16
+"""
+    )
+
+
+def test_with_comments_every_key_stands_below_its_help():
+    lines = to_yaml(SMALL, comments=True).splitlines()
+    epochs = lines.index("  epochs: null")
+    assert (
+        lines[epochs - 1] == "  # Passes over the training rows. None lets the plan choose by their number."
+    )
+    written = {line.strip().partition(":")[0] for line in lines if not line.strip().startswith("#")}
+    inside = {
+        "prompt",
+        "answer",
+        "context",
+        "system",
+        "full",
+        "gguf",
+        "quant",
+        "constant",
+        "cosine",
+        "lora",
+        "sft",
+    }
+    assert {key.path[-1] for key in every_key()} - written == inside
+    assert all(len(line) <= 110 for line in lines)
+
+
+def test_a_reason_stands_above_its_key_which_is_then_written():
+    text = to_yaml(SMALL, comments=False, reasons={"train.technique.rank": "small data,\nsmall update"})
+    assert text.endswith(
+        """\
+train:
+  technique:
+    kind: lora
+    # Why: small data, small update
+    rank: 16
+"""
+    )
+
+
+def test_a_reason_for_no_key_is_our_mistake():
+    with pytest.raises(AssertionError, match=r"train\.nothing"):
+        to_yaml(SMALL, comments=True, reasons={"train.nothing": "x"})
