@@ -10,10 +10,13 @@ from typing import Literal
 
 from scripts.base_model.chat import Message, chat
 from scripts.base_model.prose import page
+from scripts.base_model.richer import richer_chat
 
 SEED = 20261
 CHAT_SHARE = 0.75
 """Share of documents that are chats; by tokens it is lower, because prose documents are longer."""
+RICHER_FROM = 80_000
+"""From this training document on, chats are more varied and ask for copying. Every second held-out one is so."""
 MOST_COPIES = 3
 """A document that comes up more often than this in the training split is skipped."""
 
@@ -24,7 +27,10 @@ Document = str | list[Message]
 def document(split: Split, k: int) -> Document:
     """Write document `k` of a split: prose as a string, a chat as a list of messages."""
     rng = random.Random(f"{SEED}/{split}/{k}")
-    return chat(rng) if rng.random() < CHAT_SHARE else page(rng)
+    if rng.random() >= CHAT_SHARE:
+        return page(rng)
+    richer = k >= RICHER_FROM if split == "train" else k % 2 == 1
+    return richer_chat(rng) if richer else chat(rng)
 
 
 def rendered(doc: Document) -> str:

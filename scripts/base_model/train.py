@@ -194,13 +194,13 @@ def train(work: Path, output: Path, *, resume: bool) -> None:
         betas=(0.9, 0.95),
         fused=True,
     )
-    first = 0
+    first, minutes_before = 0, 0.0
     state_file = work / "state.pt"
     if resume and state_file.exists():
         state = torch.load(state_file)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
+        first, minutes_before = state["step"], state["minutes"]
 
     def loss_of(rows: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -210,9 +210,8 @@ def train(work: Path, output: Path, *, resume: bool) -> None:
 
     compiled = torch.compile(loss_of)
     rows = packed_rows(tokenizer)
-    for _ in range(first * ROWS_PER_STEP):
-        next(rows)
-    tokens, saved, loop_began = 0, time.time(), time.time()
+    tokens = sum(t != pad for _ in range(first * ROWS_PER_STEP) for t in next(rows)[1:])
+    tokens_before, saved, loop_began = tokens, time.time(), time.time()
     with (work / "loss.tsv").open("a" if first else "w") as log:
         for step in range(first, STEPS):
             batch = torch.tensor([next(rows) for _ in range(ROWS_PER_STEP)])
@@ -231,7 +230,12 @@ def train(work: Path, output: Path, *, resume: bool) -> None:
             if time.time() - saved > SNAPSHOT_SECONDS:
                 save(model, tokenizer, work / "snapshot")
                 torch.save(
-                    {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1},
+                    {
+                        "model": model.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "step": step + 1,
+                        "minutes": minutes_before + (time.time() - began) / 60,
+                    },
                     state_file,
                 )
                 saved = time.time()
@@ -241,8 +245,8 @@ def train(work: Path, output: Path, *, resume: bool) -> None:
             {
                 "steps": STEPS,
                 "tokens": tokens,
-                "minutes": (time.time() - began) / 60,
-                "tokens_per_second": tokens / (time.time() - loop_began),
+                "minutes": minutes_before + (time.time() - began) / 60,
+                "tokens_per_second": (tokens - tokens_before) / (time.time() - loop_began),
                 "resumed_at": first,
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "threads": torch.get_num_threads(),

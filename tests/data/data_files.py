@@ -23,7 +23,7 @@ def read_file(path: Path) -> list[Read]:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a file that luthier wrote."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 class Prepared:

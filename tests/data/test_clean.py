@@ -72,6 +72,10 @@ def test_html_becomes_text(dirty: str, clean: str) -> None:
         ['x.split("<title>")[1]'],
         ["<think>let me see</think> 42"],
         ["1 <2 and 3>2", "<|im_start|>"],
+        [
+            "Show my list in React",
+            "const List = ({ items }) => {\n  return (\n    <ul>\n      <li>x</li>\n    </ul>);}",
+        ],
     ],
 )
 def test_what_only_looks_like_html_or_talks_about_it_stays(texts: list[str]) -> None:

@@ -1,7 +1,7 @@
 import csv
 import io
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from data_files import Write, read_file
@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from luthier.data.readers import delimited
 from luthier.data.rows import RawRow, Unreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SPECTRUM = [
     ('first,address\nJohn,"Anytown, WW"\n', [{"first": "John", "address": "Anytown, WW"}]),

@@ -1,4 +1,4 @@
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from data_files import Write
@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.data.encoding import detect_encoding
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GERMAN = "question,answer\nDas Gerät läuft nicht,„Bitte prüfen“ – 5 € für die Änderung\n"
 
@@ -38,10 +41,7 @@ def test_a_late_cp1252_character_counts_as_much_as_an_early_one(write: Write) ->
 
 
 def test_a_damaged_byte_does_not_make_a_utf8_file_something_else(write: Write) -> None:
-    assert (
-        detect_encoding(write("rows.jsonl", "Käse für alle, für Änderung\n".encode() * 5 + b"\xff\n"))
-        == "utf-8"
-    )
+    assert detect_encoding(write("rows.jsonl", "Käse für alle, für Änderung\n".encode() * 5 + b"\xff\n")) == "utf-8"
 
 
 def test_iso_2022_passes_as_utf8_but_is_found(write: Write) -> None:

@@ -52,3 +52,17 @@ def test_a_file_goes_by_the_name_it_is_shown_as(write: Write) -> None:
 def test_a_path_that_can_not_exist_is_told_without_traceback() -> None:
     with pytest.raises(DataError):
         find_files(["a\0b.csv"])
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".csv", "~nobody-of-this-name/rows.csv"])
+def test_a_path_the_system_refuses_is_told_without_traceback(name: str) -> None:
+    with pytest.raises(DataError) as error:
+        find_files([name])
+    assert error.value.place == name
+
+
+def test_what_a_run_left_is_not_read_as_data(write: Write, tmp_path: Path) -> None:
+    rows = write("rows.jsonl", "x")
+    for name in ("recipe.yaml", "events.jsonl", "data/train.jsonl", "checkpoints/step-1/state.json"):
+        write(f"runs/first/{name}", "x")
+    assert [file.path for file in find_files([str(tmp_path)])] == [rows]

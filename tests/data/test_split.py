@@ -31,9 +31,7 @@ def test_no_split_that_was_asked_for_is_empty_when_the_prompts_suffice(keys: lis
 
 
 @given(keys=keys, more=keys, split=splits)
-def test_adding_rows_moves_none_once_every_split_has_its_own(
-    keys: list[int], more: list[int], split: Split
-) -> None:
+def test_adding_rows_moves_none_once_every_split_has_its_own(keys: list[int], more: list[int], split: Split) -> None:
     settled = {place(key, split) for key in keys}
     wanted = {"train"} | ({"valid"} if split.valid else set()) | ({"test"} if split.test else set())
     if settled == wanted:
@@ -80,9 +78,7 @@ def test_who_speaks_and_what_else_a_turn_holds_tell_conversations_apart() -> Non
         make(("system", "a"), ("assistant", "b")),
         make(*[("user", "a"), ("assistant", "b")], name="x"),
     ]
-    assert conversation_key(evened_turns(said)) not in [
-        conversation_key(evened_turns(other)) for other in others
-    ]
+    assert conversation_key(evened_turns(said)) not in [conversation_key(evened_turns(other)) for other in others]
 
 
 def test_the_answer_plays_no_part_in_the_prompt_key() -> None:

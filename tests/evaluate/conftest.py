@@ -20,7 +20,7 @@ def example(number: int) -> Example:
     return Example(
         (
             Message("user", f"Is {work} ready? Ticket {number}."),
-            Message("assistant", f"Yes, {work} is ready." + " Come by." * (number % 3)),
+            Message("assistant", f"Yes, {work} is ready." + " Come by." * (number % 2)),
         ),
         Source("rows.jsonl", number + 1),
     )
@@ -56,9 +56,7 @@ def make_adapter(tiny_llama: Path, encoded: list[Encoded], tmp_path_factory: pyt
         learning = adapted.trainable
         optimizer = torch.optim.AdamW(learning.values(), lr=2e-2)
         for _ in range(steps):
-            loss = sum(
-                supervised_nll(adapted.model, pack).mean() for pack in packs(encoded, range(24), 2048)
-            )
+            loss = sum(supervised_nll(adapted.model, pack).mean() for pack in packs(encoded, range(24), 2048))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -66,9 +64,7 @@ def make_adapter(tiny_llama: Path, encoded: list[Encoded], tmp_path_factory: pyt
             for tensor in learning.values():
                 torch.nn.init.normal_(tensor.data, std=0.3)
         adapted.describe(folder)
-        save_file(
-            {key: value.detach().contiguous() for key, value in learning.items()}, folder / adapted.weight_file
-        )
+        save_file({key: value.detach().contiguous() for key, value in learning.items()}, folder / adapted.weight_file)
         return folder
 
     return make

@@ -34,9 +34,7 @@ def plain(path: Path, encoded: list[Encoded]) -> list[float]:
         ]
     with torch.no_grad():
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-    loss = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=-100
-    )
+    loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=-100)
     return loss.sum(1).tolist()
 
 

@@ -18,6 +18,7 @@ from luthier.export.certificate import (
     for_gguf,
     for_merged,
     listed_divergence,
+    lowered,
 )
 from luthier.export.gguf import to_gguf
 from luthier.export.llamacpp import greedy
@@ -195,10 +196,17 @@ def test_listing_every_token_gives_the_full_divergence():
     assert listed_divergence(ours, {"ids": [50], "logprobs": [0.0]}) == math.inf
 
 
+def test_a_small_effect_lowers_the_limit_so_that_the_base_does_not_pass():
+    assert lowered(1e-3, []) == lowered(1e-3, [0.5]) == 1e-3
+    assert lowered(1e-3, [8e-4, 1.2e-3]) == pytest.approx(2.5e-4)
+    assert lowered(1e-3, [1e-9]) == pytest.approx(2e-4)
+
+
 def test_rows_are_bounded():
     probe = Probe(tuple(range(100)), tuple(range(1000)))
     assert len(cut([probe] * 50)) == 32
     assert len(cut([probe])[0].answer) == LENGTH - 100
+    assert len(cut([probe], 128)[0].answer) == 28
     with pytest.raises(ModelError, match="no row"):
         cut([Probe(tuple(range(600)), (1,)), Probe((1,), ())])
     assert asked_positions(1) == [0]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import unicodedata
 
 import numpy as np
@@ -227,3 +228,12 @@ def test_a_half_model_is_named(tmp_path, llama):
     (tmp_path / "m" / "tokenizer.json").unlink()
     with pytest.raises(ModelError, match=r"tokenizer\.json"):
         to_gguf(tmp_path / "m", tmp_path / "m.gguf", quant="f16", name="m")
+
+
+def test_a_crash_in_llama_cpp_does_not_take_us_down(tmp_path, monkeypatch):
+    dying = tmp_path / "python"
+    dying.write_text("#!/bin/sh\necho 'GGML_ASSERT(n > 0) failed' >&2\nkill -ABRT $$\n")
+    dying.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(dying))
+    with pytest.raises(Failed, match=r"crashed \(exit code -6\): GGML_ASSERT"):
+        ask(tmp_path / "m.gguf", [tokens("a")])

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from luthier.core.example import Example, Source
 from luthier.core.report import Finding
@@ -212,9 +212,7 @@ def _formats(seen: Seen) -> Check:
 def _trimmed(seen: Seen) -> Check:
     if not seen.trimmed:
         return Check("repaired_rows", "ok", "no conversation had to be shortened")
-    details = (
-        f"{plural(seen.trimmed, 'conversation')} went on after the last answer; what follows it was cut off"
-    )
+    details = f"{plural(seen.trimmed, 'conversation')} went on after the last answer; what follows it was cut off"
     return Check("repaired_rows", "note", details)
 
 
@@ -223,8 +221,3 @@ def _unused(seen: Seen) -> Check:
         return Check("unused_columns", "ok", "every column is used or kept as a tag")
     names = ", ".join(f"`{name}` ({plural(count, 'row')})" for name, count in seen.unused.most_common(8))
     return Check("unused_columns", "note", f"columns that play no part: {names}")
-
-
-def summary(checks: list[Check]) -> list[dict[str, Any]]:
-    """Return the checks as the contract has them."""
-    return [check.as_dict() for check in checks]

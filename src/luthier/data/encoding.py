@@ -16,6 +16,11 @@ BROKEN = "\udcff"
 ERRORS = "luthier-broken"
 """Error handler for decoding: marks what can't be decoded instead of stopping at it."""
 
+PUNCTUATION = frozenset(
+    b"\x80\x82\x84\x85\x8b\x91\x92\x93\x94\x95\x96\x97\x99\x9b\xa0\xa3\xa7\xa9\xab\xae\xb0\xb1\xb4\xb7\xbb"
+)
+"""Euro sign, curly quotes, dashes and the like: the same in every Windows code page, so no sign of one of them."""
+
 CHUNK = 1 << 18
 SAMPLE = 1 << 18
 
@@ -49,8 +54,11 @@ def detect_encoding(path: Path) -> str:
         return "iso2022_jp_2" if b"\x1b$" in start or b"\x1b(" in start else "utf-8"
     if _is_utf8_with_faults(path):
         return "utf-8"
+    sample = _sample(path)
+    if {byte for byte in sample if byte > 0x7F} <= PUNCTUATION:
+        return "cp1252"
     found = chardet.detect(
-        _sample(path),
+        sample,
         encoding_era=chardet.EncodingEra.MODERN_WEB,
         prefer_superset=True,
         compat_names=False,

@@ -19,8 +19,7 @@ def evened(text: str) -> str:
 def evened_turns(example: Example) -> list[str]:
     """Return a line for each turn: who speaks, what they say evened out, what else the turn holds."""
     return [
-        f"{message.role}\x1f{evened(message.text)}"
-        + (f"\x1f{_plain(message.extra)}" if message.extra else "")
+        f"{message.role}\x1f{evened(message.text)}" + (f"\x1f{_plain(message.extra)}" if message.extra else "")
         for message in example.messages
     ]
 

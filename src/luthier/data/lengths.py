@@ -55,9 +55,7 @@ class Lengths:
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Return min, max, mean, median and 95th percentile of each part."""
-        return {
-            part: {**_described(values), "estimate": self.estimate} for part, values in self.values.items()
-        }
+        return {part: {**_described(values), "estimate": self.estimate} for part, values in self.values.items()}
 
 
 def _estimated(texts: Sequence[str]) -> list[int]:

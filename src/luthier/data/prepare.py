@@ -83,9 +83,7 @@ class Stage:
         count_tokens: As in `prepare`.
     """
 
-    def __init__(
-        self, data: Data, account: Account, waiting: BinaryIO, count_tokens: CountTokens | None
-    ) -> None:
+    def __init__(self, data: Data, account: Account, waiting: BinaryIO, count_tokens: CountTokens | None) -> None:
         self.data = data
         self.account = account
         self.converter = Converter(data)
@@ -181,9 +179,7 @@ def _take_in_file(stage: Stage, file: SourceFile, progress: Progress, before: in
 def _refuse_useless(tally: Tally, file: SourceFile, data: Data) -> None:
     """Raise when a file gives nothing at all for a reason that lies in the file as a whole."""
     if not tally.reasons:
-        raise DataError(
-            "no row in this file", hint="remove it from `data.sources`, or name another", place=file.name
-        )
+        raise DataError("no row in this file", hint="remove it from `data.sources`, or name another", place=file.name)
     if tally.first_unreadable and not tally.readable:
         first = tally.first_unreadable
         raise DataError(

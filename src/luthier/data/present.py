@@ -121,8 +121,7 @@ def _sections(outcome: Outcome) -> list[Section]:
 
 def _came_in(outcome: Outcome) -> tuple[Block, ...]:
     rows = tuple(
-        (file.name, file.encoding, human_bytes(file.size), f"{file.rows:,}", f"{file.kept:,}")
-        for file in outcome.files
+        (file.name, file.encoding, human_bytes(file.size), f"{file.rows:,}", f"{file.kept:,}") for file in outcome.files
     )
     mappings = tuple(
         (name, ", ".join(f"{part}: `{one_line(column, 40)}`" for part, column in columns), f"{count:,}")
@@ -140,9 +139,7 @@ def _dropped(account: Account) -> tuple[Block, ...]:
     rows = []
     for reason, count in account.by_reason.most_common():
         first = account.first[reason]
-        rows.append(
-            (reason, REASONS[reason], f"{count:,}", str(first.source), _shown(first.row), first.detail)
-        )
+        rows.append((reason, REASONS[reason], f"{count:,}", str(first.source), _shown(first.row), first.detail))
     columns = ("reason", "means", "rows", "first at", "which is", "because")
     return (
         Table("", columns, tuple(rows)),
@@ -160,9 +157,7 @@ def _shown(row: Any) -> str:
 
 
 def _repaired(steps: Sequence[Done]) -> tuple[Block, ...]:
-    counts = Table(
-        "Rows changed", ("step", "rows"), tuple((done.name, f"{done.changed:,}") for done in steps)
-    )
+    counts = Table("Rows changed", ("step", "rows"), tuple((done.name, f"{done.changed:,}") for done in steps))
     samples = tuple(
         (done.name, sample.source, one_line(repr(sample.before), WIDE), one_line(repr(sample.after), WIDE))
         for done in steps
@@ -182,11 +177,7 @@ def _checks(checks: Sequence[Check]) -> Table:
 def _lengths(tokens: Mapping[str, Mapping[str, Any]]) -> Table:
     columns = ("min", "median", "mean", "p95", "max")
     rows = tuple((part, *(f"{tokens[part][column]:,}" for column in columns)) for part in PARTS)
-    how = (
-        "estimated from bytes"
-        if tokens["total"]["estimate"]
-        else "by the model's tokenizer, without template"
-    )
+    how = "estimated from bytes" if tokens["total"]["estimate"] else "by the model's tokenizer, without template"
     return Table(f"Tokens, {how}", ("part", *columns), rows)
 
 

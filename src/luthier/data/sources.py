@@ -10,6 +10,8 @@ from luthier.core.errors import DataError, LuthierError, Problems
 from luthier.core.text import did_you_mean, safe
 from luthier.data.readers import READERS
 
+WRITTEN_BY_RUNS = ("events.jsonl", "manifest.json")
+
 WHAT_IS_READ = "luthier reads " + ", ".join(READERS)
 
 
@@ -45,6 +47,9 @@ def find_files(sources: Sequence[str], shown_as: Mapping[Path, str] | None = Non
                     found[real] = SourceFile(path=path, name=name, size=_size(path, name))
         except LuthierError as problem:
             problems.append(problem)
+        except (OSError, RuntimeError) as error:  # a name too long, a loop of links, a home nobody has
+            told = getattr(error, "strerror", None) or str(error)
+            problems.append(DataError(told, hint="check the path", place=printable(source)))
     raise_all(problems)
     return [*found.values()]
 
@@ -86,8 +91,11 @@ def _expand(source: str) -> list[Path]:
 
 def _in_folder(folder: Path, source: str) -> list[Path]:
     inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_data(path)]
+    runs = {parent for parent in {path.parent for path in inside} if _is_of_a_run(parent, below=folder)}
     files = [
-        path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        path
+        for path in inside
+        if path.parent not in runs and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     if not files:
         raise DataError(
@@ -96,6 +104,18 @@ def _in_folder(folder: Path, source: str) -> list[Path]:
             place=printable(source),
         )
     return files
+
+
+def _is_of_a_run(folder: Path, *, below: Path) -> bool:
+    """Say whether a folder belongs to a run directory: what luthier wrote is not what it learns from.
+
+    Only run directories `below` the folder the user named count: who names one itself means it.
+    """
+    while folder != below:
+        if (folder / "recipe.yaml").is_file() and any((folder / name).is_file() for name in WRITTEN_BY_RUNS):
+            return True
+        folder = folder.parent
+    return False
 
 
 def _is_data(path: Path) -> bool:
@@ -135,7 +155,5 @@ def _size(path: Path, name: str) -> int:
         raise DataError("no permission to read this file", hint="type `chmod +r` on it", place=name)
     size = path.stat().st_size
     if size == 0:
-        raise DataError(
-            "the file is empty", hint="remove it from `data.sources`, or name another", place=name
-        )
+        raise DataError("the file is empty", hint="remove it from `data.sources`, or name another", place=name)
     return size

@@ -19,7 +19,7 @@ def assign(keys: Sequence[int], split: Split) -> list[Part]:
     """Return the split of each row.
 
     With few rows chance may leave a split empty. Then one prompt moves there: to `valid` and `test` the one
-    with the smallest key, to `train` the one with the largest, if the split it leaves keeps another one.
+    with the smallest key, if the split it leaves keeps another one; to `train` the one with the largest, always.
     """
     moved: dict[int, Part] = {}
     wanted: list[Part] = ["train"]
@@ -43,11 +43,11 @@ def place(key: int, split: Split) -> Part:
 
 
 def _mover(keys: Sequence[int], split: Split, moved: dict[int, Part], *, to: Part) -> int | None:
-    """Return the prompt to move, from the split with the most prompts, or None when each has one at most."""
+    """Return the prompt to move, from the split with the most prompts, or None when none can be spared."""
     prompts: dict[Part, set[int]] = {part: set() for part in PARTS}
     for key in keys:
         prompts[moved.get(key, place(key, split))].add(key)
     richest = max(prompts.values(), key=len)
-    if len(richest) < 2:
-        return None
-    return max(richest) if to == "train" else min(richest)
+    if to == "train":
+        return max(richest, default=None)
+    return min(richest) if len(richest) > 1 else None

@@ -107,9 +107,7 @@ def _of_the_verdict(paired: Paired) -> Iterator[Finding]:
             "train with a smaller `train.learning_rate` or fewer `train.epochs`, and look at the rows",
         )
     if rows < FEWEST:
-        yield Finding(
-            "warning", f"{plural(rows, 'row')} can't carry a verdict; at least {FEWEST} are needed", more
-        )
+        yield Finding("warning", f"{plural(rows, 'row')} can't carry a verdict; at least {FEWEST} are needed", more)
     elif rows < FEW:
         yield Finding("note", f"with fewer than {FEW} rows the interval is rough", more)
     if paired.verdict == "undecided" and detectable is not None:
@@ -138,7 +136,8 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
             "warning" if 2 * found.cut["tuned"] >= count else "note",
             f"{found.cut['tuned']} of {count} tuned answers did not end within"
             f" {plural(found.max_new_tokens, 'token')} (base: {found.cut['base']} of {count})",
-            "raise `evaluate.max_new_tokens` if long answers are expected; else train longer, until it stops",
+            "raise `evaluate.max_new_tokens` if long answers are expected; else train longer, or with"
+            " `train.technique=full`: adapters can't teach a stop token that the base never saw",
         )
     if found.clipped:
         yield Finding(
@@ -194,7 +193,7 @@ def shown(number: Number, *, as_percent: bool = False) -> str:
     """Return a number with its interval, where it has one: `8.21 (8.02 to 8.40)`."""
 
     def text(value: float) -> str:
-        return f"{value * 100:.0f} %" if as_percent else short_number(value)
+        return f"{value * 100:.0f} %" if as_percent else short_number(value).replace("-", "−")
 
     if number.low is None or number.high is None:
         return text(number.value)
@@ -231,9 +230,7 @@ def next_steps(found: Compared, out: Path) -> tuple[str, ...]:
     if found.paired.verdict == "better":
         return (f"luthier export {place} --to gguf  # one file for llama.cpp, Ollama and LM Studio",)
     if found.paired.verdict == "undecided":
-        return (
-            f"luthier run {recipe} --set data.split.valid=0.3 --out {another}  # more rows to compare on",
-        )
+        return (f"luthier run {recipe} --set data.split.valid=0.3 --out {another}  # more rows to compare on",)
     return (
         "luthier explain train.learning_rate  # what it does, and what is usual",
         f"luthier inspect {recipe}  # are the right tokens learned?",

@@ -183,9 +183,7 @@ def _told(messages: Sequence[Message]) -> str:
     return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
 
 
-def _both(
-    base_path: Path, tuned_path: Path, measure: Callable[[Any, str], Measured]
-) -> tuple[Measured, Measured]:
+def _both(base_path: Path, tuned_path: Path, measure: Callable[[Any, str], Measured]) -> tuple[Measured, Measured]:
     """Return what base and tuned model did. The weights of two models are never in memory together."""
     if (tuned_path / "adapter_config.json").is_file():
         model = _with_adapter(load_model(base_path), tuned_path)
@@ -302,9 +300,7 @@ def _metrics(base: Measured, tuned: Measured) -> list[Metric]:
     length = [mean([len(answer) for answer in model.answers]) for model in (base, tuned)]
     return [
         Metric("answers_ended", "sample answers that end by themselves", ended[0], ended[1], percent=True),
-        Metric(
-            "answer_characters", "characters of a sample answer, mean", length[0], length[1], percent=False
-        ),
+        Metric("answer_characters", "characters of a sample answer, mean", length[0], length[1], percent=False),
     ]
 
 

@@ -6,12 +6,11 @@ tokenizes the prompt, and at positions of the answer the Kullback-Leibler diverg
 candidate), in nats, of the next token.
 """
 
-import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +26,7 @@ from luthier.core.progress import Progress, Silent
 from luthier.core.text import one_line
 from luthier.export.adapter import CONFIG_NAME
 from luthier.export.llamacpp import Answer, ask, chat, next_token, tokens
-from luthier.export.safetensors_file import model_tensors
+from luthier.export.safetensors_file import model_tensors, read_json
 from luthier.export.vocabulary import load_tokenizer
 
 ROWS = 32
@@ -52,6 +51,9 @@ GGUF_LIMITS = {"f32": 5e-5, "f16": 5e-5, "bf16": 2e-3, "q8_0": 1e-2}
 Measured on the same models: f32 8e-7 (llama.cpp keeps keys and values in float16), f16 3e-6, bf16 1.8e-4 (it rounds
 activations to bfloat16 too), q8_0 1.3e-3. Compared with base + adapter, the rounding of the merge comes on top.
 """
+
+SMALL_EFFECT = 5.0
+"""How far the limit is lowered at most when the adapter changes little. Rounding still fits below."""
 
 OUTLIER = 30.0
 """How far above the limit of the mean a single position may be."""
@@ -158,23 +160,29 @@ def rendered(tokenizer: Any, probe: Probe) -> tuple[str, list[int]]:
     return text, list(tokenizer.encode(text, add_special_tokens=False))
 
 
-def cut(probes: Sequence[Probe]) -> list[Probe]:
-    """Return at most `ROWS` probes of at most `LENGTH` tokens, leaving out those without an answer.
+def room(model: Path) -> int:
+    """Return the longest row to compare on: `LENGTH`, or what the model was built for if that is less."""
+    longest = read_json(model / "config.json").get("max_position_embeddings")
+    return min(LENGTH, longest) if isinstance(longest, int) else LENGTH
+
+
+def cut(probes: Sequence[Probe], length: int = LENGTH) -> list[Probe]:
+    """Return at most `ROWS` probes of at most `length` tokens, leaving out those without an answer.
 
     Raises:
         ModelError: None is left.
     """
     kept = []
-    for probe in probes[:ROWS]:
-        answer = probe.answer[: max(0, LENGTH - len(probe.prompt))]
+    for probe in probes:
+        answer = probe.answer[: max(0, length - len(probe.prompt))]
         if answer and probe.prompt:
-            kept.append(Probe(prompt=probe.prompt, answer=answer, messages=probe.messages, text=probe.text))
+            kept.append(replace(probe, answer=answer))
     if not kept:
         raise ModelError(
             "there is no row to compare on",
-            hint=f"give rows with a prompt and an answer, together at most {LENGTH} tokens",
+            hint=f"give rows with a prompt and an answer, together at most {length} tokens",
         )
-    return kept
+    return kept[:ROWS]
 
 
 def log_probabilities(model: Any, probe: Probe) -> Log:
@@ -216,6 +224,29 @@ def listed_divergence(reference: Log, answer: Answer) -> float:
         rest_theirs = max(1.0 - float(np.exp(theirs).sum()), FLOOR)
         total += rest_ours * math.log(rest_ours / rest_theirs)
     return total
+
+
+def effect(trained: Any, probe: Probe, ours: Log) -> list[float]:
+    """Return KL(trained || base) at each answer position, in nats: what the adapter changes.
+
+    Args:
+        trained: A PEFT model, whose adapter is switched off meanwhile.
+        probe: The row.
+        ours: Log-probabilities with the adapter, from `log_probabilities`.
+    """
+    with trained.disable_adapter():
+        found: list[float] = divergence(ours, log_probabilities(trained, probe)).tolist()
+    return found
+
+
+def lowered(limit: float, effects: Sequence[float]) -> float:
+    """Return the limit for an adapter of this effect: a quarter of it, between `limit / SMALL_EFFECT` and `limit`.
+
+    Without this the unchanged base model would pass for a model whose training changed less than the limit.
+    """
+    if not effects:
+        return limit
+    return min(limit, max(float(np.mean(effects)) / 4, limit / SMALL_EFFECT))
 
 
 def judged(
@@ -288,19 +319,21 @@ def for_merged(
         ModelError: A folder can't be loaded, or there is no row to compare on.
     """
     progress = progress or Silent()
-    rows = cut(probes)
+    rows = cut(probes, room(base))
     is_adapter = (adapter / CONFIG_NAME).is_file()
     reference = load(base, adapter, device) if is_adapter else load(adapter, None, device)
     candidate = load(merged, None, device)
     problems = prompt_problems(tokenizer_of(base, adapter), tokenizer_of(merged, None), rows)
     gaps: list[float] = []
     same: list[bool] = []
+    effects: list[float] = []
     progress.start("certificate", len(rows), "row")
     for number, probe in enumerate(rows, 1):
         ours, theirs = log_probabilities(reference, probe), log_probabilities(candidate, probe)
         if ours.shape != theirs.shape:
             problems.append("the vocabularies have different sizes")
             break
+        effects += effect(reference, probe, ours) if is_adapter else []
         gaps += divergence(ours, theirs).tolist()
         same += (ours.argmax(axis=-1) == theirs.argmax(axis=-1)).tolist()
         progress.update(number)
@@ -311,7 +344,7 @@ def for_merged(
         gaps,
         same,
         rows=len(rows),
-        limit=MERGED_LIMITS[dtype],
+        limit=lowered(MERGED_LIMITS[dtype], effects),
         compared=f"{trained} with the merged model in {dtype} (transformers), both computed in float32",
         problems=problems,
     )
@@ -371,7 +404,7 @@ def for_gguf(
         MissingExtra: The `xllamacpp` package is not installed.
     """
     progress = progress or Silent()
-    rows = cut(probes)
+    rows = cut(probes, room(model))
     merged = adapter is not None and (adapter / CONFIG_NAME).is_file()
     limit = GGUF_LIMITS[quant] + (MERGED_LIMITS[stored_type(model)] if merged else 0.0)
     compared = f"trained model (transformers, float32) with the {quant} GGUF file (llama.cpp)"
@@ -387,22 +420,19 @@ def for_gguf(
     reference = load(model, adapter, device)
     gaps: list[float] = []
     same: list[bool] = []
+    effects: list[float] = []
     problems: list[str] = []
     progress.start("certificate", len(rows), "row")
     for number, (probe, (text, ids)) in enumerate(zip(rows, prompts, strict=True), 1):
         problem = gguf_problem(probe, next(answers), text, ids)
         problems += [f"row {number}: {problem}"] if problem else []
         ours = log_probabilities(reference, probe)
+        effects += effect(reference, probe, ours) if merged else []
         for place in asked_positions(len(probe.answer)):
             theirs = next(answers)
             gaps.append(listed_divergence(ours[place], theirs))
             same.append(int(ours[place].argmax()) == theirs["ids"][0])
         progress.update(number)
     progress.end()
+    limit = lowered(limit, effects)
     return judged(gaps, same, rows=len(rows), limit=limit, compared=compared, problems=problems)
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """Return the `certificate.json` in a folder as written."""
-    certificate: dict[str, Any] = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
-    return certificate

@@ -161,7 +161,7 @@ def merge_file(file: Path, out: Path, changes: list[Update], pool: ThreadPoolExe
 def link_file(file: Path, out: Path) -> Iterator[int]:
     """Give a weight file a second name, which costs no space; copy it where the file system can't."""
     try:
-        os.link(file, out)
+        os.link(file.resolve(), out)
     except OSError:
         with file.open("rb") as reader, out.open("xb") as writer:
             yield from copy_range(reader.fileno(), writer.fileno(), 0, os.fstat(reader.fileno()).st_size)

@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from luthier.core.errors import RunError
 from luthier.core.files import described, publish_folder, write_json
 from luthier.core.run import Run
 from luthier.model.adapters.adapted import Adapted
+from luthier.model.weights import save_tensors
 
 KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is damaged."""
@@ -44,11 +45,8 @@ def save(run: Run, step: int, adapted: Adapted, optimizer: torch.optim.Optimizer
     """
     home = run / "checkpoints"
     with publish_folder(home / folder_name(step)) as folder:
-        save_file(
-            {name: p.detach().cpu().contiguous() for name, p in adapted.trainable.items()},
-            folder / adapted.weight_file,
-        )
-        save_file(_moments(adapted, optimizer), folder / "optimizer.safetensors")
+        save_tensors(adapted.trainable, folder / adapted.weight_file)
+        save_tensors(_moments(adapted, optimizer), folder / "optimizer.safetensors")
         write_json(folder / "state.json", {"step": step})
         adapted.describe(folder)
         files = [described(path, folder) for path in sorted(folder.iterdir())]
@@ -106,7 +104,7 @@ def _moments(adapted: Adapted, optimizer: torch.optim.Optimizer) -> dict[str, to
     state: dict[str, torch.Tensor] = {}
     for name, parameter in adapted.trainable.items():
         for moment in MOMENTS:
-            state[f"{moment}/{name}"] = optimizer.state[parameter][moment].detach().cpu().contiguous()
+            state[f"{moment}/{name}"] = optimizer.state[parameter][moment]
     return state
 
 

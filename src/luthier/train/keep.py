@@ -3,10 +3,9 @@
 import shutil
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from luthier.core.files import publish_folder, write_json, write_text
 from luthier.model.adapters.adapted import Adapted
+from luthier.model.weights import save_tensors
 from luthier.tokens.render import Renderer
 
 TRAVELS = (
@@ -33,11 +32,8 @@ def keep(adapted: Adapted, renderer: Renderer, *, base: Path, out: Path) -> None
         out: Folder to put in place, whole or not at all.
     """
     with publish_folder(out) as folder:
-        weights = {
-            name: parameter.detach().to(adapted.stored_dtype).cpu().contiguous()
-            for name, parameter in adapted.trainable.items()
-        }
-        save_file(weights, folder / adapted.weight_file, metadata={"format": "pt"})
+        weights = {name: parameter.to(adapted.stored_dtype) for name, parameter in adapted.trainable.items()}
+        save_tensors(weights, folder / adapted.weight_file)
         adapted.describe(folder)
         for name in TRAVELS:
             if (base / name).is_file():

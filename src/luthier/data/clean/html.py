@@ -34,6 +34,12 @@ ABOUT_MARKUP = re.compile(
 QUOTED_TAG = re.compile(rf"[\"'`]\s?</?(?:{NAMES})\b[^<>]{{0,2000}}>", re.IGNORECASE)
 """`split("<p>")`: a tag that is spoken about."""
 
+CODE = re.compile(
+    r"=>\s{0,9}[({]|\bclassName=|=\{|\breturn \(|\bexport default\b|\bdef \w+\(|\bfunction\s{0,9}\w*\(|#include\b|"
+    r"\b(?:var|let|const|int|string) \w+ ?= ?|;[ \t]{0,20}\n\s{0,40}\}"
+)
+"""What programs say and people don't: markup beside it is part of the program."""
+
 ADDRESS = re.compile(r"\bhttps?://\S{1,2000}|\bwww\.\S{1,2000}")
 
 BREAKS = (
@@ -67,7 +73,8 @@ def _character(entity: re.Match[str]) -> str:
 
 def _about_markup(texts: list[str]) -> bool:
     return any(
-        QUOTED_TAG.search(text) or ABOUT_MARKUP.search(ADDRESS.sub(" ", TAG.sub(" ", text))) for text in texts
+        QUOTED_TAG.search(text) or CODE.search(text) or ABOUT_MARKUP.search(ADDRESS.sub(" ", TAG.sub(" ", text)))
+        for text in texts
     )
 
 

@@ -26,6 +26,5 @@ def apply(texts: list[str]) -> list[str]:
 def _fix(text: str) -> str:
     """Repair line by line, as ftfy does: one damaged line must not decide about the others."""
     return "\n".join(
-        ftfy.fix_text(line, ENCODING_ONLY) if not line.isascii() and is_bad(line) else line
-        for line in text.split("\n")
+        ftfy.fix_text(line, ENCODING_ONLY) if not line.isascii() and is_bad(line) else line for line in text.split("\n")
     )

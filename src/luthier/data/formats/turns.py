@@ -59,9 +59,7 @@ def conversation(value: Any, column: str) -> list[Message] | Refusal:
     if isinstance(value, str):
         value = parse(value)
     if not isinstance(value, list):
-        said = (
-            "not a list of turns" if isinstance(value, Refusal) else f"a {kind(value)}, not a list of turns"
-        )
+        said = "not a list of turns" if isinstance(value, Refusal) else f"a {kind(value)}, not a list of turns"
         return Refusal("does_not_fit", f"`{column}` is {said}")
     messages = []
     for number, turn in enumerate(value, start=1):
@@ -103,7 +101,5 @@ def _content(value: Any, number: int) -> str | Refusal:
             texts.append(part["text"])
         else:
             named = part.get("type") if isinstance(part, dict) else kind(part)
-            return Refusal(
-                "does_not_fit", f"turn {number} holds a part that is not text: {one_line(str(named), 40)}"
-            )
+            return Refusal("does_not_fit", f"turn {number} holds a part that is not text: {one_line(str(named), 40)}")
     return "".join(texts)

@@ -12,7 +12,7 @@ from itertools import islice
 
 from luthier.core.errors import DataError
 from luthier.data.encoding import BROKEN
-from luthier.data.readers.opened import LONGEST, Opened, shown
+from luthier.data.readers.opened import LONGEST, Opened, bounded, shown
 from luthier.data.rows import RawRow, Read, Unreadable
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -21,6 +21,8 @@ MOST_LINES = 10_000
 """Lines a quoted cell may span before its opening quote counts as a fault."""
 
 SAMPLE_LINES = 400
+SAMPLE_SIZE = 256_000
+"""Lines and characters looked at to find out what separates the cells."""
 
 EXCEL_HINT = re.compile(r'"?sep=(.)"?\r?\n?')
 """First line by which Excel says what separates the cells."""
@@ -80,7 +82,7 @@ def read(opened: Opened) -> Iterator[Read]:
     """
     csv.field_size_limit(LONGEST)
     delimiter, skip = sniff(opened)
-    lines = Lines(iter(opened.text(newline="")))
+    lines = Lines(bounded(opened.text(newline="")))
     for _ in range(skip):
         next(lines)
         lines.settle()
@@ -99,7 +101,11 @@ def sniff(opened: Opened) -> tuple[str, int]:
 
     Of the four, the one that gives most sampled records the header's width wins; of equals the wider.
     """
-    sample = [*islice(opened.text(newline=""), SAMPLE_LINES)]
+    sample: list[str] = []
+    for line in islice(bounded(opened.text(newline="")), SAMPLE_LINES):
+        sample.append(line)
+        if sum(map(len, sample)) > SAMPLE_SIZE:
+            break
     first = sample[0].removeprefix("\ufeff") if sample else ""
     if told := EXCEL_HINT.fullmatch(first):
         return told.group(1), 1

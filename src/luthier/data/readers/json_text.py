@@ -24,9 +24,7 @@ def _parse_slowly(text: str | bytes) -> Any | Refusal:
     try:
         decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text.removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        return Refusal(
-            "invalid_encoding", f"byte 0x{error.object[error.start]:02x} at {error.start + 1} is not UTF-8"
-        )
+        return Refusal("invalid_encoding", f"byte 0x{error.object[error.start]:02x} at {error.start + 1} is not UTF-8")
     try:
         return json.loads(decoded.rstrip())
     except json.JSONDecodeError as error:

@@ -61,11 +61,11 @@ class Opened:
         A line longer than `LONGEST` comes cut, one character above the limit, so that memory stays bounded.
         """
         if self.encoding not in ("utf-8", "utf-8-sig"):
-            yield from _bounded(self.text(newline=None))
+            yield from bounded(self.text(newline=None))
             return
         handle = self.binary()
         handle.seek(3 if self.encoding == "utf-8-sig" else 0)
-        yield from _bounded_bytes(handle)
+        yield from bounded_bytes(handle)
 
     def at(self, line: int) -> Source:
         """Return the source of a row that begins on `line`."""
@@ -82,7 +82,8 @@ def shown(raw: str | bytes) -> str:
     return text.replace(BROKEN, "�").rstrip("\r\n")
 
 
-def _bounded(handle: io.TextIOWrapper) -> Iterator[str]:
+def bounded(handle: io.TextIOWrapper) -> Iterator[str]:
+    """Yield the lines of a text; of one longer than `LONGEST`, only the beginning."""
     while line := handle.readline(LONGEST + 1):
         if len(line) > LONGEST and not line.endswith("\n"):
             while (rest := handle.readline(LONGEST)) and not rest.endswith("\n"):
@@ -90,7 +91,8 @@ def _bounded(handle: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def _bounded_bytes(handle: BinaryIO) -> Iterator[bytes]:
+def bounded_bytes(handle: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file; of one longer than `LONGEST`, only the beginning."""
     while line := handle.readline(LONGEST + 1):
         if len(line) > LONGEST and not line.endswith(b"\n"):
             while (rest := handle.readline(LONGEST)) and not rest.endswith(b"\n"):

@@ -1,0 +1,245 @@
+"""Base against tuned: the contract's keys, honest verdicts, samples, and what is said about them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from luthier.core.errors import DataError, Failed, ModelError
+from luthier.core.example import Example, Message, Source
+from luthier.core.report import Comparison, Number, Report
+from luthier.evaluate import account
+from luthier.evaluate.compare import compare
+from luthier.recipe.schema import Evaluate
+
+KEYS = {
+    "models",
+    "perplexity",
+    "nll",
+    "metrics",
+    "benchmarks",
+    "samples",
+    "regression",
+    "verdict",
+    "detectable",
+    "rows",
+    "tokens",
+}
+
+
+@pytest.fixture
+def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
+    def call(
+        tuned: Path, *, chosen: Any = rows, base: Path = tiny_llama, capacity: int = 512, **options: int
+    ) -> Report:
+        return compare(
+            recipe_model="tiny",
+            base_path=base,
+            tuned_path=tuned,
+            rows=chosen,
+            options=Evaluate(**{"samples": 3, "max_new_tokens": 24, **options}),
+            capacity=capacity,
+            precision="fp32",
+            out=tmp_path / "run" / "evaluate",
+        )
+
+    return call
+
+
+def numbers(value: Any) -> list[dict[str, Any]]:
+    """Return every measured number within a report's data."""
+    if isinstance(value, dict):
+        found = [value] if set(value) == {"value", "n", "low", "high"} else []
+        return found + [number for part in value.values() for number in numbers(part)]
+    return [number for part in value for number in numbers(part)] if isinstance(value, list) else []
+
+
+def texts(report: Report) -> str:
+    return " ".join(finding.text for finding in report.findings)
+
+
+@pytest.fixture
+def whole_model(tiny_llama: Path, tmp_path: Path):
+    """Return a function that copies the tiny model with its weights changed."""
+
+    def copy(change) -> Path:
+        folder = shutil.copytree(tiny_llama, tmp_path / "whole")
+        weights = load_file(folder / "model.safetensors")
+        changed = {name: change(name, tensor).contiguous() for name, tensor in weights.items()}
+        save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return copy
+
+
+def test_a_trained_adapter_is_better_and_the_keys_are_the_contract_s(
+    against, trained_adapter: Path, tmp_path: Path
+) -> None:
+    report = against(trained_adapter)
+    data = report.data
+    assert set(data) == KEYS
+    assert data["verdict"] == "better"
+    assert report.summary.startswith("Better: perplexity on 24 held-out rows fell from ")
+    assert data["models"] == {"base": "tiny", "tuned": str(trained_adapter)}
+    change = data["perplexity"]["change"]
+    assert change["value"] == pytest.approx(data["perplexity"]["tuned"]["value"] / data["perplexity"]["base"]["value"])
+    assert change["low"] <= change["value"] <= change["high"] < 1
+    assert data["nll"]["difference"]["high"] < 0
+    assert set(data["detectable"]) == {"nats_per_token", "perplexity_ratio"}
+    assert data["detectable"]["perplexity_ratio"] > 1
+    assert data["rows"] == 24
+    assert data["tokens"] > 24
+    assert [set(sample) for sample in data["samples"]] == [{"source", "prompt", "expected", "base", "tuned"}] * 3
+    assert [set(metric) for metric in data["metrics"]] == [{"name", "base", "tuned"}] * 2
+    assert (data["benchmarks"], data["regression"]) == ([], [])
+    assert len(numbers(data)) == 10
+
+
+def test_the_folder_holds_what_the_report_says(against, random_adapter: Path, tmp_path: Path) -> None:
+    report = against(random_adapter)
+    out = tmp_path / "run" / "evaluate"
+    assert {file.name for file in out.iterdir()} == {"report.json", "report.md", "report.html", "samples.jsonl"}
+    assert json.loads((out / "report.json").read_text()) == report.as_dict()
+    lines = (out / "samples.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == report.data["samples"]
+    assert [path.name for path in out.parent.iterdir()] == ["evaluate"]
+
+
+def test_a_model_is_not_better_than_itself(against, tiny_llama: Path) -> None:
+    report = against(tiny_llama)
+    assert report.data["verdict"] == "same"
+    assert report.data["perplexity"]["change"] == Number(1.0, 24, 1.0, 1.0).as_dict()
+    assert report.summary.startswith("Same: ")
+    assert "nothing was learned" in texts(report)
+
+
+def test_a_spoiled_whole_model_is_worse(against, whole_model) -> None:
+    torch.manual_seed(0)
+    folder = whole_model(lambda name, tensor: tensor + torch.randn_like(tensor) * (0.2 if tensor.ndim == 2 else 0))
+    report = against(folder)
+    assert report.data["verdict"] == "worse"
+    assert "perplexity" in [entry["name"] for entry in report.data["regression"]]
+    assert report.findings[0].level == "failure"
+    assert report.summary.startswith("Worse: ")
+
+
+def test_few_rows_carry_no_verdict(against, trained_adapter: Path, rows: tuple[Example, ...]) -> None:
+    report = against(trained_adapter, chosen=rows[:4])
+    assert report.data["verdict"] == "undecided"
+    for part in (*report.data["perplexity"].values(), *report.data["nll"].values()):
+        assert (part["n"], part["low"], part["high"]) == (4, None, None)
+    assert report.data["detectable"] == {"nats_per_token": None, "perplexity_ratio": None}
+    assert "4 rows can't carry a verdict" in texts(report)
+
+
+def test_rows_that_can_t_be_measured_are_told(against, random_adapter: Path, rows: tuple[Example, ...]) -> None:
+    unanswered = Example((Message("user", "Hello?"),), Source("rows.jsonl", 90))
+    long = Example((Message("user", "Hello?"), Message("assistant", "Ho. " * 300)), Source("rows.jsonl", 91))
+    report = against(random_adapter, chosen=[*rows, unanswered, long], capacity=128)
+    assert report.data["rows"] == 24
+    assert "1 row without a learned token" in texts(report)
+    assert "1 row longer than 128 tokens" in texts(report)
+    with pytest.raises(DataError, match=r"no held-out row can be measured \(1 without a learned token\)"):
+        against(random_adapter, chosen=[unanswered])
+
+
+def test_questions_are_spread_over_the_rows_and_end_before_the_last_answer(
+    against, random_adapter: Path, rows: tuple[Example, ...]
+) -> None:
+    turns = (Message("system", "Be kind."), *rows[0].messages, Message("user", "And?"), Message("assistant", "So."))
+    talk = Example(turns, Source("talk.jsonl", 1))
+    samples = against(random_adapter, chosen=[talk, *rows], samples=5).data["samples"]
+    assert [sample["source"]["line"] for sample in samples] == [1, 5, 10, 15, 20]
+    assert samples[0]["prompt"].startswith("system: Be kind.\n\nuser: Is the bridge ready?")
+    assert samples[0]["prompt"].endswith("user: And?")
+    assert samples[0]["expected"] == "So."
+    assert samples[1]["prompt"] == rows[4].messages[0].text
+
+
+def test_without_samples_nothing_is_asked(against, random_adapter: Path) -> None:
+    report = against(random_adapter, samples=0)
+    assert (report.data["samples"], report.data["metrics"]) == ([], [])
+    assert not any(isinstance(block, Comparison) for section in report.sections for block in section.blocks)
+
+
+def test_answers_that_never_end_are_told(against, random_adapter: Path) -> None:
+    report = against(random_adapter, max_new_tokens=1)
+    ended, length = report.data["metrics"]
+    assert ended["name"] == "answers_ended"
+    assert ended["tuned"]["value"] == 0
+    assert 0 < ended["tuned"]["high"] < 1
+    assert length["tuned"]["n"] == 3
+    assert "3 of 3 tuned answers did not end within 1 token (base: 3 of 3)" in texts(report)
+
+
+def test_the_trained_adapter_learns_to_stop(against, trained_adapter: Path) -> None:
+    ended = against(trained_adapter, max_new_tokens=64, samples=6).data["metrics"][0]
+    assert ended["tuned"]["value"] > ended["base"]["value"]
+
+
+def test_next_steps_name_the_run(against, trained_adapter: Path, tmp_path: Path) -> None:
+    assert against(trained_adapter).next_steps == ()
+    (tmp_path / "run" / "recipe.yaml").write_text("model: tiny\n")
+    assert against(trained_adapter).next_steps[0].startswith(f"luthier export {tmp_path / 'run'} --to gguf")
+
+
+def test_a_loss_that_is_no_number_is_an_error_and_leaves_what_was_there(
+    against, random_adapter: Path, whole_model, tmp_path: Path
+) -> None:
+    against(random_adapter)
+    before = (tmp_path / "run" / "evaluate" / "report.json").read_bytes()
+    folder = whole_model(lambda name, tensor: tensor * float("nan") if "norm" in name else tensor)
+    with pytest.raises(Failed, match="the loss of the tuned model is not a number on 24 of 24 rows"):
+        against(folder)
+    assert (tmp_path / "run" / "evaluate" / "report.json").read_bytes() == before
+
+
+def test_a_folder_without_a_model_is_an_error(against, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="neither an adapter nor a model"):
+        against(tmp_path)
+
+
+def test_an_adapter_of_which_a_part_is_missing_is_an_error(against, random_adapter: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(random_adapter, tmp_path / "part")
+    weights = load_file(folder / "adapter_model.safetensors")
+    save_file(dict(list(weights.items())[2:]), folder / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="the adapter can't be put on this base"):
+        against(folder)
+
+
+def test_an_adapter_of_another_base_is_an_error(against, random_adapter: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(random_adapter, tmp_path / "other")
+    weights = load_file(folder / "adapter_model.safetensors")
+    save_file({name: tensor.repeat(2, 2) for name, tensor in weights.items()}, folder / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="the adapter can't be put on this base"):
+        against(folder)
+
+
+def test_a_tuned_model_with_more_tokens_can_t_be_compared(against, tiny_llama: Path, whole_model) -> None:
+    base = whole_model(
+        lambda name, tensor: tensor[:250] if name.endswith(("embed_tokens.weight", "lm_head.weight")) else tensor
+    )
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "vocab_size": 250}))
+    with pytest.raises(ModelError, match="the base model knows 250 tokens"):
+        against(tiny_llama, base=base)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (0.12, "−88 %"),
+        (1.004, "+0.40 %"),
+        (1.0, "0 %"),
+        (0.99999999, "0 %"),
+        (1.05, "+5.0 %"),
+        (0.0003, "−99.97 %"),
+        (13.0, "+1,200 %"),
+    ],
+)
+def test_a_change_keeps_the_digits_that_matter(ratio: float, text: str) -> None:
+    assert account.percent(ratio) == text
