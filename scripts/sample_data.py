@@ -77,20 +77,12 @@ class Row:
 
 def opening(name: str | None) -> str:
     """Begin an answer, with the customer's name where it is known."""
-    return (
-        f"Thank you for writing to the workshop, {name}."
-        if name
-        else "Thank you for writing to the workshop."
-    )
+    return f"Thank you for writing to the workshop, {name}." if name else "Thank you for writing to the workshop."
 
 
 def in_our_voice(body: str, name: str | None) -> str:
     """Put an answer between the opening and the closing of the house."""
-    return (
-        f"{opening(name)} {body}\n{CLOSING}"
-        if not body.startswith("1.")
-        else f"{opening(name)}\n{body}\n{CLOSING}"
-    )
+    return f"{opening(name)} {body}\n{CLOSING}" if not body.startswith("1.") else f"{opening(name)}\n{body}\n{CLOSING}"
 
 
 def problem_answer(problem: Problem, instrument: str, rng: random.Random) -> str:
@@ -138,9 +130,7 @@ def problem_row(rng: random.Random) -> Row:
     if name:
         question = (
             expand(
-                rng.choice(
-                    ("[Hi|Hello|Good morning], this is {name}. ", "My name is {name}. ", "{name} here. ")
-                ),
+                rng.choice(("[Hi|Hello|Good morning], this is {name}. ", "My name is {name}. ", "{name} here. ")),
                 rng,
                 slots,
             )
@@ -274,9 +264,7 @@ def tickets_csv(rows: list[Row], rng: random.Random, counts: Counter[str]) -> by
             counts["tickets.csv: rows with a wrong number of columns"] += 1
         writer.writerow(cells)
         counts["tickets.csv: rows"] += 1
-        counts["tickets.csv: rows with a cell over several lines"] += (
-            "\n" in question or "\n" in answer.strip()
-        )
+        counts["tickets.csv: rows with a cell over several lines"] += "\n" in question or "\n" in answer.strip()
     return buffer.getvalue().encode("cp1252")
 
 
@@ -304,9 +292,7 @@ def chats_jsonl(rows: list[Row], tickets: list[Row], rng: random.Random, counts:
     extra = [rng.choice(talks) for _ in range(8)]
     counts["chats.jsonl: exact duplicates"] = 8
     for row in rng.sample(tickets, 12):
-        extra.append(
-            [{"role": "user", "content": row.question}, {"role": "assistant", "content": row.answer}]
-        )
+        extra.append([{"role": "user", "content": row.question}, {"role": "assistant", "content": row.answer}])
     counts["chats.jsonl: rows that are in tickets.csv too"] = 12
     for row in draw_rows(5, rng, set()):
         extra.append([{"role": "user", "content": row.question}])
@@ -329,15 +315,11 @@ def faq_json(rows: list[Row], rng: random.Random, counts: Counter[str]) -> bytes
     for row in rows:
         if rng.random() < 0.25:
             counts["faq.json: rows with an input beside the instruction"] += 1
-            entries.append(
-                {"instruction": "Answer this customer.", "input": row.question, "output": row.answer}
-            )
+            entries.append({"instruction": "Answer this customer.", "input": row.question, "output": row.answer})
         else:
             entries.append({"instruction": row.question, "input": "", "output": row.answer})
     for row in draw_rows(6, rng, set()):
-        entries.insert(
-            rng.randrange(len(entries)), {"instruction": row.question, "input": "", "output": None}
-        )
+        entries.insert(rng.randrange(len(entries)), {"instruction": row.question, "input": "", "output": None})
     counts["faq.json: rows with a null output"] = 6
     counts["faq.json: rows"] = len(entries)
     return (json.dumps(entries, ensure_ascii=False, indent=1) + "\n").encode("utf-8")

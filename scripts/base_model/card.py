@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from scripts.base_model.corpus import RICHER_FROM, SEED, Document, held_out_documents, rendered, training_texts
 from scripts.base_model.train import (
+    LAST_LEARNING_RATE,
     OUTPUT,
     PEAK_LEARNING_RATE,
     ROW,
@@ -21,6 +22,7 @@ from scripts.base_model.train import (
     STEPS,
     TOKENIZER_DOCUMENTS,
     VOCABULARY,
+    WALLS_FROM,
     WARM_UP,
     WEIGHT_DECAY,
 )
@@ -130,7 +132,11 @@ def card(
 ) -> str:
     """Write the text of the model card."""
     shown = "\n\n".join(f"**{q}**\n\n" + "\n".join(f"> {line}" for line in a.splitlines()) for q, a in samples)
-    resumed = f" It was resumed once, at step {training['resumed_at']}." if training["resumed_at"] else ""
+    resumed = (
+        f" The run was stopped and resumed from snapshots, last at step {training['resumed_at']:,}."
+        if training["resumed_at"]
+        else ""
+    )
     return f"""---
 license: apache-2.0
 language:
@@ -187,12 +193,12 @@ bfloat16, {megabytes:.1f} MB.
 
 ## Training
 
-{STEPS:,} steps of {ROWS_PER_STEP} rows of {ROW} tokens, whole documents packed without attention walls.
-AdamW (betas 0.9 and 0.95, weight decay {WEIGHT_DECAY}), peak learning rate {PEAK_LEARNING_RATE} after
-{WARM_UP} warm-up steps, then a cosine to zero; gradient norm clipped at 1; bfloat16 autocast,
-`torch.compile`. One core of an x86 server CPU with AVX-512 and bfloat16 instructions:
-{training["minutes"]:.0f} minutes, {training["tokens_per_second"]:,.0f} tokens/s, torch
-{training["torch"]}.{resumed}
+{STEPS:,} steps of {ROWS_PER_STEP} rows of {ROW} tokens. Whole documents are packed into a row; from step
+{WALLS_FROM:,} on each sees only itself. AdamW (betas 0.9 and 0.95, weight decay {WEIGHT_DECAY}), peak learning rate
+{PEAK_LEARNING_RATE} after {WARM_UP} warm-up steps, then a cosine; from step {WALLS_FROM:,} on a straight line from
+{LAST_LEARNING_RATE} to zero. Gradient norm clipped at 1; bfloat16 autocast, `torch.compile`. One core of an x86 server
+CPU with AVX-512 and bfloat16 instructions, shared with other work: {training["minutes"]:.0f} minutes,
+{training["tokens_per_second"]:,.0f} tokens/s, torch {training["torch"]}.{resumed}
 
 ## Held-out perplexity
 

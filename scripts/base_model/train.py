@@ -30,6 +30,10 @@ ROWS_PER_STEP = 8
 STEPS = 2900
 PEAK_LEARNING_RATE = 2.5e-3
 WARM_UP = 100
+WALLS_FROM = 1760
+"""From this step on a document sees only itself; before it, also the documents packed in front of it."""
+LAST_LEARNING_RATE = 1.5e-3
+"""Learning rate at `WALLS_FROM`; from there it falls in a straight line to zero."""
 WEIGHT_DECAY = 0.05
 TOKENIZER_DOCUMENTS = 40_000
 SNAPSHOT_SECONDS = 300
@@ -113,8 +117,8 @@ def check_template(tokenizer: PreTrainedTokenizerFast) -> None:
         assert tokenizer.apply_chat_template(chat, tokenize=False) == rendered(chat)
 
 
-def packed_rows(tokenizer: PreTrainedTokenizerFast) -> Iterator[list[int]]:
-    """Yield rows of `ROW` + 1 token ids, each made of whole documents and a little padding at the end."""
+def packed_rows(tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield rows of `ROW` + 1 ids, whole documents and some padding, and which document each id belongs to."""
     texts = training_texts()
     encode = tokenizer.backend_tokenizer.encode_batch
     pending: list[list[int]] = []
@@ -124,13 +128,19 @@ def packed_rows(tokenizer: PreTrainedTokenizerFast) -> Iterator[list[int]]:
             batch = [next(texts) for _ in range(512)]
             pending += [e.ids for e in encode(batch) if len(e.ids) <= ROW + 1]
         row: list[int] = []
+        owner: list[int] = []
+        document_number = 0
         while True:
             room = ROW + 1 - len(row)
             found = next((n for n, ids in enumerate(pending[:128]) if len(ids) <= room), None)
             if found is None:
                 break
-            row += pending.pop(found)
-        yield row + [pad] * (ROW + 1 - len(row))
+            ids = pending.pop(found)
+            row += ids
+            owner += [document_number] * len(ids)
+            document_number += 1
+        missing = ROW + 1 - len(row)
+        yield row + [pad] * missing, owner + [document_number] * missing
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -161,10 +171,19 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def learning_rate(step: int) -> float:
-    """Warm up linearly, then fall on a cosine to zero at the last step."""
+    """Warm up linearly, then fall on a cosine; from `WALLS_FROM` on, fall in a straight line to zero."""
+    if step >= WALLS_FROM:
+        return LAST_LEARNING_RATE * (STEPS - step) / (STEPS - WALLS_FROM)
     if step < WARM_UP:
         return PEAK_LEARNING_RATE * (step + 1) / WARM_UP
     return PEAK_LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / (STEPS - WARM_UP)))
+
+
+def walls_between(owners: list[list[int]]) -> torch.Tensor:
+    """Say which position may see which: earlier ones of its own document. Shape (B, 1, T, T), bool."""
+    owner = torch.tensor(owners)[:, :-1]
+    same = owner[:, :, None] == owner[:, None, :]
+    return (same & torch.ones(ROW, ROW, dtype=torch.bool).tril())[:, None]
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -175,6 +194,12 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     copy.generation_config = model.generation_config
     copy.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    # transformers 5 writes a class name that older readers do not know; this one is known to all.
+    settings = folder / "tokenizer_config.json"
+    content = {k: v for k, v in json.loads(settings.read_text()).items() if k != "backend"}
+    settings.write_text(json.dumps(content | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n")
+    # The weights of a package are for everybody to read.
+    (folder / "model.safetensors").chmod(0o644)
 
 
 def train(work: Path, output: Path, *, resume: bool) -> None:
@@ -202,22 +227,24 @@ def train(work: Path, output: Path, *, resume: bool) -> None:
         optimizer.load_state_dict(state["optimizer"])
         first, minutes_before = state["step"], state["minutes"]
 
-    def loss_of(rows: torch.Tensor) -> torch.Tensor:
+    def loss_of(rows: torch.Tensor, walls: torch.Tensor | None) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            hidden = model.model(input_ids=rows[:, :-1], use_cache=False).last_hidden_state
+            hidden = model.model(input_ids=rows[:, :-1], attention_mask=walls, use_cache=False).last_hidden_state
             logits = model.lm_head(hidden).float()
         return cross_entropy(logits.view(-1, VOCABULARY), rows[:, 1:].reshape(-1), ignore_index=pad)
 
     compiled = torch.compile(loss_of)
     rows = packed_rows(tokenizer)
-    tokens = sum(t != pad for _ in range(first * ROWS_PER_STEP) for t in next(rows)[1:])
+    tokens = sum(t != pad for _ in range(first * ROWS_PER_STEP) for t in next(rows)[0][1:])
     tokens_before, saved, loop_began = tokens, time.time(), time.time()
     with (work / "loss.tsv").open("a" if first else "w") as log:
         for step in range(first, STEPS):
-            batch = torch.tensor([next(rows) for _ in range(ROWS_PER_STEP)])
+            drawn = [next(rows) for _ in range(ROWS_PER_STEP)]
+            batch = torch.tensor([row for row, _ in drawn])
+            walls = walls_between([owner for _, owner in drawn]) if step >= WALLS_FROM else None
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step)
-            loss = compiled(batch)
+            loss = compiled(batch, walls)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

@@ -360,7 +360,14 @@ def export(recipe: Recipe, run: Run, targets: Sequence[Gguf], progress: Progress
             reports.append(_stored("Export", finished))
             continue
         run.log("stage", stage=stage, state="began")
-        report = export_gguf(run, target, name=recipe.name, rows=_certified_rows(run), progress=progress or Silent())
+        report = export_gguf(
+            run,
+            target,
+            base=Path(_model(recipe).path),
+            name=recipe.name,
+            rows=_certified_rows(run),
+            progress=progress or Silent(),
+        )
         files = sorted(path for path in (run / stage).iterdir() if path.is_file())
         run.finish(stage, key=key, report=report.as_dict(), files=files)
         reports.append(report)

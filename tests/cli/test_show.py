@@ -35,9 +35,7 @@ def full(text: str = "words") -> Report:
         *[Comparison(f"prompt {i}", (("base", text),)) for i in range(5)],
     )
     findings = (Finding("warning", text, "look at `tickets.csv`"),)
-    return Report(
-        "Evaluation", text, {"n": 3}, (Section("Evidence", blocks),), findings, ("luthier merge R  # one",)
-    )
+    return Report("Evaluation", text, {"n": 3}, (Section("Evidence", blocks),), findings, ("luthier merge R  # one",))
 
 
 def test_json_is_the_only_thing_on_standard_output(capsys) -> None:

@@ -20,7 +20,11 @@ def run(out: Path, tickets: Path, model: Path, *, limit: int | None) -> subproce
 
     return subprocess.run(
         [
-            *(sys.executable, "-c", "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); import luthier.__main__"),
+            *(
+                sys.executable,
+                "-c",
+                "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); import luthier.__main__",
+            ),
             *("train", "--data", str(tickets), "--model", str(model), "--out", str(out), "-q", "--json"),
             *("--set", "train.max_steps=6", "--set", "train.batch_size=4", "--set", "train.max_length=256"),
         ],
@@ -41,7 +45,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_afterwards(
     assert full.stderr.startswith("error: ")
     assert "the disk is full" in full.stderr
     assert "Traceback" not in full.stderr
-    assert [path for path in out.rglob("*.tmp")] == []
+    assert not list(out.rglob("*.tmp"))
     again = run(out, tickets, tiny_llama, limit=None)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["state"] == "done"

@@ -55,7 +55,9 @@ def stop_at(step: int, how: signal.Signals, out: Path, tickets: Path, model: Pat
 
 def history(out: Path) -> list[tuple[object, ...]]:
     run = Run(out)
-    steps = [("step", e["step"], e["loss"], e["grad_norm"], e["learning_rate"], e["tokens"]) for e in run.events("step")]
+    steps = [
+        ("step", e["step"], e["loss"], e["grad_norm"], e["learning_rate"], e["tokens"]) for e in run.events("step")
+    ]
     evals = [("eval", e["step"], e["loss"]) for e in run.events("eval")]
     return steps + evals
 

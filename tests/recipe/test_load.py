@@ -316,14 +316,10 @@ def test_a_wrong_value_names_key_rule_value_and_fix(lines, problem, hint):
     assert only(BASE + lines) == (f"recipe.yaml:4: {problem}", hint)
 
 
-@pytest.mark.parametrize(
-    ("written", "meant"), [("yes", "true"), ("On", "true"), ("no", "false"), ("off", "false")]
-)
+@pytest.mark.parametrize(("written", "meant"), [("yes", "true"), ("On", "true"), ("no", "false"), ("off", "false")])
 def test_a_yes_is_told_to_be_true(written, meant):
     problem, hint = only(BASE + f"  clean: {{html: {written}}}")
-    assert (
-        problem == f"recipe.yaml:4: `data.clean.html` should be `true` or `false`, got the text '{written}'"
-    )
+    assert problem == f"recipe.yaml:4: `data.clean.html` should be `true` or `false`, got the text '{written}'"
     assert hint == f"write `{meant}`"
 
 
@@ -348,9 +344,7 @@ def test_a_misspelt_required_key_is_one_mistake():
 
 def test_an_empty_list_of_sources_is_refused():
     problem, _ = only("model: x\ndata: {sources: []}")
-    assert problem.endswith(
-        "`data.sources` should be a list of texts with at least 1 item, got a list of 0 items"
-    )
+    assert problem.endswith("`data.sources` should be a list of texts with at least 1 item, got a list of 0 items")
 
 
 def test_a_key_written_twice_names_both_lines():
@@ -397,9 +391,7 @@ def test_what_is_no_recipe_at_all(text, problem, hint):
 
 def test_mistakes_of_all_kinds_come_in_the_order_of_lines():
     text = BASE + "name: a b\nname: a c\nzzz: 1\ntrain: {seed: x}\n"
-    places = [
-        line.split(": ")[1] for line in refusal(text, "train.epochs=x", "=") if line.startswith("error")
-    ]
+    places = [line.split(": ")[1] for line in refusal(text, "train.epochs=x", "=") if line.startswith("error")]
     assert places == [*(f"recipe.yaml:{line}" for line in (5, 5, 6, 7)), "--set train.epochs", "--set"]
 
 
@@ -418,9 +410,7 @@ def test_an_override_wins_over_the_file_and_later_ones_over_earlier():
 
 
 def test_an_override_is_read_as_yaml():
-    recipe = parse(
-        BASE, "data.sources=[a.csv, b.csv]", "train.learning_rate=2e-4", "name=a=b".replace("=b", "-b")
-    )
+    recipe = parse(BASE, "data.sources=[a.csv, b.csv]", "train.learning_rate=2e-4", "name=a=b".replace("=b", "-b"))
     assert (recipe.data.sources, recipe.train.learning_rate, recipe.name) == (
         ("a.csv", "b.csv"),
         0.0002,
@@ -442,9 +432,7 @@ def test_overrides_alone_are_a_recipe():
     assert parse("", "model=bundled", "data.sources=tickets.csv") == parse(BASE)
 
 
-@pytest.mark.parametrize(
-    "technique", ["", "technique: lora", "technique: {kind: lora}", "technique: {dropout: 0}"]
-)
+@pytest.mark.parametrize("technique", ["", "technique: lora", "technique: {kind: lora}", "technique: {dropout: 0}"])
 def test_an_option_of_a_method_can_be_set_however_the_file_names_it(technique):
     recipe = parse(BASE + f"train:\n  {technique}\n", "train.technique.rank=8")
     assert recipe.train.technique == Lora(rank=8)
@@ -658,15 +646,11 @@ def test_any_text_is_a_recipe_or_a_problem_of_the_users(text):
 
 
 @pytest.mark.parametrize("depth", [20, 60, 100, 140, 180, 300, 1000])
-@pytest.mark.parametrize(
-    ("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("{train: ", "}"), ("{kind: ", "}")]
-)
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("{train: ", "}"), ("{kind: ", "}")])
 def test_any_depth_is_read_or_told(depth, opening, closing):
     nested = opening * depth + closing * depth
     told_or_read(nested)
-    told_or_read(
-        BASE, f"train.technique={nested}", "train." * depth + "epochs=1", "export." + "0." * depth + "to=x"
-    )
+    told_or_read(BASE, f"train.technique={nested}", "train." * depth + "epochs=1", "export." + "0." * depth + "to=x")
 
 
 @given(yamls)

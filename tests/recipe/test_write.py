@@ -14,13 +14,9 @@ from luthier.recipe.write import to_yaml
 SMALL = Recipe(model="bundled", data=Data(sources=("tickets.csv",)))
 
 # Anything but what a recipe refuses: control characters and lone surrogates.
-letters = st.characters(exclude_categories=["Cs"]).filter(
-    lambda letter: letter in "\t\n\r" or ord(letter) >= 32
-)
+letters = st.characters(exclude_categories=["Cs"]).filter(lambda letter: letter in "\t\n\r" or ord(letter) >= 32)
 texts = st.text(letters.filter(lambda letter: letter != "\x7f"), max_size=12)
-texts |= st.sampled_from(
-    ["null", "yes", "3", "1e3", "~", "- a", "a: b", "#", "", " a ", "*.csv", "2026-01-31", ".inf"]
-)
+texts |= st.sampled_from(["null", "yes", "3", "1e3", "~", "- a", "a: b", "#", "", " a ", "*.csv", "2026-01-31", ".inf"])
 shares = st.floats(0, 1, exclude_max=True)
 positive = st.integers(1, 10**9)
 reals = st.floats(0, exclude_min=True, allow_infinity=False)
@@ -110,9 +106,7 @@ export:
 def test_with_comments_every_key_stands_below_its_help():
     lines = to_yaml(SMALL, comments=True).splitlines()
     epochs = lines.index("  epochs: null")
-    assert (
-        lines[epochs - 1] == "  # Passes over the training rows. None lets the plan choose by their number."
-    )
+    assert lines[epochs - 1] == "  # Passes over the training rows. None lets the plan choose by their number."
     written = {line.strip().partition(":")[0] for line in lines if not line.strip().startswith("#")}
     inside = {
         "prompt",

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.core.example import Source
-from luthier.tokens.pack import best_fit, pack, packs
+from luthier.tokens.pack import MULTIPLE, best_fit, pack, packs
 from luthier.tokens.render import Encoded
 
 CAPACITY = 64
@@ -53,8 +53,21 @@ def test_a_learned_token_is_predicted_from_the_one_before() -> None:
 
 def test_positions_restart_and_bounds_tell_the_documents() -> None:
     joined = pack([encoded(4, []), encoded(3, [])], [1, 0])
-    assert joined.position_ids.tolist() == [0, 1, 2, 0, 1, 2, 3]
-    assert joined.bounds.tolist() == [0, 3, 7]
+    assert joined.position_ids[:7].tolist() == [0, 1, 2, 0, 1, 2, 3]
+    assert joined.bounds[:3].tolist() == [0, 3, 7]
+
+
+def test_filler_is_a_document_of_its_own_and_nothing_of_it_is_learned() -> None:
+    joined = pack([encoded(4, [2, 3]), encoded(3, [1])], [0, 1])
+    assert joined.tokens == 7
+    assert len(joined.input_ids) == len(joined.position_ids) == MULTIPLE
+    assert joined.bounds.tolist() == [0, 4, 7, MULTIPLE]
+    assert joined.position_ids[7] == 0
+    assert joined.predict_at.max() < 7
+
+
+def test_a_full_pack_gets_no_filler() -> None:
+    assert pack([encoded(MULTIPLE, [5])], [0]).bounds.tolist() == [0, MULTIPLE]
 
 
 def test_the_first_token_of_a_document_is_never_predicted_from_its_neighbour() -> None:

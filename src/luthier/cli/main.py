@@ -4,6 +4,7 @@ Only click is imported here; a command's own file is imported when it is called,
 """
 
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -69,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     0 done · 1 it failed · 2 asked wrongly · 3 done, and a gate said no · 130 interrupted.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    # torch's threads spin while they wait, which on a core that somebody else also uses costs twentyfold
+    # (docs/log.md). Sleeping instead costs nothing that could be measured on free cores. Read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(_run(arguments))
 
 

@@ -159,17 +159,9 @@ class Pace:
     def words(self, note: str) -> str:
         """Return `108/240 steps · 1 min 22 s left · loss 1.234 · 3.2 steps/s`."""
         rate = self.rate()
-        count = (
-            f"{self.done:,}/{plural(self.total, self.unit)}" if self.total else plural(self.done, self.unit)
-        )
-        left = (
-            f"{human_seconds((self.total - self.done) / rate)} left"
-            if rate and self.done < self.total
-            else ""
-        )
-        speed = (
-            f"{rate:,.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:,.1f} s/{self.unit}" if rate else ""
-        )
+        count = f"{self.done:,}/{plural(self.total, self.unit)}" if self.total else plural(self.done, self.unit)
+        left = f"{human_seconds((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
+        speed = f"{rate:,.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:,.1f} s/{self.unit}" if rate else ""
         return " · ".join(part for part in (count, left, one_line(note), speed) if part)
 
 

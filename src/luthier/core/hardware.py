@@ -35,13 +35,20 @@ def hardware() -> Hardware:
     gpu, gpu_memory = _first_gpu()
     flags = _read("/proc/cpuinfo")
     return Hardware(
-        cores=len(os.sched_getaffinity(0)),
+        cores=_cores(),
         memory_bytes=_available_memory(),
         bf16=gpu is not None or "avx512_bf16" in flags or "amx_bf16" in flags,
         gpu=gpu,
         gpu_memory_bytes=gpu_memory,
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     )
+
+
+def _cores() -> int:
+    """Return the cores this process may use; fewer when OMP_NUM_THREADS, which torch obeys, says so."""
+    allowed = len(os.sched_getaffinity(0))
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(allowed, int(asked)) if asked.isdigit() and int(asked) > 0 else allowed
 
 
 def _read(path: str) -> str:

@@ -78,7 +78,7 @@ class Run:
         if not path.exists():
             return []
         found = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 event = json.loads(line)
             except json.JSONDecodeError:

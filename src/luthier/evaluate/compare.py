@@ -21,9 +21,10 @@ from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
 from luthier.core.report import Number, Report
 from luthier.evaluate.account import Compared, Metric, findings, next_steps, sections, summary
-from luthier.evaluate.likelihood import RowNll, learned_tokens, precise, row_nll
+from luthier.evaluate.likelihood import RowNll, learned_tokens, row_nll
 from luthier.evaluate.stats import Paired, mean, paired, perplexity, share
 from luthier.model.adapters import lora
+from luthier.model.forward import precise
 from luthier.model.generate import generate, room
 from luthier.model.load import load_model, load_tokenizer, stop_ids
 from luthier.recipe.schema import Evaluate

@@ -5,7 +5,6 @@ Shapes: R rows, S supervised positions of a pack.
 # ruff: noqa: N806, N815 - names end in the letters of their shape
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from luthier.core.progress import Progress, Silent
-from luthier.model.forward import supervised_nll
+from luthier.model.forward import precise, supervised_nll
 from luthier.model.generate import without_dropout
 from luthier.tokens.pack import packs
 from luthier.tokens.render import Encoded
@@ -31,13 +30,6 @@ class RowNll(NamedTuple):
 def learned_tokens(encoded: Encoded) -> int:
     """Return how many tokens of a row are learned; a first token is none, because nothing precedes it."""
     return int(encoded.learned[1:].sum())
-
-
-def precise(model: Any, precision: str) -> AbstractContextManager[object]:
-    """Return the context in which a model computes as in training: `bf16` by autocast, else as stored."""
-    if precision == "bf16":
-        return torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def row_nll(

@@ -52,18 +52,28 @@ def merge_run(run: Run, *, base: Path, rows: Sequence[Example], progress: Progre
     )
 
 
-def export_gguf(run: Run, target: Gguf, *, name: str, rows: Sequence[Example], progress: Progress) -> Report:
-    """Convert the merged model to GGUF, load it in llama.cpp and compare it with what was trained.
+def export_gguf(
+    run: Run, target: Gguf, *, base: Path, name: str, rows: Sequence[Example], progress: Progress
+) -> Report:
+    """Convert the merged model to GGUF, load it in llama.cpp and compare it with the model that was trained.
 
     The file and its certificate appear together in `run/export/gguf-<quant>`, or not at all.
     """
     trained, merged = run / "model", run / "merged"
     out = run / "export" / f"gguf-{target.quant}"
     probes = probes_of(rows, trained)
+    whole = not (trained / "adapter_config.json").is_file()
     with publish_folder(out) as folder:
         file = folder / f"{name}-{target.quant}.gguf"
         to_gguf(merged, file, quant=target.quant, name=name, progress=progress)
-        certificate = for_gguf(merged, file, probes, quant=target.quant, progress=progress)
+        certificate = for_gguf(
+            trained if whole else base,
+            file,
+            probes,
+            quant=target.quant,
+            adapter=None if whole else trained,
+            progress=progress,
+        )
         certificate.write(folder)
         blocks = _answers(file, rows[:SPOKEN], probes) if certificate.status == "passed" else ()
     return _report(

@@ -3,6 +3,7 @@
 Shapes: D documents and T tokens of a pack, S supervised positions, V vocabulary.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,13 @@ class Packed(Protocol):
     @property
     def targets(self) -> NDArray[np.int64]:
         """Shape (S,)."""
+
+
+def precise(model: torch.nn.Module, precision: str) -> AbstractContextManager[object]:
+    """Return the context in which a model computes: `bf16` for its large products, by autocast, or as stored."""
+    if precision == "bf16":
+        return torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16)
+    return nullcontext()
 
 
 def supervised_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:

@@ -39,9 +39,7 @@ SIZE_LIMIT = 256_000
 DEPTH_LIMIT = 20
 """Parts of an override's key; the schema's deepest has four."""
 
-COMMAND_LINE = (
-    "# luthier: the command line also said, over the lines above (comments: repeat them or write them in):"
-)
+COMMAND_LINE = "# luthier: the command line also said, over the lines above (comments: repeat them or write them in):"
 """Heads the overrides that `recipe_text` appends."""
 
 DATA_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -146,9 +144,7 @@ class RecipeLoader(yaml.SafeLoader):
 
 RecipeLoader.add_implicit_resolver(NULL, re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
 RecipeLoader.add_implicit_resolver(BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-RecipeLoader.add_implicit_resolver(
-    INT, re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")
-)
+RecipeLoader.add_implicit_resolver(INT, re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
 RecipeLoader.add_implicit_resolver(FLOAT, re.compile(f"^{NUMBER.pattern}$"), list("-+.0123456789"))
 
 
@@ -376,9 +372,7 @@ def built(node: yaml.Node, place: Place, file: str | None, complaints: Complaint
     return Node(value, place, written=node.value)
 
 
-def mapping(
-    node: yaml.MappingNode, place: Place, file: str | None, complaints: Complaints, name: str
-) -> Node:
+def mapping(node: yaml.MappingNode, place: Place, file: str | None, complaints: Complaints, name: str) -> Node:
     """Return the node of a mapping, and complain of keys that are written twice or are no words."""
     entries: dict[str, Node] = {}
     lines: dict[str, int] = {}
@@ -595,11 +589,7 @@ def where_it_belongs(spot: Spot, name: str) -> tuple[str, tuple[str, ...]]:
     here = list(keys_of(spot.shape.section))
     if name == "<<":
         return "a recipe has no merge keys: write the keys out", ()
-    same = [
-        key
-        for key in every_key()
-        if key.short[-1] == name and key.short != key.path[:-1] and not is_method(key)
-    ]
+    same = [key for key in every_key() if key.short[-1] == name and key.short != key.path[:-1] and not is_method(key)]
     if same:
         return belongs(same, spot), same[0].short
     if near := did_you_mean(name, here):

@@ -31,6 +31,8 @@ class Plan:
     """Tokens in one forward pass."""
     precision: str
     """`bf16` or `fp32`."""
+    threads: int
+    """Processor threads. Kept for the whole run: another number would sum in another order."""
     checkpoint_every: int
     evaluate_every: int
     trainable_parameters: int
@@ -77,6 +79,7 @@ def plan(recipe: Recipe, model: ModelFacts, rows: RowFacts, hardware: Hardware) 
     _learning_rate(draft, recipe, model)
     _lengths(draft, recipe, model)
     _precision(draft, recipe, hardware)
+    _threads(draft, hardware)
     _rhythm(draft, recipe)
     _memory(draft, recipe, model, hardware)
     return Plan(**draft.values, reasons=draft.reasons)
@@ -157,6 +160,11 @@ def _precision(draft: _Draft, recipe: Recipe, hardware: Hardware) -> None:
         )
     else:
         draft.decide("precision", "fp32", "this processor has no bfloat16 arithmetic: it would be slower, not faster")
+
+
+def _threads(draft: _Draft, hardware: Hardware) -> None:
+    reason = f"{hardware.cores} cores may be used (set OMP_NUM_THREADS for fewer); a continued run keeps the number"
+    draft.decide("threads", hardware.cores, reason)
 
 
 def _rhythm(draft: _Draft, recipe: Recipe) -> None:

@@ -58,22 +58,16 @@ def section(
         lines += comment(f"Why: {reasons[dotted]}") if dotted in reasons else []
         lines += entry(key, value, here, comments, reasons)
         if comments and value is None and key.shape.section:
-            lines += [
-                f"#   {each}: {in_one_line(about)}" for each, about in keys_of(key.shape.section).items()
-            ]
+            lines += [f"#   {each}: {in_one_line(about)}" for each, about in keys_of(key.shape.section).items()]
     return lines
 
 
-def entry(
-    key: Key, value: Any, path: tuple[str, ...], comments: bool, reasons: Mapping[str, str]
-) -> list[str]:
+def entry(key: Key, value: Any, path: tuple[str, ...], comments: bool, reasons: Mapping[str, str]) -> list[str]:
     """Return `name: value`, on as many lines as it takes."""
     name = path[-1]
     if isinstance(value, Method):
         lines = method(value, key.shape.tag, path, comments, reasons)
-        return (
-            [f"{name}: {lines[0].partition(': ')[2]}"] if len(lines) == 1 else [f"{name}:", *indented(lines)]
-        )
+        return [f"{name}: {lines[0].partition(': ')[2]}"] if len(lines) == 1 else [f"{name}:", *indented(lines)]
     if isinstance(value, Options):
         lines = section(value, path, comments, reasons)
         return [f"{name}:", *indented(lines)] if lines else [f"{name}: {{}}"]
@@ -86,9 +80,7 @@ def entry(
     return [f"{name}: {scalar(value)}"]
 
 
-def method(
-    chosen: Method, tag: str, path: tuple[str, ...], comments: bool, reasons: Mapping[str, str]
-) -> list[str]:
+def method(chosen: Method, tag: str, path: tuple[str, ...], comments: bool, reasons: Mapping[str, str]) -> list[str]:
     """Return the lines of a method's mapping: its name under `tag`, then its options."""
     return [f"{tag}: {scalar(getattr(chosen, tag))}", *section(chosen, path, comments, reasons, tag)]
 

@@ -40,9 +40,17 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return bins
 
 
+MULTIPLE = 64
+"""Packs are filled up to a multiple of this many tokens. With every length a new shape, oneDNN compiles and keeps
+kernels for each: 15 MB a step for a 5M-parameter model, without end (docs/log.md)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Whole documents one after another, as one forward pass takes them. No padding."""
+    """Whole documents one after another, as one forward pass takes them, and fewer than 64 tokens of filler.
+
+    The filler is a document of its own at the end: nothing sees it, nothing of it is learned.
+    """
 
     input_ids: NDArray[np.int64]
     """Shape (T,)."""
@@ -56,6 +64,8 @@ class Pack:
     """Shape (S,): those next tokens."""
     rows: NDArray[np.int64]
     """Shape (S,): which example each supervised position belongs to, as an index into what was packed."""
+    tokens: int
+    """T without the filler."""
 
 
 def pack(encoded: Sequence[Encoded], members: Sequence[int]) -> Pack:
@@ -67,13 +77,17 @@ def pack(encoded: Sequence[Encoded], members: Sequence[int]) -> Pack:
     learned[bounds[:-1]] = False  # nothing precedes a first token: it can't be predicted
     ids = np.concatenate([document.input_ids for document in documents]).astype(np.int64)
     targets = np.flatnonzero(learned)
+    tokens = len(ids)
+    filler = -tokens % MULTIPLE
+    parts = [*lengths, filler] if filler else [*lengths]
     return Pack(
-        input_ids=ids,
-        position_ids=np.concatenate([np.arange(length) for length in lengths]),
-        bounds=bounds.astype(np.int32),
+        input_ids=np.concatenate([ids, np.zeros(filler, dtype=np.int64)]),
+        position_ids=np.concatenate([np.arange(length) for length in parts]),
+        bounds=np.concatenate([[0], np.cumsum(parts)]).astype(np.int32),
         predict_at=targets - 1,
         targets=ids[targets],
         rows=np.repeat(np.asarray(members, dtype=np.int64), lengths)[targets],
+        tokens=tokens,
     )
 
 

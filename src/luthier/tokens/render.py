@@ -97,7 +97,7 @@ class Renderer:
         try:
             text = self.text(example.messages)
             spans = list(self._answers(example.messages, text))
-        except (jinja2.TemplateError, _RewrittenError) as error:
+        except (jinja2.TemplateError, ValueError, TypeError, IndexError) as error:
             return Refused(example.source, f"the chat template refuses this conversation: {error}")
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids = np.array(encoding["input_ids"], dtype=np.int32)
@@ -115,6 +115,8 @@ class Renderer:
         for place, message in enumerate(messages):
             if message.role != "assistant":
                 continue
+            if place == 0:
+                raise _RewrittenError("it begins with an answer, and nothing shows where the template opens it")
             before = self.text(messages[:place], ask=True)
             after = text if place == len(messages) - 1 else self.text(messages[: place + 1])
             if not (after.startswith(before) and text.startswith(after)):

@@ -9,7 +9,6 @@ import math
 import resource
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from luthier.core.errors import Failed, Interrupted
 from luthier.core.progress import Progress
 from luthier.core.run import Run
 from luthier.model.adapters.adapted import Adapted
+from luthier.model.forward import precise
 from luthier.recipe.options import locate
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
@@ -72,13 +72,6 @@ class Work:
     rows: Sequence[Encoded]
     measure: Measure | None
     """None when no row was held out."""
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which matrix products run in the planned precision."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def train(work: Work, progress: Progress) -> Outcome:
@@ -146,7 +139,7 @@ def _step(work: Work, objective: Any, optimizer: torch.optim.Optimizer, step: in
     parameters = list(adapted.trainable.values())
     total = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
     for pack in batch:
-        with autocast(plan.precision, parameters[0].device):
+        with precise(adapted.model, plan.precision):
             loss = objective.loss(adapted.model, pack)
         (loss / supervised).backward()
         total += loss.detach().double()
@@ -158,7 +151,7 @@ def _step(work: Work, objective: Any, optimizer: torch.optim.Optimizer, step: in
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return StepResult(mean, length, sum(len(pack.input_ids) for pack in batch), supervised)
+    return StepResult(mean, length, sum(pack.tokens for pack in batch), supervised)
 
 
 def _not_a_number(work: Work, step: int, chosen: Sequence[int], loss: float, norm: float) -> None:

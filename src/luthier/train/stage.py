@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from luthier.core.errors import DataError, ModelError
 from luthier.core.example import Example, Source
 from luthier.core.files import write_text
@@ -42,6 +44,7 @@ def train_model(
         ModelError: The model can't be loaded, or its packed documents see each other.
     """
     run.log("stage", stage="train", state="began")
+    torch.set_num_threads(plan.threads)
     renderer = Renderer(load_tokenizer(base), stop_ids(base))
     rows = _encoded(run / "data" / "train.jsonl", renderer, plan, progress)
     valid = _encoded(run / "data" / "valid.jsonl", renderer, plan, progress)

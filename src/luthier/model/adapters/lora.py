@@ -31,7 +31,6 @@ def attach(model: Any, options: Lora, *, base: str, seed: int) -> Adapted:
     targets = options.targets if isinstance(options.targets, str) else list(options.targets)
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        base_model_name_or_path=base,
         r=options.rank,
         lora_alpha=options.alpha if options.alpha is not None else 2 * options.rank,
         lora_dropout=options.dropout,
@@ -53,6 +52,7 @@ def attach(model: Any, options: Lora, *, base: str, seed: int) -> Adapted:
         about = config.to_dict()
         about["target_modules"] = sorted(adapted.peft_config["default"].target_modules)
         about["inference_mode"] = True
+        about["base_model_name_or_path"] = base  # as the user named it; PEFT would write this machine's path
         write_json(folder / "adapter_config.json", {key: _plain(value) for key, value in about.items()})
 
     learning = {
