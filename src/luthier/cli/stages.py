@@ -7,10 +7,21 @@ import click
 
 from luthier.cli import show
 from luthier.cli.options import begun, given_recipe, hello, out_option, output_options, recipe_options, tell
-from luthier.recipe.methods import Gguf
 
-QUANTS: tuple[str, ...] = get_args(Gguf.model_fields["quant"].annotation)
-"""The types the recipe knows, for `--quant`."""
+
+class Quant(click.ParamType[str]):
+    """A type of weights the recipe knows. Looked up when a value is given: the schema takes time to import."""
+
+    name = "TYPE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the value, or refuse it with the ones that are known."""
+        from luthier.recipe.methods import Gguf
+
+        known: tuple[str, ...] = get_args(Gguf.model_fields["quant"].annotation)
+        if value not in known:
+            self.fail(f"`{value}` is none of {', '.join(known)}", param, ctx)
+        return value
 
 
 @click.command()
@@ -104,12 +115,13 @@ def merge(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> int:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--to", "target", type=click.Choice(["gguf"]), default="gguf", show_default=True, help="What to make.")
-@click.option("--quant", type=click.Choice(QUANTS), default="q8_0", show_default=True, help="Type of the weights.")
+@click.option("--quant", type=Quant(), default="q8_0", show_default=True, help="Weights: f32, f16, bf16 or q8_0.")
 @output_options
 def export(*, run: Path, target: str, quant: str, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Make a GGUF file of RUN's model, load it back in llama.cpp, and compare."""
     hello(f"luthier export {run} --to {target} --quant {quant} …", quiet=quiet)
     from luthier import workflow
+    from luthier.recipe.methods import Gguf
 
     chosen = Gguf.model_validate({"to": target, "quant": quant})
     recipe, opened = workflow.reopen(run)
