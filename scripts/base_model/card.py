@@ -209,7 +209,9 @@ CPU with AVX-512 and bfloat16 instructions, shared with other work: {training["m
 
 ## Sample answers
 
-Greedy decoding of the weights in this folder. None of these questions is in the training text.
+Greedy decoding of the weights in this folder. None of these questions is in the training text word for word. They
+are not a clean test: the wordings of `richer.py` were written after earlier answers to them had been seen, and some
+come close to them.
 
 {shown}
 
@@ -220,7 +222,8 @@ Greedy decoding of the weights in this folder. None of these questions is in the
 * Outside that world it should say that it does not know, but it often answers with something fluent and
   wrong.
 * Questions in unusual words can lead it to the answer of a neighbouring question.
-* Its language is plain, short and repetitive. Stories follow a few plots. It cannot reason.
+* Its language is plain, short and repetitive. Stories follow a few plots. It cannot reason, and its sums are often
+  wrong. In long lists it repeats itself, and it misspells names it has not met.
 * English only. Do not use it for anything that matters.
 
 ## Make it again
@@ -230,9 +233,9 @@ $ OMP_NUM_THREADS=1 taskset -c 0 python -m scripts.base_model.train
 $ python -m scripts.base_model.card
 ```
 
-The data, their order and the initial weights follow from the seed. The weights come out the same only with
-the same number of threads (one), the same torch and the same kind of CPU; elsewhere expect the same quality
-and other digits.
+The data, their order and the initial weights follow from the seed. The same weights can be expected only with one
+thread, the same torch and the same kind of CPU; a second run from the beginning was not made. Elsewhere expect the
+same quality and other digits.
 
 ## Licence
 

@@ -423,12 +423,17 @@ def init(recipe: Recipe, out: Path, *, force: bool, progress: Progress | None = 
             place=str(out),
         )
     report = preview(recipe, progress)
-    reasons = {f"train.{name}": f"{entry['value']}: {entry['reason']}" for name, entry in report.data["values"].items()}
+    decided = report.data["values"]
+    reasons = {
+        f"train.{name}": f"{decided[name]['value']}: {decided[name]['reason']}"
+        for name in type(recipe.train).model_fields
+        if name in decided
+    }
     write_text(out, to_yaml(recipe, comments=True, reasons=reasons))
     return Report(
         title="Recipe",
         summary=f"{out} is written, with every choice explained.",
-        data={"file": str(out), "plan": report.data["values"]},
+        data={"file": str(out), "plan": decided},
         sections=report.sections,
         findings=report.findings,
         next_steps=(f"luthier check {out}  # after you changed it", f"luthier run {out}  # do it"),

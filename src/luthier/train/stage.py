@@ -57,7 +57,8 @@ def train_model(
     _account(run, rows.left_out + valid.left_out)
     technique = recipe.train.technique
     model = load_model(base)
-    _isolated(model, len(renderer.tokenizer))
+    _fits(model, rows.rows + valid.rows, base)
+    _isolated(model)
     adapted: Adapted = locate(technique)(model, technique, base=recipe.model, seed=recipe.train.seed)
     count = sum(parameter.numel() for parameter in adapted.trainable.values())
     run.log("stage", stage="train", trainable_parameters=count, rows=len(rows.rows), left_out=len(rows.left_out))
@@ -82,9 +83,22 @@ def _account(run: Run, left_out: Sequence[tuple[Source, str]]) -> None:
     write_text(run / "left_out.jsonl", "".join(f"{line}\n" for line in lines))
 
 
-def _isolated(model: Any, vocabulary: int) -> None:
+def _fits(model: Any, rows: Sequence[Encoded], base: Path) -> None:
+    """Refuse a tokenizer that knows more tokens than the model has embeddings for, where the data use them."""
+    room = model.get_input_embeddings().num_embeddings
+    beyond = [row for row in rows if int(row.input_ids.max()) >= room]
+    if beyond:
+        highest = max(int(row.input_ids.max()) for row in beyond)
+        raise ModelError(
+            f"the tokenizer gives token {highest} ({beyond[0].source}), and the model knows {room}",
+            hint="use the tokenizer the model was trained with; adding tokens is not possible yet",
+            place=str(base),
+        )
+
+
+def _isolated(model: Any) -> None:
     """Refuse a model whose packed documents see each other."""
-    change = leak(model, vocabulary=vocabulary)
+    change = leak(model, vocabulary=model.get_input_embeddings().num_embeddings)
     if not change <= LEAK_LIMIT:
         raise ModelError(
             f"packed documents see each other in this architecture: logits moved by {change:.3g}",
