@@ -29,10 +29,11 @@ bench: .venv/dev
 	$(THREADS) $(BIN)/python benchmarks/train_step.py
 
 base-model: .venv/dev
-	$(THREADS) $(BIN)/python -m scripts.base_model.train
+	$(THREADS) taskset -c 0 $(BIN)/python -m scripts.base_model.train
+	$(BIN)/python -m scripts.base_model.card
 
 sample-data: .venv/dev
-	$(BIN)/python scripts/sample_data.py
+	$(BIN)/python -m scripts.sample_data
 
 # Every package at the version this was tested with. torch is pinned: a newer one drags gigabytes of CUDA along.
 .venv/app: pyproject.toml constraints.txt

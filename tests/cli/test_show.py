@@ -108,10 +108,22 @@ def test_errors_are_coloured_on_a_terminal_only(monkeypatch) -> None:
     assert stream.getvalue().startswith("\x1b[1;31merror:\x1b[0m no rows\n")
 
 
-def test_progress_in_a_pipe_is_a_few_plain_lines(capsys) -> None:
+def test_a_stage_of_less_than_a_second_is_one_line(capsys) -> None:
+    with show.progress() as bar:
+        bar.start("prepare", 4_000_000, "byte")
+        for done in range(0, 4_000_001, 100_000):
+            bar.update(done)
+        bar.end()
+    assert capsys.readouterr().err == "prepare: done in 0.0 s\n"
+
+
+def test_progress_in_a_pipe_is_a_few_plain_lines(capsys, monkeypatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("luthier.cli.show.time.monotonic", lambda: clock[0])
     with show.progress() as bar:
         bar.start("train", 240, "step")
         for step in range(1, 241):
+            clock[0] += 0.2
             bar.update(step, f"loss {step / 100:.3f}")
         bar.end("loss 2.400")
     out, err = capsys.readouterr()

@@ -15,7 +15,7 @@ from luthier.core.errors import LuthierError
 from luthier.core.markdown import code_spans, command_and_why, curve_table, filled_rows, numeric_columns
 from luthier.core.progress import Progress, Silent
 from luthier.core.report import Block, Comparison, Curve, Finding, Paragraph, Report, Table
-from luthier.core.text import human_seconds, one_line, plural, safe
+from luthier.core.text import human_bytes, human_seconds, one_line, plural, safe
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -159,10 +159,19 @@ class Pace:
     def words(self, note: str) -> str:
         """Return `108/240 steps · 1 min 22 s left · loss 1.234 · 3.2 steps/s`."""
         rate = self.rate()
-        count = f"{self.done:,}/{plural(self.total, self.unit)}" if self.total else plural(self.done, self.unit)
+        if self.unit == "byte":
+            count = f"{human_bytes(self.done)}/{human_bytes(self.total)}" if self.total else human_bytes(self.done)
+        else:
+            count = f"{self.done:,}/{plural(self.total, self.unit)}" if self.total else plural(self.done, self.unit)
         left = f"{human_seconds((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
-        speed = f"{rate:,.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:,.1f} s/{self.unit}" if rate else ""
-        return " · ".join(part for part in (count, left, one_line(note), speed) if part)
+        return " · ".join(part for part in (count, left, one_line(note), self._speed(rate)) if part)
+
+    def _speed(self, rate: float) -> str:
+        if not rate:
+            return ""
+        if self.unit == "byte":
+            return f"{human_bytes(rate)}/s"
+        return f"{rate:,.1f} {self.unit}s/s" if rate >= 1 else f"{1 / rate:,.1f} s/{self.unit}"
 
 
 class _Bar:
@@ -194,7 +203,7 @@ class _Bar:
 
 
 class _Lines:
-    """Plain lines for a pipe or a log: one at each tenth of the way, or after 15 seconds."""
+    """Plain lines for a pipe or a log: one at each tenth of the way or after 15 seconds, at most one a second."""
 
     def __init__(self, stage: str, pace: Pace) -> None:
         self.pace = pace
@@ -204,7 +213,8 @@ class _Lines:
 
     def show(self, note: str) -> None:
         tenth = self.pace.done * 10 // self.pace.total if self.pace.total else 0
-        if tenth <= self.tenth and self.pace.now - self.shown < 15:
+        waited = self.pace.now - self.shown
+        if waited < 1 or (tenth <= self.tenth and waited < 15):
             return
         self.tenth, self.shown = tenth, self.pace.now
         share = f"{min(100, self.pace.done * 100 // self.pace.total)} % · " if self.pace.total else ""
@@ -215,7 +225,7 @@ class _Lines:
         say(f"{self.name}: " + " · ".join(part for part in (f"done in {took}", one_line(note)) if part))
 
     def close(self) -> None:
-        pass
+        """Leave the lines as they are."""
 
 
 # a report on the terminal ----------------------------------------------------------------------------------
