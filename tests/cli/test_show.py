@@ -131,7 +131,7 @@ def test_progress_in_a_pipe_is_a_few_plain_lines(capsys, monkeypatch) -> None:
     assert out == ""
     assert len(lines) == 11
     assert lines[0].startswith("train: 10 % · 24/240 steps")
-    assert lines[-1].startswith("train: done in 0.")
+    assert lines[-1].startswith("train: done in 48 s")
     assert lines[-1].endswith("loss 2.400")
     assert not set(err) & {"\x1b", "\r"}
 
