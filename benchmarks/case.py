@@ -72,14 +72,8 @@ def _random_llama(words: list[str], folder: Path) -> None:
     tokenizer.train_from_iterator(words, trainer)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>").save_pretrained(folder)
     torch.manual_seed(SEED)
-    config = LlamaConfig(
-        vocab_size=32_000,
-        hidden_size=384,
-        intermediate_size=1024,
-        num_hidden_layers=8,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-        initializer_range=0.06,  # three times the usual: documents that saw each other would move the loss
-    )
+    wide = {"vocab_size": 32_000, "hidden_size": 384, "intermediate_size": 1024, "tie_word_embeddings": True}
+    deep = {"num_hidden_layers": 8, "num_attention_heads": 6, "num_key_value_heads": 2}
+    # Three times the usual spread of weights: documents that saw each other would move the loss.
+    config = LlamaConfig(**wide, **deep, initializer_range=0.06)
     LlamaForCausalLM(config).save_pretrained(folder)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -34,6 +34,13 @@ from luthier.train.optim import adamw
 IGNORED = -100  # Transformers' label of a token that is not learned
 
 
+class Pass(NamedTuple):
+    seconds: float
+    loss: float
+    learned: int
+    peak_bytes: int
+
+
 class Meter:
     """Waits for its turn, then sends what the pass cost."""
 
@@ -53,7 +60,7 @@ class Meter:
         seconds = time.process_time() - self.started
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-        self.line.send((seconds, self.nll / self.supervised, self.supervised, peak * 1024))
+        self.line.send(Pass(seconds, self.nll / self.supervised, self.supervised, peak * 1024))
 
 
 def luthier(case: Case, meter: Meter, precision: str) -> None:
@@ -98,7 +105,7 @@ def plain(case: Case, meter: Meter, precision: str) -> None:
 
 
 def trl(case: Case, meter: Meter, setting: str) -> None:
-    """TRL's SFTTrainer: its defaults (bf16, checkpointing), or tuned (bf16, best-fit packing, no checkpointing)."""
+    """TRL's SFTTrainer: its defaults (bf16, batches of 8, checkpointing), or tuned (packs of 1,024, none)."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -118,21 +125,11 @@ def trl(case: Case, meter: Meter, setting: str) -> None:
         def on_epoch_end(self, *_: Any, **__: Any) -> None:
             meter.end()
 
-    config = SFTConfig(
-        output_dir=str(case.documents.parent / "trl"),
-        use_cpu=True,
-        per_device_train_batch_size=1 if setting == "tuned" else BATCH,  # packs of 1,024 tokens; 8 is its default
-        packing=setting == "tuned",
-        gradient_checkpointing=setting != "tuned",
-        num_train_epochs=case.rounds + 1,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
-        train_sampling_strategy="sequential",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        seed=SEED,
-    )
+    tuned = {"packing": True, "gradient_checkpointing": False, "per_device_train_batch_size": 1}
+    same = {"learning_rate": RATE, "lr_scheduler_type": "constant", "train_sampling_strategy": "sequential"}
+    quiet = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True, "use_cpu": True}
+    options = same | quiet | (tuned if setting == "tuned" else {})
+    config = SFTConfig(str(case.documents.parent / "trl"), num_train_epochs=case.rounds + 1, **options)
     rows = [row for batch in case.batches() for row in batch]
     data = Dataset.from_list([{"input_ids": row.input_ids.tolist(), "labels": _labels(row).tolist()} for row in rows])
     with contextlib.redirect_stdout(None):  # it prints its logs

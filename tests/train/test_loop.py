@@ -1,0 +1,124 @@
+"""What the loop must do with real steps on a tiny real model."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from luthier.core.errors import Failed
+from luthier.core.example import Source
+from luthier.core.progress import Silent
+from luthier.core.run import Run
+from luthier.model.adapters import full, lora
+from luthier.model.load import load_model
+from luthier.recipe.methods import Full, Lora
+from luthier.recipe.plan import Plan
+from luthier.recipe.schema import Recipe
+from luthier.tokens.render import Encoded
+from luthier.train.loop import HeldOut, Work, train
+
+PLAN = Plan(
+    technique="lora",
+    learning_rate=5e-3,
+    batch_size=4,
+    epochs=10.0,
+    steps=20,
+    warmup_steps=2,
+    max_length=128,
+    pack_tokens=128,
+    precision="fp32",
+    threads=1,
+    checkpoint_every=10,
+    evaluate_every=10,
+    trainable_parameters=0,
+    memory_bytes=0,
+    reasons={},
+)
+
+
+def rows(count: int = 8) -> list[Encoded]:
+    random = np.random.default_rng(0)
+    made = []
+    for i in range(count):
+        length = int(random.integers(10, 30))
+        learned = np.arange(length) >= length // 2
+        made.append(Encoded(random.integers(4, 250, length).astype(np.int32), learned, Source("rows", i + 1)))
+    return made
+
+
+def work(model: Path, out: Path, plan: Plan = PLAN, **more: Any) -> Work:
+    technique = more.pop("technique", Lora(rank=8))
+    attach = full.attach if isinstance(technique, Full) else lora.attach
+    settings = {"model": "m", "data": {"sources": ["a"]}, "train": {"technique": technique.model_dump(), **more}}
+    recipe = Recipe.model_validate(settings, strict=False)
+    adapted = attach(load_model(model), technique, base="m", seed=0)  # type: ignore[operator]
+    return Work(recipe, plan, Run(out), "key", adapted, rows(), None)
+
+
+def losses(out: Path) -> list[float]:
+    return [event["loss"] for event in Run(out).events("step")]
+
+
+def test_eight_examples_can_be_memorised(tiny_llama: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, steps=120, batch_size=8, learning_rate=1e-2)
+    train(work(tiny_llama, tmp_path, plan, technique=Full()), Silent())
+    assert losses(tmp_path)[-1] < 0.1 * losses(tmp_path)[0]
+
+
+def test_a_step_of_many_packs_equals_a_step_of_one(tiny_llama: Path, tmp_path: Path) -> None:
+    train(work(tiny_llama, tmp_path / "one", replace(PLAN, pack_tokens=1000, steps=5)), Silent())
+    train(work(tiny_llama, tmp_path / "many", replace(PLAN, pack_tokens=30, steps=5)), Silent())
+    assert losses(tmp_path / "many") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
+def test_the_first_loss_is_the_token_mean_of_the_base(tiny_llama: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    train(work(tiny_llama, tmp_path, replace(PLAN, steps=1, batch_size=8)), Silent())
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    total = count = 0.0
+    for row in rows():
+        ids = torch.from_numpy(row.input_ids.astype(np.int64))[None]
+        labels = torch.where(torch.from_numpy(row.learned), ids, -100)
+        tokens = int(row.learned[1:].sum())
+        total += model(input_ids=ids, labels=labels).loss.item() * tokens
+        count += tokens
+    assert losses(tmp_path)[0] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_another_seed_trains_in_another_order(tiny_llama: Path, tmp_path: Path) -> None:
+    train(work(tiny_llama, tmp_path / "a", replace(PLAN, steps=3), seed=0), Silent())
+    train(work(tiny_llama, tmp_path / "b", replace(PLAN, steps=3), seed=1), Silent())
+    assert losses(tmp_path / "a") != losses(tmp_path / "b")
+
+
+def test_the_held_out_loss_is_measured_at_the_start_in_between_and_at_the_end(tiny_llama: Path, tmp_path: Path) -> None:
+    job = replace(work(tiny_llama, tmp_path), measure=lambda _model: HeldOut(1.5, 10))
+    train(job, Silent())
+    assert [event["step"] for event in Run(tmp_path).events("eval")] == [0, 10, 20]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_names_the_rows(tiny_llama: Path, tmp_path: Path) -> None:
+    job = work(tiny_llama, tmp_path, technique=Full())
+    with torch.no_grad():
+        next(iter(job.adapted.trainable.values())).fill_(float("nan"))
+    with pytest.raises(Failed, match="not a number at step 1") as caught:
+        train(job, Silent())
+    assert "learning_rate" in caught.value.hint
+    assert len(Run(tmp_path).events("warning")[0]["rows"]) == 4
+
+
+def test_a_repeated_step_with_another_loss_is_told(tiny_llama: Path, tmp_path: Path) -> None:
+    Run(tmp_path).log("step", step=2, loss=123.0)
+    train(work(tiny_llama, tmp_path, replace(PLAN, steps=3)), Silent())
+    assert [event["step"] for event in Run(tmp_path).events("step")] == [2, 1, 3]
+    (warning,) = Run(tmp_path).events("warning")
+    assert "repeated step 2" in warning["text"]
+
+
+def test_only_two_checkpoints_are_kept(tiny_llama: Path, tmp_path: Path) -> None:
+    train(work(tiny_llama, tmp_path, replace(PLAN, checkpoint_every=4)), Silent())
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000016", "step-000020"]
