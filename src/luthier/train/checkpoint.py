@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from luthier.core.errors import RunError
-from luthier.core.files import described, publish_folder, write_json
+from luthier.core.files import described, digest, publish_folder, write_json
 from luthier.core.run import Run
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.weights import save_tensors
@@ -50,7 +50,8 @@ def save(run: Run, step: int, adapted: Adapted, optimizer: torch.optim.Optimizer
         write_json(folder / "state.json", {"step": step})
         adapted.describe(folder)
         files = [described(path, folder) for path in sorted(folder.iterdir())]
-        write_json(folder / "manifest.json", {"format": 1, "step": step, "key": key, "files": files})
+        manifest = {"format": 1, "step": step, "key": key, "files": files}
+        write_json(folder / "manifest.json", {**manifest, "seal": digest(manifest)})
     for old in _newest_first(home)[KEPT:]:
         shutil.rmtree(old)
 
@@ -92,6 +93,8 @@ def _fault(folder: Path) -> str | None:
     """Return what is wrong with a checkpoint, or None when every byte is what was written."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest.pop("seal") != digest(manifest):
+            return "manifest.json is not what was written"
         for file in manifest["files"]:
             if described(folder / file["path"], folder) != file:
                 return f"{file['path']} is not what was written"

@@ -1,0 +1,124 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from luthier.core.errors import RunError
+from luthier.core.run import Run
+from luthier.model.adapters import lora
+from luthier.model.adapters.adapted import Adapted
+from luthier.model.load import load_model
+from luthier.recipe.methods import Lora
+from luthier.train import checkpoint
+from luthier.train.optim import adamw
+
+
+def trained(model: Path, steps: int, *, seed: int = 0) -> tuple[Adapted, torch.optim.Optimizer]:
+    """Return an adapter and optimizer after some steps on made-up gradients."""
+    adapted = lora.attach(load_model(model), Lora(rank=2), base="m", seed=seed)
+    optimizer = adamw(adapted, learning_rate=1e-2, weight_decay=0.1)
+    for step in range(steps):
+        move(adapted, optimizer, step)
+    return adapted, optimizer
+
+
+def move(adapted: Adapted, optimizer: torch.optim.Optimizer, step: int) -> None:
+    torch.manual_seed(step)
+    for parameter in adapted.trainable.values():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def same(one: Adapted, other: Adapted) -> bool:
+    return all(torch.equal(one.trainable[name], other.trainable[name]) for name in one.trainable)
+
+
+def test_what_was_saved_goes_on_to_the_same_bits(tiny_llama: Path, tmp_path: Path) -> None:
+    whole, _ = trained(tiny_llama, 6)
+    part, optimizer = trained(tiny_llama, 3)
+    checkpoint.save(Run(tmp_path), 3, part, optimizer, key="k")
+    again, fresh = trained(tiny_llama, 0, seed=9)
+    assert checkpoint.restore(Run(tmp_path), again, fresh, key="k") == 3
+    for step in range(3, 6):
+        move(again, fresh, step)
+    assert same(again, whole)
+
+
+def test_without_a_checkpoint_a_run_starts_at_step_0(tiny_llama: Path, tmp_path: Path) -> None:
+    adapted, optimizer = trained(tiny_llama, 0)
+    assert checkpoint.restore(Run(tmp_path), adapted, optimizer, key="k") == 0
+
+
+def test_the_newest_is_taken_by_number_not_by_name(tiny_llama: Path, tmp_path: Path) -> None:
+    adapted, optimizer = trained(tiny_llama, 1)
+    for step in (999_999, 1_000_000):
+        checkpoint.save(Run(tmp_path), step, adapted, optimizer, key="k")
+    assert checkpoint.restore(Run(tmp_path), adapted, optimizer, key="k") == 1_000_000
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    adapted, optimizer = trained(tiny_llama, 1)
+    checkpoint.save(Run(tmp_path), 1, adapted, optimizer, key="k")
+    with pytest.raises(RunError, match="changed since"):
+        checkpoint.restore(Run(tmp_path), adapted, optimizer, key="other")
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+FILES = ["adapter_model.safetensors", "optimizer.safetensors", "state.json", "adapter_config.json", "manifest.json"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [flip, cut, empty, remove])
+def test_any_damage_is_found_and_the_checkpoint_before_is_taken(
+    name: str, damage: object, tiny_llama: Path, tmp_path: Path
+) -> None:
+    run = Run(tmp_path)
+    adapted, optimizer = trained(tiny_llama, 2)
+    checkpoint.save(run, 2, adapted, optimizer, key="k")
+    before = {key: value.detach().clone() for key, value in adapted.trainable.items()}
+    move(adapted, optimizer, 2)
+    checkpoint.save(run, 3, adapted, optimizer, key="k")
+    damage(tmp_path / "checkpoints" / "step-000003" / name)  # type: ignore[operator]
+    again, fresh = trained(tiny_llama, 0, seed=5)
+    assert checkpoint.restore(run, again, fresh, key="k") == 2
+    assert all(torch.equal(again.trainable[key], before[key]) for key in before)
+    assert len(list((tmp_path / "checkpoints").glob(".corrupt-step-000003-*"))) == 1
+    assert len(run.events("warning")) == 1
+
+
+def test_a_folder_a_kill_left_half_written_is_not_a_checkpoint(tiny_llama: Path, tmp_path: Path) -> None:
+    adapted, optimizer = trained(tiny_llama, 1)
+    checkpoint.save(Run(tmp_path), 1, adapted, optimizer, key="k")
+    home = tmp_path / "checkpoints"
+    shutil.copytree(home / "step-000001", home / ".step-000002.abc.tmp")
+    assert checkpoint.restore(Run(tmp_path), adapted, optimizer, key="k") == 1
+
+
+def test_the_manifest_names_every_file(tiny_llama: Path, tmp_path: Path) -> None:
+    adapted, optimizer = trained(tiny_llama, 1)
+    checkpoint.save(Run(tmp_path), 1, adapted, optimizer, key="k")
+    folder = tmp_path / "checkpoints" / "step-000001"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert sorted([file["path"] for file in manifest["files"]] + ["manifest.json"]) == sorted(
+        p.name for p in folder.iterdir()
+    )
