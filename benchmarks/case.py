@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from luthier.bundled import sample_paths
@@ -26,8 +26,7 @@ SEED, BATCH, RANK, RATE = 0, 8, 16, 1e-4
 class Case:
     model: Path
     documents: Path
-    technique: str
-    """`lora` or `full`."""
+    technique: str  # `lora` or `full`
     rounds: int
     """Timed passes over the documents. One more comes first: untimed, at learning rate 0."""
 
@@ -42,10 +41,6 @@ class Case:
         steps = range(steps_per_epoch(len(rows), BATCH))
         return [[rows[i] for i in members(step, len(rows), batch_size=BATCH, seed=SEED)] for step in steps]
 
-    def rate(self, turn: int) -> float:
-        """Return the learning rate of a pass: 0 in the first, so that all measure one loss however they batch."""
-        return RATE if turn else 0.0
-
 
 def make_case(folder: Path, *, model: str, documents: int, technique: str, rounds: int) -> Case:
     """Write what the contestants load; the documents have log-normal lengths, about a third of them is answer."""
@@ -53,23 +48,22 @@ def make_case(folder: Path, *, model: str, documents: int, technique: str, round
     chance = random.Random(SEED)
 
     def say(median: int) -> str:
-        return " ".join(chance.choices(words, k=min(200, 4 + round(median * chance.lognormvariate(0, 0.7)))))
+        return " ".join(chance.choices(words, k=min(60, 4 + round(median * chance.lognormvariate(0, 0.5)))))
 
     with (path := folder / "documents.jsonl").open("w", encoding="utf-8") as file:
         for line in range(1, documents + 1):
-            messages = (Message("user", say(58)), Message("assistant", say(27)))
+            messages = (Message("user", say(8)), Message("assistant", say(4)))
             file.write(json.dumps(Example(messages, Source("benchmark", line)).as_dict()) + "\n")
     if model == "random":
-        _random_llama(words, folder / "model")
+        _random_llama(folder / "model")
     return Case(folder / "model" if model == "random" else resolve(model), path, technique, rounds)
 
 
-def _random_llama(words: list[str], folder: Path) -> None:
-    """Write a Llama of 25M random weights, half of them a tied vocabulary of 32k, and a tokenizer."""
-    tokenizer = Tokenizer(models.BPE())
+def _random_llama(folder: Path) -> None:
+    """Write a Llama of 25M random weights, half of them a tied vocabulary of 32k, and a tokenizer of bytes."""
+    letters = ["<pad>", "<eos>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=1024, special_tokens=["<pad>", "<eos>"], show_progress=False)
-    tokenizer.train_from_iterator(words, trainer)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>").save_pretrained(folder)
     torch.manual_seed(SEED)
     wide = {"vocab_size": 32_000, "hidden_size": 384, "intermediate_size": 1024, "tie_word_embeddings": True}

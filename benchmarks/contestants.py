@@ -49,18 +49,18 @@ class Meter:
 
     def begin(self) -> None:
         self.line.recv()
-        self.turn, self.nll, self.supervised = self.turn + 1, 0.0, 0
+        self.turn, self.nll, self.learned = self.turn + 1, 0.0, 0
         self.started = time.process_time()
 
-    def step(self, mean_loss: float, supervised: int) -> None:
-        self.nll += mean_loss * supervised
-        self.supervised += supervised
+    def step(self, mean_loss: float, learned: int) -> None:
+        self.nll += mean_loss * learned
+        self.learned += learned
 
     def end(self) -> None:
         seconds = time.process_time() - self.started
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-        self.line.send(Pass(seconds, self.nll / self.supervised, self.supervised, peak * 1024))
+        self.line.send(Pass(seconds, self.nll / self.learned, self.learned, peak * 1024))
 
 
 def luthier(case: Case, meter: Meter, precision: str) -> None:
@@ -77,7 +77,7 @@ def luthier(case: Case, meter: Meter, precision: str) -> None:
     for turn in range(case.rounds + 1):
         meter.begin()
         for step in range(steps_per_epoch(len(rows), BATCH)):
-            result = _step(work, locate(train.objective), optimizer, step, case.rate(turn))
+            result = _step(work, locate(train.objective), optimizer, step, RATE * (turn > 0))
             meter.step(result.loss, result.supervised_tokens)
         meter.end()
 
@@ -89,7 +89,7 @@ def plain(case: Case, meter: Meter, precision: str) -> None:
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0, fused=True)
     for turn in range(case.rounds + 1):
         meter.begin()
-        optimizer.param_groups[0]["lr"] = case.rate(turn)
+        optimizer.param_groups[0]["lr"] = RATE * (turn > 0)
         for documents in batches:
             ids = [torch.from_numpy(row.input_ids).long() for row in documents]
             labels = pad_sequence([_labels(row) for row in documents], batch_first=True, padding_value=IGNORED)
@@ -118,9 +118,9 @@ def trl(case: Case, meter: Meter, setting: str) -> None:
     class Turns(TrainerCallback):  # type: ignore[misc]
         def on_epoch_begin(self, *_: Any, lr_scheduler: Any, optimizer: Any, **__: Any) -> None:
             meter.begin()
-            lr_scheduler.base_lrs = [case.rate(meter.turn) for _ in lr_scheduler.base_lrs]
+            lr_scheduler.base_lrs = [RATE * (meter.turn > 0)] * len(lr_scheduler.base_lrs)
             for group in optimizer.param_groups:
-                group["lr"] = case.rate(meter.turn)
+                group["lr"] = RATE * (meter.turn > 0)
 
         def on_epoch_end(self, *_: Any, **__: Any) -> None:
             meter.end()

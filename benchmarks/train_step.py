@@ -8,7 +8,6 @@ is processor time, which other processes change little. TRL is measured where it
 
 import argparse
 import datetime
-import json
 import multiprocessing
 import os
 import platform
@@ -25,6 +24,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 from case import BATCH, RANK, RATE, SEED, Case, make_case
 from contestants import CONTESTANTS, MISSING, Meter, Pass
+from luthier.core.files import write_json, write_text
 
 HERE = Path(__file__).parent
 FIRST = next(iter(CONTESTANTS))
@@ -50,15 +50,11 @@ def main() -> None:
         tables.append(table(technique, results[technique], about["tokens"]))
         print(tables[-1], flush=True)
     path = HERE / "results" / f"{about['date'].replace(' ', '-')}-train-step-{Path(options.model).name}"
-    path.parent.mkdir(exist_ok=True)
     prediction = (HERE / "prediction.md").read_text(encoding="utf-8")
     facts = "\n".join(f"- {key}: {value}" for key, value in about.items())
     page = "\n".join([f"# Training step, {about['date']}\n", prediction, facts, *tables, ""])
-    path.with_suffix(".md").write_text(page, encoding="utf-8")
-    numbers = {
-        kind: {name: [one._asdict() for one in row] for name, row in rows.items()} for kind, rows in results.items()
-    }
-    path.with_suffix(".json").write_text(json.dumps({**about, "passes": numbers}, indent=1) + "\n", encoding="utf-8")
+    write_text(path.with_suffix(".md"), page)
+    write_json(path.with_suffix(".json"), {**about, "columns": Pass._fields, "passes": results})
     print(f"\nwrote {path.relative_to(HERE.parent)}.md and .json")
 
 
@@ -66,15 +62,15 @@ def measure(case: Case) -> dict[str, list[Pass]]:
     """Return the passes of each contestant, all alive at once and taking turns; the first pass warms up."""
     context = multiprocessing.get_context("spawn")
     lines: dict[str, Connection] = {}
-    for name in (name for name in CONTESTANTS if name not in MISSING):
+    for name in CONTESTANTS.keys() - MISSING:
         lines[name], theirs = context.Pipe()
         context.Process(target=take_part, args=(case, name, theirs), daemon=True).start()
         theirs.close()
-    passes: dict[str, list[Pass]] = {name: [] for name in lines}
-    for _ in range(case.rounds + 1):
-        for name, line in lines.items():
-            line.send("go")
-            passes[name].append(line.recv())
+    passes: dict[str, list[Pass]] = {name: [] for name in CONTESTANTS}
+    for name in [*CONTESTANTS] * (case.rounds + 1):
+        if name in lines:
+            lines[name].send("go")
+            passes[name].append(lines[name].recv())
     return passes
 
 
@@ -90,17 +86,17 @@ def table(technique: str, passes: dict[str, list[Pass]], tokens: int) -> str:
         f"\n## {'LoRA r16 on all linear layers' if technique == 'lora' else 'Full fine-tuning'}\n",
         f"| | tokens per CPU-second | {FIRST} is x times as fast | peak memory | loss before | after |",
         "|---|---|---|---|---|---|",
-        *(f"| {name} | not installed | | | | |" for name in MISSING),
     ]
-    best = [one.seconds for one in passes[FIRST][1:]]
-    for name, (before, *timed) in passes.items():
-        speed = _spread([tokens / one.seconds for one in timed], ",.0f")
-        ratio = _spread([one.seconds / least for one, least in zip(timed, best, strict=True)], ".2f")
-        losses = f"{before.loss:.5f} | {timed[-1].loss:.4f}"
-        lines.insert(
-            -len(MISSING) or len(lines),
-            f"| {name} | {speed} | {ratio} | {timed[-1].peak_bytes / 1e6:,.0f} MB | {losses} |",
+    for name, rounds in passes.items():
+        if not rounds:
+            lines.append(f"| {name} | not installed | | | | |")
+            continue
+        speed = _spread([tokens / one.seconds for one in rounds[1:]], ",.0f")
+        ratio = _spread(
+            [one.seconds / ours.seconds for one, ours in zip(rounds, passes[FIRST], strict=True)][1:], ".2f"
         )
+        memory, losses = f"{rounds[-1].peak_bytes / 1e6:,.0f} MB", f"{rounds[0].loss:.5f} | {rounds[-1].loss:.4f}"
+        lines.append(f"| {name} | {speed} | {ratio} | {memory} | {losses} |")
     return "\n".join(lines)
 
 

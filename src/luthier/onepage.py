@@ -95,7 +95,7 @@ def report(recipe: Recipe, run: Run, stages: dict[str, Any]) -> Report:
         data={**stages, "run": str(run.path)},
         sections=tuple(sections),
         findings=tuple(_findings(stages)),
-        next_steps=_next(run, stages),
+        next_steps=_next(recipe, run, stages),
     )
 
 
@@ -104,7 +104,8 @@ def _summary(stages: dict[str, Any]) -> str:
     proofs = [stages["merge"], *stages["export"]]
     passed = sum(entry["certificate"]["status"] == "passed" for entry in proofs)
     if passed == len(proofs):
-        return f"{verdict} All {plural(passed, 'certificate')} passed: what is served is what was trained."
+        words = "The certificate" if passed == 1 else f"All {passed} certificates"
+        return f"{verdict} {words} passed: what is served is what was trained."
     return f"{verdict} {len(proofs) - passed} of {plural(len(proofs), 'certificate')} failed: do not serve those files."
 
 
@@ -137,7 +138,8 @@ def _training(run: Run, train: dict[str, Any]) -> Iterator[Block]:
         ("what", "value"),
         (
             ("optimizer steps", f"{train['steps']:,}"),
-            ("tokens seen, learned", f"{train['tokens']:,}, {train['supervised_tokens']:,}"),
+            ("tokens seen", f"{train['tokens']:,}"),
+            ("of them learned", f"{train['supervised_tokens']:,}"),
             ("speed", f"{train['tokens_per_second']:,.0f} tokens/s"),
             ("peak memory", human_bytes(train["peak_memory_bytes"])),
         ),
@@ -146,9 +148,8 @@ def _training(run: Run, train: dict[str, Any]) -> Iterator[Block]:
 
 def _proof(evaluate: dict[str, Any]) -> Iterator[Block]:
     perplexity = evaluate["perplexity"]
-    rows = tuple(
-        (name, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name in ("base", "tuned", "change")
-    )
+    names = {"base": "base", "tuned": "tuned", "change": "tuned / base"}
+    rows = tuple((told, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name, told in names.items())
     yield Table("Perplexity on held-out rows, 95 % intervals", ("model", "value", "rows"), rows)
     for sample in evaluate["samples"][:SHOWN_ANSWERS]:
         answers = (("before", sample["base"]), ("after", sample["tuned"]), ("wanted", sample["expected"]))
@@ -191,8 +192,8 @@ def _findings(stages: dict[str, Any]) -> Iterator[Finding]:
                 yield Finding(level, f"{name}: {finding['text']}", finding["hint"])
 
 
-def _next(run: Run, stages: dict[str, Any]) -> tuple[str, ...]:
-    steps = [f"open {run.path}/report.html  # this page, with the curve"]
+def _next(recipe: Recipe, run: Run, stages: dict[str, Any]) -> tuple[str, ...]:
+    steps = [f"xdg-open {run.path}/report.html  # this page, with the curve"]
     ggufs: Sequence[str] = [
         file["path"] for entry in stages["export"] for file in entry["files"] if file["path"].endswith(".gguf")
     ]
@@ -200,5 +201,6 @@ def _next(run: Run, stages: dict[str, Any]) -> tuple[str, ...]:
         steps.append(f"llama-cli -m {run.path}/{ggufs[-1]}  # talk to it, where llama.cpp is installed")
     else:
         steps.append(f"luthier export {run.path} --to gguf --quant q8_0  # one file for llama.cpp and Ollama")
-    steps.append("luthier init --data YOUR_FILE --model NAME_OR_FOLDER  # now with your own data")
+    if recipe.data.sources == ("bundled",):
+        steps.append("luthier init --data YOUR_FILE --model NAME_OR_FOLDER  # now with your own data")
     return tuple(steps)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier import onepage
-from luthier.core.errors import DataError, MissingExtra, RunError
+from luthier.core.errors import DataError, LuthierError, MissingExtra, Problems, RunError
 from luthier.core.files import digest, sha256, write_json, write_text
 from luthier.core.hardware import hardware
 from luthier.core.progress import Progress, Silent
@@ -60,27 +60,39 @@ def begin(recipe: Recipe, text: str, out: Path) -> Run:
     Raises:
         RunError: The folder holds a run of another recipe, or files that are no run.
     """
-    if out.is_dir() and any(out.iterdir()) and not (out / "recipe.yaml").is_file():
+    strangers = [path.name for path in out.iterdir() if not path.name.startswith(".")] if out.is_dir() else []
+    if strangers and not Run.begun(out):
         raise RunError(
-            "this folder is not empty and holds no run",
+            f"this folder holds other things (`{min(strangers)}`) and no run",
             hint="choose a new folder with `--out`",
             place=str(out),
         )
     run = Run(out)
-    if (run / "recipe.yaml").is_file():
-        changed = _differences(
-            load_kept_recipe(run / "recipe.yaml").model_dump(mode="json"), recipe.model_dump(mode="json")
-        )
-        if changed:
-            raise RunError(
-                f"this run was begun with another recipe: {', '.join(f'`{key}`' for key in changed[:5])} changed",
-                hint="choose a new folder with `--out`, or go on with the recipe kept in recipe.yaml",
-                place=str(out),
-            )
-        return run
-    write_text(run / "recipe.yaml", text)
-    run.log("state", state="begun", versions=_versions())
+    with run.locked():
+        if Run.begun(out):
+            _continue(run, recipe, text)
+        else:
+            write_text(run / "recipe.yaml", text)
+            run.log("state", state="begun", versions=_versions())
     return run
+
+
+def _continue(run: Run, recipe: Recipe, text: str) -> None:
+    """Take over a changed recipe as long as nothing that took time rests on what changed."""
+    kept = load_kept_recipe(run / "recipe.yaml")
+    changed = _differences(kept.model_dump(mode="json"), recipe.model_dump(mode="json"))
+    trained = (run / "checkpoints").exists() or (run / "model").exists()
+    fixed = [key for key in changed if trained and key.partition(".")[0] in ("model", "data", "train")]
+    if fixed:
+        names = ", ".join(f"`{key}`" for key in fixed[:5])
+        raise RunError(
+            f"this run was trained with another recipe: {names} changed",
+            hint="choose a new folder with `--out`, or go on with the recipe kept in recipe.yaml",
+            place=str(run.path),
+        )
+    if changed:
+        write_text(run / "recipe.yaml", text)
+        run.log("state", state="recipe changed", keys=changed)
 
 
 def reopen(path: Path) -> tuple[Recipe, Run]:
@@ -119,6 +131,17 @@ def _stored(title: str, view: dict[str, Any]) -> Report:
     return Report.from_dict(title, view, Finding("note", "this was done before; nothing was done again"))
 
 
+def _unchanged(run: Run, stage: str, key: str, what: str) -> None:
+    """Refuse to replace what a training that has begun rests on."""
+    before = run.manifest()["stages"].get(stage)
+    if before is not None and before["key"] != key and any((run / "checkpoints").glob("step-*")):
+        raise RunError(
+            f"{what} changed since this run was begun, and it has checkpoints",
+            hint="start a new run with another `--out`, or put back what was changed",
+            place=str(run.path),
+        )
+
+
 def _need(*packages: str, extra: str) -> None:
     """Say which extra is missing before anything long begins."""
     for package in packages:
@@ -138,6 +161,7 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     finished = run.finished("prepare", key)
     if finished is not None:
         return _stored("Data", finished)
+    _unchanged(run, "prepare", key, "the data or the way they are cleaned")
     run.log("stage", stage="prepare", state="began")
     report = prepare_data(data, run / "data", shown_as=names, progress=progress or Silent())
     files = sorted(path for path in (run / "data").iterdir() if path.is_file())
@@ -172,11 +196,13 @@ def _inputs(sources: Sequence[str], names: dict[Path, str]) -> list[list[str]]:
 
 def plan(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     """Decide steps, rates, lengths and memory, each with its reason; kept in `run/plan.json`."""
+    _model(recipe)  # as in `train`
     data = prepare(recipe, run, progress).data
     report, plan_key, decided = _decide(recipe, data)
     finished = run.finished("plan", plan_key)
     if finished is not None:
         return _stored("Plan", finished)
+    _unchanged(run, "plan", plan_key, "the base model (or luthier itself)")
     write_json(run / "plan.json", decided.as_dict())
     run.finish("plan", key=plan_key, report=report.as_dict(), files=[run / "plan.json"])
     return report
@@ -184,6 +210,7 @@ def plan(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
 
 def preview(recipe: Recipe, progress: Progress | None = None) -> Report:
     """Return the plan of a recipe without leaving anything behind: data is prepared in a temporary folder."""
+    _model(recipe)  # as in `train`
     with tempfile.TemporaryDirectory(prefix="luthier-plan-") as folder:
         run = Run(Path(folder))
         return _decide(recipe, prepare(recipe, run, progress).data)[0]
@@ -224,11 +251,13 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     """Train as planned, from the run's last checkpoint if it has one; the result is in `run/model`."""
     _need("torch", "transformers", "peft", extra="train")
     watcher = progress or Silent()
+    _model(recipe)  # a wrong name is told before the data are prepared
     prepared = prepare(recipe, run, watcher).data
     plan(recipe, run, watcher)
     decided, model = _kept_plan(run), _model(recipe)
-    # Threads and batch shapes are in the plan; the machine is not: another machine continues the same run.
-    key = digest([decided.as_dict(), recipe.train.model_dump(mode="json"), model.fingerprint, prepared["fingerprint"]])
+    # Values only: a reason may tell how much memory was free.
+    values = [entry["value"] for entry in decided.as_dict().values()]
+    key = digest([values, recipe.train.model_dump(mode="json"), model.fingerprint, prepared["fingerprint"]])
     finished = run.finished("train", key)
     if finished is not None:
         return _stored("Training", finished)
@@ -244,14 +273,8 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
 
     report = train_model(recipe, decided, run, base=Path(model.path), key=key, held_out=held_out, progress=watcher)
     files = sorted(path for path in (run / "model").iterdir() if path.is_file())
-    run.finish(
-        "train",
-        key=key,
-        report=report.as_dict(),
-        files=files,
-        hardware=hardware().as_dict(),
-        versions=_versions(),
-    )
+    about = {"base": model.fingerprint, "hardware": hardware().as_dict(), "versions": _versions()}
+    run.finish("train", key=key, report=report.as_dict(), files=files, **about)
     return report
 
 
@@ -261,21 +284,27 @@ def _model(recipe: Recipe) -> "ModelFacts":
     return facts(recipe.model)
 
 
-def _trained(run: Run) -> dict[str, Any]:
-    """Return the manifest entry of a finished training.
+def _trained(recipe: Recipe, run: Run) -> tuple[dict[str, Any], Path]:
+    """Return the manifest entry of a finished training, and the folder of the base it was trained on.
 
     Raises:
-        RunError: The run has no trained model yet.
+        RunError: The run has no trained model yet, or the base was exchanged since.
     """
     entry = run.manifest()["stages"].get("train")
     if entry is None:
         raise RunError(
             "this run has no trained model yet",
-            hint=f"finish it: `luthier run --continue {run.path}`",
+            hint=f"finish it: `luthier train {run.path}/recipe.yaml --out {run.path}`",
             place=str(run.path),
         )
-    found: dict[str, Any] = entry
-    return found
+    model = _model(recipe)
+    if model.fingerprint != entry["base"]:
+        raise RunError(
+            f"the base model `{recipe.model}` is not the one this run was trained on: its files changed",
+            hint="put the files back, or start a new run",
+            place=model.path,
+        )
+    return entry, Path(model.path)
 
 
 def _held_out(run: Run) -> list["Example"]:
@@ -286,11 +315,7 @@ def _held_out(run: Run) -> list["Example"]:
         path = run / "data" / name
         if path.is_file() and path.stat().st_size:
             return list(read_examples(path))
-    raise DataError(
-        "no row was held out, so there is nothing to compare on",
-        hint="set `data.split.valid` above 0 and start a new run",
-        place=str(run / "data"),
-    )
+    return []
 
 
 # Evaluate --------------------------------------------------------------------------------------------------
@@ -299,22 +324,31 @@ def _held_out(run: Run) -> list["Example"]:
 def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     """Compare base and tuned model on the held-out rows: perplexity, paired interval, answers side by side."""
     _need("torch", "transformers", "peft", extra="train")
-    key = digest([_trained(run)["files"], recipe.evaluate.model_dump(mode="json")])
+    trained, base = _trained(recipe, run)
+    key = digest([trained["files"], recipe.evaluate.model_dump(mode="json")])
     finished = run.finished("evaluate", key)
     if finished is not None:
         return _stored("Evaluation", finished)
 
     from luthier.evaluate.compare import compare
 
+    rows = _held_out(run)
+    if not rows:
+        raise DataError(
+            "no row was held out, so there is nothing to compare on",
+            hint="set `data.split.valid` above 0 and start a new run",
+            place=str(run / "data"),
+        )
     run.log("stage", stage="evaluate", state="began")
     decided = _kept_plan(run)
     report = compare(
         recipe_model=recipe.model,
-        base_path=Path(_model(recipe).path),
+        base_path=base,
         tuned_path=run / "model",
-        rows=_held_out(run),
+        rows=rows,
         options=recipe.evaluate,
         capacity=decided.pack_tokens,
+        max_length=decided.max_length,
         precision=decided.precision,
         out=run / "evaluate",
         progress=progress or Silent(),
@@ -330,7 +364,8 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
 def merge(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     """Fold the adapter into the base, streamed, and prove that the result is the trained model."""
     _need("torch", "transformers", "peft", extra="train")
-    key = digest([_trained(run)["files"], _model(recipe).fingerprint])
+    trained, base = _trained(recipe, run)
+    key = digest([trained["files"], trained["base"]])
     finished = run.finished("merge", key)
     if finished is not None:
         return _stored("Merge", finished)
@@ -338,7 +373,7 @@ def merge(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     from luthier.export.stage import merge_run
 
     run.log("stage", stage="merge", state="began")
-    report = merge_run(run, base=Path(_model(recipe).path), rows=_certified_rows(run), progress=progress or Silent())
+    report = merge_run(run, base=base, rows=_certified_rows(run), progress=progress or Silent())
     files = sorted(path for path in (run / "merged").rglob("*") if path.is_file())
     run.finish("merge", key=key, report=report.as_dict(), files=files)
     return report
@@ -348,6 +383,7 @@ def export(recipe: Recipe, run: Run, targets: Sequence[Gguf], progress: Progress
     """Make each target of the merged model, load it back, and compare it with what was trained."""
     _need("gguf", "xllamacpp", extra="gguf")
     merge(recipe, run, progress)
+    _, base = _trained(recipe, run)
     from luthier.export.stage import export_gguf
 
     merged = run.manifest()["stages"]["merge"]["files"]
@@ -363,7 +399,7 @@ def export(recipe: Recipe, run: Run, targets: Sequence[Gguf], progress: Progress
         report = export_gguf(
             run,
             target,
-            base=Path(_model(recipe).path),
+            base=base,
             name=recipe.name,
             rows=_certified_rows(run),
             progress=progress or Silent(),
@@ -375,8 +411,13 @@ def export(recipe: Recipe, run: Run, targets: Sequence[Gguf], progress: Progress
 
 
 def _certified_rows(run: Run) -> list["Example"]:
-    """Return held-out rows spread evenly over the file, for certificates."""
-    rows = _held_out(run)
+    """Return rows spread evenly over the held-out file, or over the training file where nothing was held out.
+
+    A certificate compares two forms of one model, so it may use rows that were learned.
+    """
+    from luthier.train.encode import read_examples
+
+    rows = _held_out(run) or list(read_examples(run / "data" / "train.jsonl"))
     stride = max(1, len(rows) // CERTIFIED_ROWS)
     return rows[::stride][:CERTIFIED_ROWS]
 
@@ -389,12 +430,13 @@ def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     _need("torch", "transformers", "peft", extra="train")
     if recipe.export:
         _need("gguf", "xllamacpp", extra="gguf")
+    _model(recipe)  # as in `train`
     stages: dict[str, Any] = {
         "prepare": prepare(recipe, run, progress).as_dict(),
         "plan": plan(recipe, run, progress).as_dict(),
         "train": train(recipe, run, progress).as_dict(),
     }
-    if recipe.data.split.valid or recipe.data.split.test:
+    if stages["prepare"]["splits"]["valid"] or stages["prepare"]["splits"]["test"]:
         stages["evaluate"] = evaluate(recipe, run, progress).as_dict()
     stages["merge"] = merge(recipe, run, progress).as_dict()
     stages["export"] = (
@@ -438,3 +480,23 @@ def init(recipe: Recipe, out: Path, *, force: bool, progress: Progress | None = 
         findings=report.findings,
         next_steps=(f"luthier check {out}  # after you changed it", f"luthier run {out}  # do it"),
     )
+
+
+def check(recipe: Recipe) -> None:
+    """Look whether what a recipe names is there: its data files, and its model when that is a local one.
+
+    Raises:
+        LuthierError: Something is not. All at once, as `Problems`, when several are not.
+    """
+    from luthier.data.sources import find_files
+    from luthier.model.facts import facts, is_local
+
+    problems: list[LuthierError] = []
+    data, names = _sources(recipe)
+    for look in (lambda: find_files(data.sources, names), lambda: is_local(recipe.model) and facts(recipe.model)):
+        try:
+            look()
+        except LuthierError as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0] if len(problems) == 1 else Problems(problems)

@@ -34,7 +34,7 @@ KEYS = {
 @pytest.fixture
 def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
     def call(
-        tuned: Path, *, chosen: Any = rows, base: Path = tiny_llama, capacity: int = 512, **options: int
+        tuned: Path, *, chosen: Any = rows, base: Path = tiny_llama, max_length: int = 512, **options: int
     ) -> Report:
         return compare(
             recipe_model="tiny",
@@ -42,7 +42,8 @@ def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
             tuned_path=tuned,
             rows=chosen,
             options=Evaluate(**{"samples": 3, "max_new_tokens": 24, **options}),
-            capacity=capacity,
+            capacity=512,
+            max_length=max_length,
             precision="fp32",
             out=tmp_path / "run" / "evaluate",
         )
@@ -123,7 +124,7 @@ def test_a_spoiled_whole_model_is_worse(against, whole_model) -> None:
     report = against(folder)
     assert report.data["verdict"] == "worse"
     assert "perplexity" in [entry["name"] for entry in report.data["regression"]]
-    assert report.findings[0].level == "failure"
+    assert report.findings[0].level == "warning"
     assert report.summary.startswith("Worse: ")
 
 
@@ -139,7 +140,7 @@ def test_few_rows_carry_no_verdict(against, trained_adapter: Path, rows: tuple[E
 def test_rows_that_can_t_be_measured_are_told(against, random_adapter: Path, rows: tuple[Example, ...]) -> None:
     unanswered = Example((Message("user", "Hello?"),), Source("rows.jsonl", 90))
     long = Example((Message("user", "Hello?"), Message("assistant", "Ho. " * 300)), Source("rows.jsonl", 91))
-    report = against(random_adapter, chosen=[*rows, unanswered, long], capacity=128)
+    report = against(random_adapter, chosen=[*rows, unanswered, long], max_length=128)
     assert report.data["rows"] == 24
     assert "1 row without a learned token" in texts(report)
     assert "1 row longer than 128 tokens" in texts(report)

@@ -80,7 +80,7 @@ def test_an_option_of_several_methods_is_told_once():
         ("train.precision", "one of `auto`, `bf16`, `fp32`", "", "auto"),
         ("data.sources", "a list of texts", "with at least 1 item", "required"),
         ("targets", "`all-linear` or a list of texts", "", "all-linear"),
-        ("name", "text", "that matches `^[A-Za-z0-9._-]+$`", "run"),
+        ("name", "text", "that matches `^[A-Za-z0-9][A-Za-z0-9._-]*$`", "run"),
         ("train.technique", "one of `lora`, `full`", "", "lora"),
         ("export", "a list, each item `gguf`", "", "[]"),
         ("data.fields", "a section with keys of its own, or `null`", "", "null"),

@@ -256,7 +256,7 @@ def test_an_unknown_key_says_where_it_belongs(lines, problem, hint):
         ),
         (
             "train: {seed: }",
-            "`train.seed` should be a whole number, got nothing",
+            "`train.seed` should be a whole number from 0 to below 2147483648, got nothing",
             "write a value, or remove the line to take the default",
         ),
         (
@@ -302,12 +302,12 @@ def test_an_unknown_key_says_where_it_belongs(lines, problem, hint):
         ),
         (
             "name: 1e3",
-            "`name` should be text that matches `^[A-Za-z0-9._-]+$`, got 1e3",
+            "`name` should be text that matches `^[A-Za-z0-9][A-Za-z0-9._-]*$`, got 1e3",
             'put it in quotes: "1e3"',
         ),
         (
             "train: {epochs: 3, max_steps: 9}",
-            "`train`: `epochs` and `max_steps` exclude each other: keep one",
+            "`train`: `epochs` and `max_steps` exclude each other: keep one (`--set train.epochs=null` clears it)",
             "see `luthier explain train`; `null` clears a key",
         ),
     ],

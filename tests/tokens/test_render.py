@@ -9,7 +9,7 @@ from luthier.model.load import load_tokenizer, stop_ids
 from luthier.tokens.render import Encoded, Refused, Renderer
 
 HERE = Source("here", 1)
-OPENING = "{% if add_generation_prompt %}assistant: {% endif %}"
+OPENING = "{% if add_generation_prompt %}assistant:\n{% endif %}"
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_the_last_learned_token_is_a_stop_token(renderer: Renderer) -> None:
 
 def test_an_answer_without_a_stop_token_is_noticed(tiny_llama: Path) -> None:
     tokenizer = load_tokenizer(tiny_llama)
-    tokenizer.chat_template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}" + OPENING
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role + ':\n' + m.content + '\n' }}{% endfor %}" + OPENING
     renderer = Renderer(tokenizer)
     encoded = renderer.encode(conversation(("user", "Why?"), ("assistant", "Because.")))
     assert isinstance(encoded, Encoded)
@@ -87,7 +87,7 @@ def test_an_answer_without_a_stop_token_is_noticed(tiny_llama: Path) -> None:
 def test_a_template_that_rewrites_earlier_turns_is_refused_not_learned_wrongly(tiny_llama: Path) -> None:
     tokenizer = load_tokenizer(tiny_llama)
     tokenizer.chat_template = (
-        "{% for m in messages %}{{ m.role + ': ' }}"
+        "{% for m in messages %}{{ m.role + ':\n' }}"
         "{{ (m.content if loop.last else m.content[:3]) + '<|im_end|>' }}{% endfor %}" + OPENING
     )
     encoded = Renderer(tokenizer).encode(conversation(("user", "Why is it?"), ("assistant", "Because it is.")))
@@ -111,7 +111,7 @@ def test_a_model_without_a_template_gets_the_plain_one_and_learns_to_stop(tiny_l
     assert isinstance(encoded, Encoded)
     assert renderer.source == "plain.jinja"
     assert learned_text(renderer, encoded) == "Because.<|im_end|>"
-    assert renderer.tokenizer.decode(encoded.input_ids) == "user: Why?\nassistant: Because.<|im_end|>\n"
+    assert renderer.tokenizer.decode(encoded.input_ids) == "user: Why?\nassistant:\nBecause.<|im_end|>\n"
 
 
 def test_a_tokenizer_without_a_stop_token_is_refused(tiny_llama: Path) -> None:
@@ -127,3 +127,41 @@ def test_ids_and_flags_have_one_length(renderer: Renderer) -> None:
     assert encoded.input_ids.shape == encoded.learned.shape == (encoded.length,)
     assert encoded.input_ids.dtype == np.int32
     assert learned_text(renderer, encoded) == "🎻 yes — naïve<|im_end|>"
+
+
+def test_a_prompt_that_runs_into_the_answers_first_token_is_refused(tiny_llama: Path) -> None:
+    tokenizer = load_tokenizer(tiny_llama)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role + ': ' + m.content + '<|im_end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    # "The" after a space is one token of this vocabulary, so the space would be taken out of the prompt.
+    encoded = Renderer(tokenizer).encode(conversation(("user", "Why?"), ("assistant", "the low string.")))
+    assert isinstance(encoded, Refused)
+    assert "joins the end of the prompt" in encoded.reason
+
+
+def test_indentation_is_learned_whatever_place_the_tokenizer_gives_spaces(tiny_llama: Path) -> None:
+    from tokenizers import processors
+
+    tokenizer = load_tokenizer(tiny_llama)
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    renderer = Renderer(tokenizer)
+    encoded = renderer.encode(conversation(("user", "Code?"), ("assistant", "def f():\n    return  1")))
+    assert learned_text(renderer, encoded) == "def f():\n    return  1<|im_end|>"
+
+
+def test_a_turn_of_weight_0_is_context_only(renderer: Renderer) -> None:
+    turns = (
+        Message("user", "One?"),
+        Message("assistant", "First.", {"weight": 0}),
+        Message("user", "Two?"),
+        Message("assistant", "Second.", {"weight": 1}),
+    )
+    assert learned_text(renderer, renderer.encode(Example(turns, HERE))) == "Second.<|im_end|>"
+
+
+def test_a_conversation_that_begins_with_an_answer_is_refused(renderer: Renderer) -> None:
+    encoded = renderer.encode(conversation(("assistant", "Hello."), ("user", "Hi."), ("assistant", "Yes?")))
+    assert isinstance(encoded, Refused)
+    assert "begins with an answer" in encoded.reason

@@ -3,6 +3,7 @@
 Only click is imported here; a command's own file is imported when it is called, so `--help` stays instant.
 """
 
+import errno
 import importlib
 import os
 import signal
@@ -89,6 +90,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except LuthierError as error:
         show.errors(error)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "luthier"
         show.errors(LuthierError(error.format_message().rstrip("."), hint=f"see `{command} --help`"))
@@ -118,7 +122,7 @@ def _system(error: OSError) -> int:
     place = str(error.filename) if error.filename else ""
     if error.errno in NO_SPACE:
         told: Failed = disk_full(place or "the disk")
-    elif isinstance(error, PermissionError):
+    elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
         told = Failed(
             "the system refuses access",
             hint="check who owns the folder, or choose another with `--out`",

@@ -15,10 +15,12 @@ from luthier.cli.options import given_recipe, hello, output_options, recipe_opti
 @output_options
 def check(*, recipe: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -> None:
     """Validate RECIPE without running it: every problem at once, with file, line and a hint."""
+    from luthier import workflow
     from luthier.core.report import Report
     from luthier.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides)
+    workflow.check(loaded)
     if quiet and not as_json:
         return
     tell(
@@ -39,7 +41,7 @@ def check(*, recipe: Path, overrides: tuple[str, ...], as_json: bool, quiet: boo
 @click.command()
 @click.argument("key", required=False, default="")
 def explain(*, key: str) -> None:
-    r"""What a recipe KEY means, its values and its default; without KEY, all of them.
+    """What a recipe KEY means, its values and its default; without KEY, all of them.
 
     \b
     luthier explain train.learning_rate
@@ -63,7 +65,7 @@ def explain(*, key: str) -> None:
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @output_options
 def init(*, out: Path, force: bool, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
-    r"""Write a commented recipe for your data, model and machine, every choice with its reason.
+    """Write a commented recipe for your data, model and machine, every choice with its reason.
 
     \b
     luthier init --data tickets.csv --model bundled

@@ -14,7 +14,7 @@ from luthier.cli.options import begun, given_recipe, hello, out_option, output_o
 @out_option
 @output_options
 def run(*, out: Path | None, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> int:
-    r"""Prepare, plan, train, evaluate, merge, export. Restarted, it goes on where it stopped.
+    """Prepare, plan, train, evaluate, merge, export. Restarted, it goes on where it stopped.
 
     \b
     luthier run recipe.yaml

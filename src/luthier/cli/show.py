@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from luthier.core.errors import LuthierError
 from luthier.core.markdown import code_spans, command_and_why, curve_table, filled_rows, numeric_columns
-from luthier.core.progress import Progress, Silent
 from luthier.core.report import Block, Comparison, Curve, Finding, Paragraph, Report, Table
 from luthier.core.text import human_bytes, human_seconds, one_line, plural, safe
 
@@ -336,13 +335,15 @@ def _encodable(text: str, stream: TextIO | None = None) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # the caller closed it: nobody reads
+        return
     stream.write(_encodable(text, stream))
     stream.flush()
 
 
-def _is_terminal(stream: TextIO) -> bool:
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _coloured(line: str) -> str:
@@ -367,8 +368,3 @@ def _drawing() -> "RichProgress":
         console=console,
         redirect_stdout=False,
     )
-
-
-def _protocol_holds(terminal: Terminal, silent: Silent) -> tuple[Progress, Progress]:
-    """Let mypy prove that both are a `Progress`."""
-    return terminal, silent

@@ -29,7 +29,7 @@ class Quant(click.ParamType[str]):
 @out_option
 @output_options
 def prepare(*, out: Path | None, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
-    r"""Raw files to clean, converted, split data, every dropped row accounted for.
+    """Raw files to clean, converted, split data, every dropped row accounted for.
 
     \b
     luthier prepare --data tickets.csv --model bundled

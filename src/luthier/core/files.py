@@ -83,11 +83,11 @@ def _finite(value: Any) -> Any:
 def publish_folder(final: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; put it in the place of `final` in one step when the block succeeds.
 
-    An existing `final` is replaced. When the block fails or the process is killed, `final` is untouched.
+    An existing `final` is replaced. When the block fails, `final` is untouched. When the process is killed between
+    the two renames, the old folder waits under another name, and the next call puts it back.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    for stale in final.parent.glob(f".{final.name}.*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
+    _recover(final)
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
     try:
@@ -98,7 +98,7 @@ def publish_folder(final: Path) -> Iterator[Path]:
                 fsync_path(path)
             fsync_path(temporary)
             if final.exists():
-                retired = final.with_name(f".{final.name}.old-{uuid.uuid4().hex[:8]}.tmp")
+                retired = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.old")
                 final.rename(retired)
                 temporary.rename(final)
                 shutil.rmtree(retired, ignore_errors=True)
@@ -107,6 +107,17 @@ def publish_folder(final: Path) -> Iterator[Path]:
             fsync_path(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _recover(final: Path) -> None:
+    """Clean up after a process that was killed while it published `final`."""
+    for retired in final.parent.glob(f".{final.name}.*.old"):
+        if final.exists():
+            shutil.rmtree(retired, ignore_errors=True)
+        else:
+            retired.rename(final)
+    for stale in final.parent.glob(f".{final.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _readable(path: Path) -> None:

@@ -32,12 +32,12 @@ class Hardware:
 
 def hardware() -> Hardware:
     """Return what this machine has."""
-    gpu, gpu_memory = _first_gpu()
+    gpu, gpu_memory, capability = _first_gpu()
     flags = _read("/proc/cpuinfo")
     return Hardware(
         cores=_cores(),
         memory_bytes=_available_memory(),
-        bf16=gpu is not None or "avx512_bf16" in flags or "amx_bf16" in flags,
+        bf16=capability >= 8.0 if gpu else "avx512_bf16" in flags or "amx_bf16" in flags,
         gpu=gpu,
         gpu_memory_bytes=gpu_memory,
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -69,15 +69,16 @@ def _available_memory() -> int:
     return available
 
 
-def _first_gpu() -> tuple[str | None, int]:
-    """Return name and memory in bytes of the first CUDA device the driver shows, or None and 0."""
+def _first_gpu() -> tuple[str | None, int, float]:
+    """Return name, memory in bytes and compute capability of the first CUDA device the driver shows."""
+    none = (None, 0, 0.0)
     program = shutil.which("nvidia-smi")
     if program is None:
-        return None, 0
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=20)
-    lines = answer.stdout.strip().splitlines()
-    if answer.returncode != 0 or not lines:
-        return None, 0
-    name, _, mebibytes = lines[0].rpartition(",")
-    return name.strip(), int(mebibytes) * 2**20
+        return none
+    query = [program, "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
+        name, mebibytes, capability = answer.stdout.splitlines()[0].rsplit(",", 2)
+        return name.strip(), int(mebibytes) * 2**20, float(capability)
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return none  # a driver that doesn't answer is no GPU to plan with

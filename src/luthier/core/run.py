@@ -8,6 +8,7 @@ A stage is finished when the manifest says so. Its entry carries a `key`, a hash
 on: the same key means the work need not be done again, another key means it must be.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import RunError
-from luthier.core.files import described, space_needed, write_json
+from luthier.core.files import described, fsync_path, space_needed, write_json
 
 STAGES = ("prepare", "plan", "train", "evaluate", "merge", "export")
 """The road, in order."""
@@ -34,9 +35,18 @@ class Run:
     def __init__(self, path: Path) -> None:
         if path.exists() and not path.is_dir():
             raise RunError("the run directory is a file", hint="choose another folder with `--out`", place=str(path))
-        with space_needed(path):
-            path.mkdir(parents=True, exist_ok=True)
+        try:
+            with space_needed(path):
+                path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            problem = f"the run directory can't be made ({(error.strerror or str(error)).lower()})"
+            raise RunError(problem, hint="choose another folder with `--out`", place=str(path)) from error
         self.path = path
+
+    @staticmethod
+    def begun(path: Path) -> bool:
+        """Return whether a folder is a run: luthier's own event log beside the recipe, which a user may also have."""
+        return (path / "events.jsonl").is_file() and (path / "recipe.yaml").is_file()
 
     @staticmethod
     def open(path: Path) -> "Run":
@@ -45,9 +55,9 @@ class Run:
         Raises:
             RunError: There is no run in that folder.
         """
-        if not (path / "recipe.yaml").is_file():
+        if not Run.begun(path):
             raise RunError(
-                "there is no run in this folder (no `recipe.yaml`)",
+                "there is no run in this folder (no `events.jsonl` beside a `recipe.yaml`)",
                 hint="name the folder that `luthier train` or `luthier run` wrote, e.g. `runs/2026-01-31-tickets`",
                 place=str(path),
             )
@@ -68,9 +78,16 @@ class Run:
                 # A line torn by a kill stays alone: the next event starts on a line of its own.
                 size = os.fstat(handle).st_size
                 torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-                os.write(handle, (("\n" if torn else "") + line + "\n").encode("utf-8", "backslashreplace"))
+                content = (("\n" if torn else "") + line + "\n").encode("utf-8", "backslashreplace")
+                if os.write(handle, content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             finally:
                 os.close(handle)
+
+    def sync(self) -> None:
+        """Make the events so far survive a power cut."""
+        if (self.path / "events.jsonl").exists():
+            fsync_path(self.path / "events.jsonl")
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return the events so far, of one kind or all, oldest first. A line torn by a kill is left out."""
@@ -94,7 +111,16 @@ class Run:
         path = self.path / "manifest.json"
         if not path.exists():
             return {"state": "new", "stages": {}}
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if manifest["stages"].keys() and manifest["state"]:
+                return manifest
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"manifest.json is damaged ({type(error).__name__})",
+                hint="delete it: finished stages are then done again, training from its last checkpoint",
+                place=str(self.path),
+            ) from error
         return manifest
 
     def finished(self, stage: str, key: str) -> dict[str, Any] | None:

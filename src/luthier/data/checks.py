@@ -118,7 +118,7 @@ def run_checks(spotted: Spotted, seen: Seen, account: Account, kept: Kept, lengt
             "turn_order",
             "user and assistant take turns in every row",
             "{rows} in which user and assistant don't take turns, first {first}; some templates refuse them",
-            "`luthier inspect` shows what the model's template makes of them",
+            "training leaves out those that the model's template refuses, and names them in left_out.jsonl",
         ),
         _formats(seen),
         _trimmed(seen),

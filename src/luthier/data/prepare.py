@@ -68,7 +68,7 @@ def prepare(
             read_files = _take_in_all(stage, files, progress)
         stage.account.settle(dropped)
         _refuse_nothing_left(stage.account)
-        report = present(_outcome(stage, read_files, folder, out.name))
+        report = present(_outcome(stage, read_files, folder, out.name), run=out.parent)
         write_report(report, folder)
     return report
 

@@ -1,8 +1,10 @@
 """The dataset report: for scripts by key, for people as tables with an example of everything."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from luthier.core.example import Example
@@ -46,8 +48,9 @@ class Outcome:
     example: Example
 
 
-def present(outcome: Outcome) -> Report:
-    """Return the report."""
+def present(outcome: Outcome, *, run: Path) -> Report:
+    """Return the report; `run` is the run directory the next command goes on with."""
+    again = f"{shlex.quote(str(run / 'recipe.yaml'))} --out {shlex.quote(str(run))}"
     return Report(
         title="Data",
         summary=_summary(outcome),
@@ -55,8 +58,8 @@ def present(outcome: Outcome) -> Report:
         sections=tuple(section for section in _sections(outcome) if section.blocks),
         findings=tuple(check.as_finding() for check in outcome.checks if check.status != "ok"),
         next_steps=(
-            "luthier plan RECIPE  # what training on these rows takes",
-            "luthier train RECIPE  # train",
+            f"luthier train {again}  # train on these rows",
+            f"luthier run {again}  # the whole road: train, evaluate, merge, export",
         ),
     )
 

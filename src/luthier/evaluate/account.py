@@ -102,7 +102,7 @@ def _of_the_verdict(paired: Paired) -> Iterator[Finding]:
     more = "hold more rows back with `data.split.valid`"
     if paired.verdict == "worse":
         yield Finding(
-            "failure",
+            "warning",
             "the tuned model is worse than its base on rows it did not learn from",
             "train with a smaller `train.learning_rate` or fewer `train.epochs`, and look at the rows",
         )
@@ -233,5 +233,5 @@ def next_steps(found: Compared, out: Path) -> tuple[str, ...]:
         return (f"luthier run {recipe} --set data.split.valid=0.3 --out {another}  # more rows to compare on",)
     return (
         "luthier explain train.learning_rate  # what it does, and what is usual",
-        f"luthier inspect {recipe}  # are the right tokens learned?",
+        f"luthier run {recipe} --set train.epochs=1 --out {another}  # shorter, to see where it turns",
     )

@@ -26,7 +26,7 @@ from luthier.evaluate.stats import Paired, mean, paired, perplexity, share
 from luthier.model.adapters import lora
 from luthier.model.forward import precise
 from luthier.model.generate import generate, room
-from luthier.model.load import load_model, load_tokenizer, stop_ids
+from luthier.model.load import load_model, load_tokenizer, stop_ids, stored_as
 from luthier.recipe.schema import Evaluate
 from luthier.tokens.render import Encoded, Refused, Renderer
 
@@ -70,6 +70,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     rows: Sequence[Example],
     options: Evaluate,
     capacity: int,
+    max_length: int,
     precision: str,
     out: Path,
     progress: Progress | None = None,
@@ -82,10 +83,11 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         tuned_path: A folder with a PEFT adapter (the base is loaded once, the adapter switched off and on),
             or with a whole model (the two are loaded one after the other). Its tokenizer is used when it has
             one.
-        rows: Rows neither model learned from. Those the template refuses, those longer than `capacity` and
-            those without a learned token are left out and told.
+        rows: Rows neither model learned from. Those the template refuses, those longer than
+            `max_length` and those without a learned token are left out and told.
         options: How many sample answers, and how long.
-        capacity: Tokens of a forward pass, at least those of the longest row training took.
+        capacity: Tokens of a forward pass, at least `max_length`.
+        max_length: Longest row, in tokens: training's limit, so that the same kind of rows is measured.
         precision: `bf16` or `fp32`, as training computed.
         out: Folder for `report.json`, `.md`, `.html` and `samples.jsonl`; replaced when all is done.
         progress: Somebody who watches.
@@ -98,7 +100,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     home = tuned_path if (tuned_path / "tokenizer.json").is_file() else base_path
     stops = {*stop_ids(base_path), *stop_ids(tuned_path)}
     renderer = Renderer(load_tokenizer(home), sorted(stops))
-    held_out = _held_out(rows, renderer, capacity)
+    held_out = _held_out(rows, renderer, max_length)
     questions = _questions(held_out.examples, renderer, options.samples)
     measure = partial(
         _measure,
@@ -110,7 +112,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         precision=precision,
         progress=progress or Silent(),
     )
-    base, tuned = _both(base_path, tuned_path, measure)
+    base, tuned = _both(base_path, tuned_path, measure, precision)
     found = Compared(
         paired=paired(base.rows.nll_R, tuned.rows.nll_R, base.rows.tokens_R),
         tokens=int(base.rows.tokens_R.sum()),
@@ -138,15 +140,15 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     return report
 
 
-def _held_out(rows: Sequence[Example], renderer: Renderer, capacity: int) -> HeldOutRows:
+def _held_out(rows: Sequence[Example], renderer: Renderer, max_length: int) -> HeldOutRows:
     kept: list[tuple[Example, Encoded]] = []
     left_out: Counter[str] = Counter()
     for example in rows:
         encoded = renderer.encode(example)
         if isinstance(encoded, Refused):
             left_out["refused by the chat template"] += 1
-        elif encoded.length > capacity:
-            left_out[f"longer than {capacity:,} tokens"] += 1
+        elif encoded.length > max_length:
+            left_out[f"longer than {max_length:,} tokens"] += 1
         elif not learned_tokens(encoded):
             left_out["without a learned token"] += 1
         else:
@@ -184,10 +186,13 @@ def _told(messages: Sequence[Message]) -> str:
     return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
 
 
-def _both(base_path: Path, tuned_path: Path, measure: Callable[[Any, str], Measured]) -> tuple[Measured, Measured]:
+def _both(
+    base_path: Path, tuned_path: Path, measure: Callable[[Any, str], Measured], precision: str
+) -> tuple[Measured, Measured]:
     """Return what base and tuned model did. The weights of two models are never in memory together."""
+    dtype = stored_as(precision)
     if (tuned_path / "adapter_config.json").is_file():
-        model = _with_adapter(load_model(base_path), tuned_path)
+        model = _with_adapter(load_model(base_path, dtype=dtype), tuned_path)
         with model.disable_adapter():
             base = measure(model, "base")
         return base, measure(model, "tuned")
@@ -197,7 +202,8 @@ def _both(base_path: Path, tuned_path: Path, measure: Callable[[Any, str], Measu
             hint="name the folder that training wrote: it holds adapter_config.json or config.json",
             place=str(tuned_path),
         )
-    return measure(load_model(base_path), "base"), measure(load_model(tuned_path), "tuned")
+    base = measure(load_model(base_path, dtype=dtype), "base")
+    return base, measure(load_model(tuned_path, dtype=dtype), "tuned")
 
 
 def _with_adapter(base: Any, folder: Path) -> Any:

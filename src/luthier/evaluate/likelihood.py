@@ -68,7 +68,7 @@ def row_nll(
         for pack in packs(encoded, np.flatnonzero(tokens_R).tolist(), capacity):
             nll_S = supervised_nll(model, pack).double().cpu().numpy()
             nll_R += np.bincount(pack.rows, weights=nll_S, minlength=len(encoded))
-            done += len(pack.bounds) - 1
+            done += pack.documents
             watch.update(done)
     watch.end()
     return RowNll(nll_R, tokens_R)

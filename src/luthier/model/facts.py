@@ -4,12 +4,13 @@ No torch here: `luthier plan` reads this.
 """
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from luthier.bundled import model_path
 from luthier.core.errors import MissingExtra, ModelError
-from luthier.core.files import digest
+from luthier.core.files import digest, sha256
 from luthier.recipe.facts import ModelFacts
 
 BUNDLED = "bundled"
@@ -26,10 +27,20 @@ def resolve(name: str) -> Path:
     """
     if name == BUNDLED:
         return model_path()
-    path = Path(name).expanduser()
-    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
-        return _checked_folder(path, name)
+    if is_local(name):
+        try:
+            return _checked_folder(Path(name).expanduser(), name)
+        except (OSError, RuntimeError, ValueError) as error:
+            hint = "name a local folder, a hub name like `owner/model`, or `bundled`"
+            raise ModelError(f"this is no folder's name ({error})", hint=hint, place=name[:80]) from error
     return _from_hub(name)
+
+
+def is_local(name: str) -> bool:
+    """Return whether a model's name means a folder on this machine, or the bundled model, rather than the hub."""
+    if name == BUNDLED or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        return True
+    return Path(name).exists()
 
 
 def _checked_folder(path: Path, name: str) -> Path:
@@ -80,9 +91,8 @@ def _from_hub(name: str) -> Path:
     try:
         path = Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"this is no local folder, and the hub gave no model of that name ({reason})",
+            "there is no local folder of this name, and the hub can't be reached or has no such model",
             hint="check the name and the network, name a local folder, or use `bundled`",
             place=name,
         ) from error
@@ -120,11 +130,11 @@ def facts(name: str) -> ModelFacts:
         parameters=sum(sizes.values()),
         weight_bytes=sum(count * WEIGHT_BYTES.get(kind, 4) for kind, count in sizes.items()),
         dtype=dtype,
-        hidden_size=int(config.get("hidden_size", 0)),
-        layers=int(config.get("num_hidden_layers", 0)),
-        intermediate_size=int(config.get("intermediate_size", 0)),
-        vocabulary=int(config.get("vocab_size", 0)),
-        context=int(config.get("max_position_embeddings", 0)),
+        hidden_size=_whole(config, name, "hidden_size", "n_embd", "d_model"),
+        layers=_whole(config, name, "num_hidden_layers", "n_layer"),
+        intermediate_size=_whole(config, name, "intermediate_size", "n_inner", "hidden_size", "n_embd"),
+        vocabulary=_whole(config, name, "vocab_size"),
+        context=_whole(config, name, "max_position_embeddings", "n_positions", "max_sequence_length"),
         fingerprint=fingerprint(path),
     )
 
@@ -154,15 +164,35 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
     return found
 
 
+def _whole(config: dict[str, Any], name: str, *keys: str) -> int:
+    """Return the first of `keys` that a config, or its text part, gives as a number above 0.
+
+    Raises:
+        ModelError: None does.
+    """
+    shape = config.get("text_config") or config
+    for key in keys:
+        value = shape.get(key)
+        if isinstance(value, int) and value > 0:
+            return value
+    raise ModelError(f"config.json gives no `{keys[0]}`", hint="copy the model's files again", place=name)
+
+
 def fingerprint(path: Path) -> str:
-    """Return a hash that changes when a model folder's files do: small files by content, weights by header and size."""
+    """Return a hash over every file a model consists of. It changes when any byte of them does."""
+    kinds = (".json", ".jinja", ".safetensors", ".txt", ".model")
     parts = []
     for file in sorted(path.iterdir()):
-        if file.is_file() and file.suffix in (".json", ".jinja", ".safetensors", ".txt", ".model"):
-            with file.open("rb") as handle:
-                head = handle.read(2**20)
-            parts.append((file.name, file.stat().st_size, digest(head.hex())))
+        if file.is_file() and file.suffix in kinds:
+            state = file.stat()
+            parts.append((file.name, _content(file, state.st_size, state.st_mtime_ns)))
     return digest(parts)
+
+
+@lru_cache(maxsize=256)
+def _content(file: Path, _size: int, _changed: int) -> str:
+    """Return the hash of a file, remembered until its size or time changes: weights take seconds to read."""
+    return sha256(file)
 
 
 def _tensors(file: Path) -> list[tuple[str, int]]:

@@ -37,8 +37,14 @@ def load_tokenizer(path: Path) -> Any:
     Raises:
         ModelError: Its files can't be read.
     """
+    if "auto_map" in _json_object(path / "tokenizer_config.json"):
+        raise ModelError(
+            "this tokenizer wants to run its own code, which luthier never does",
+            hint="use a model whose tokenizer Transformers knows",
+            place=str(path),
+        )
     try:
-        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, use_fast=True)
+        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, use_fast=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"the tokenizer can't be loaded ({_first_line(error)})",
@@ -51,11 +57,38 @@ def stop_ids(path: Path) -> list[int]:
     """Return the ids that end a generation, from generation_config.json and config.json."""
     found: list[int] = []
     for name in ("generation_config.json", "config.json"):
-        file = path / name
-        if file.is_file():
-            value = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-            found += value if isinstance(value, list) else [] if value is None else [value]
+        value = _json_object(path / name).get("eos_token_id")
+        ids = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(token, int) for token in ids):
+            raise ModelError(
+                f"`eos_token_id` should be a token's number, got {value!r}",
+                hint="copy the file of the model again",
+                place=str(path / name),
+            )
+        found += ids
     return sorted({*found})
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    """Return what a JSON file of a model holds; nothing when it is not there.
+
+    Raises:
+        ModelError: It is not one JSON object.
+    """
+    if not file.is_file():
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        value = error
+    if not isinstance(value, dict):
+        raise ModelError("this is not one JSON object", hint="copy the file of the model again", place=str(file))
+    return value
+
+
+def stored_as(precision: str) -> torch.dtype | None:
+    """Return the type weights are held in for a precision: float32 for `fp32`, as they are stored for `bf16`."""
+    return torch.float32 if precision == "fp32" else None
 
 
 def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
@@ -85,6 +118,7 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
                 attn_implementation=attention.NAME,
                 use_safetensors=True,
                 local_files_only=True,
+                trust_remote_code=False,
                 output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:

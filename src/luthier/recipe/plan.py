@@ -4,7 +4,7 @@ Every value carries its reason in words. Lengths are in tokens, sizes in bytes, 
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from luthier.core.hardware import Hardware
@@ -53,6 +53,25 @@ class Plan:
         """Return the plan that `as_dict` wrote."""
         values = {name: entry["value"] for name, entry in entries.items()}
         return Plan(**values, reasons={name: entry["reason"] for name, entry in entries.items()})
+
+
+def duration(epochs: float, rows: int, batch_size: int) -> int:
+    """Return the optimizer steps of so many passes over so many rows, at least 1."""
+    per_epoch = -(-rows // batch_size)
+    return max(1, math.ceil(per_epoch * epochs - 1e-9))  # 100 * 1.1 is a little more than 110
+
+
+def with_rows(plan: Plan, recipe: Recipe, rows: int) -> Plan:
+    """Return the plan for the rows that can be learned, once they are counted: longer ones are left out.
+
+    The passes stay as planned, so the steps follow the rows; a recipe that names `max_steps` keeps them.
+    """
+    batch = min(plan.batch_size, rows)
+    if recipe.train.max_steps is not None:
+        return replace(plan, batch_size=batch)
+    steps = duration(plan.epochs, rows, batch)
+    warmup = math.ceil(recipe.train.schedule.warmup * steps)
+    return replace(plan, batch_size=batch, steps=steps, warmup_steps=warmup)
 
 
 class _Draft:
@@ -115,7 +134,7 @@ def _duration(draft: _Draft, recipe: Recipe, rows: RowFacts) -> None:
         )
     draft.decide(
         "steps",
-        max(1, math.ceil(per_epoch * epochs)),
+        duration(epochs, rows.train, batch),
         f"{epochs:g} passes over {rows.train:,} rows, {batch} a step",
     )
 

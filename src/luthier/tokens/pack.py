@@ -67,6 +67,11 @@ class Pack:
     tokens: int
     """T without the filler."""
 
+    @property
+    def documents(self) -> int:
+        """Return D without the filler."""
+        return int(np.searchsorted(self.bounds, self.tokens))
+
 
 def pack(encoded: Sequence[Encoded], members: Sequence[int]) -> Pack:
     """Return the documents `members` of `encoded` as one pack, in that order."""

@@ -104,16 +104,24 @@ class Renderer:
         starts, ends = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2).T
         learned = np.zeros(len(ids), dtype=np.bool_)
         for start, end in spans:
-            inside = np.flatnonzero((starts >= start) & (ends <= end) & (ends > starts))
+            if ((starts < start) & (ends > start)).any():
+                reason = "the tokenizer joins the end of the prompt with the start of the answer into one token"
+                return Refused(example.source, reason)
+            # Some tokenizers give a space an empty place; one that lies within the answer belongs to it.
+            within = (ends > starts) | ((starts > start) & (ends < end))
+            inside = np.flatnonzero((starts >= start) & (ends <= end) & within)
             stops = [place for place in inside if int(ids[place]) in self.stop_ids]
             learned[inside[inside <= stops[-1]] if stops else inside] = True
         return Encoded(ids, learned, example.source)
 
     def _answers(self, messages: Sequence[Message], text: str) -> list[tuple[int, int]]:
-        """Return the character span each assistant turn adds to the rendered text."""
+        """Return the character span each learned assistant turn adds to the rendered text.
+
+        A turn with `weight: 0` is context only, as in the OpenAI format.
+        """
         spans = []
         for place, message in enumerate(messages):
-            if message.role != "assistant":
+            if message.role != "assistant" or message.extra.get("weight") == 0:
                 continue
             if place == 0:
                 raise _RewrittenError("it begins with an answer, and nothing shows where the template opens it")

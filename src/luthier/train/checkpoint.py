@@ -14,10 +14,8 @@ import json
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from luthier.core.errors import RunError
@@ -28,8 +26,6 @@ from luthier.model.weights import save_tensors
 
 KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is damaged."""
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def folder_name(step: int) -> str:
@@ -44,6 +40,7 @@ def save(run: Run, step: int, adapted: Adapted, optimizer: torch.optim.Optimizer
         Failed: The disk is full. Nothing of an earlier checkpoint is touched.
     """
     home = run / "checkpoints"
+    run.sync()  # a power cut may not leave a checkpoint that is ahead of its history
     with publish_folder(home / folder_name(step)) as folder:
         save_tensors(adapted.trainable, folder / adapted.weight_file)
         save_tensors(_moments(adapted, optimizer), folder / "optimizer.safetensors")
@@ -78,7 +75,7 @@ def restore(run: Run, adapted: Adapted, optimizer: torch.optim.Optimizer, *, key
                 hint="start a new run with another `--out`, or put back what was changed",
                 place=str(folder),
             )
-        _load(folder, adapted, optimizer, step=manifest["step"])
+        _load(folder, adapted, optimizer)
         return int(manifest["step"])
     return 0
 
@@ -104,25 +101,24 @@ def _fault(folder: Path) -> str | None:
 
 
 def _moments(adapted: Adapted, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = {}
-    for name, parameter in adapted.trainable.items():
-        for moment in MOMENTS:
-            state[f"{moment}/{name}"] = optimizer.state[parameter][moment]
-    return state
+    """Return the optimizer's whole state: per parameter two moments and a count, none where no gradient came yet."""
+    return {
+        f"{key}/{name}": value
+        for name, parameter in adapted.trainable.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
 
 
-def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer, *, step: int) -> None:
-    try:
-        weights = load_file(folder / adapted.weight_file)
-        moments = load_file(folder / "optimizer.safetensors")
-    except SafetensorError as error:  # pragma: no cover - the hashes matched, so this is a bug of ours
-        raise AssertionError(f"{folder} passed its hashes and can't be read") from error
+def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer) -> None:
+    weights = load_file(folder / adapted.weight_file)
+    moments = load_file(folder / "optimizer.safetensors")
     with torch.no_grad():
         for name, parameter in adapted.trainable.items():
             parameter.copy_(weights[name])
-            state: dict[str, Any] = {"step": torch.tensor(float(step))}
-            for moment in MOMENTS:
-                state[moment] = moments[f"{moment}/{name}"].to(parameter.device)
-            if parameter.device.type == "cuda":
-                state["step"] = state["step"].to(parameter.device)  # the fused kernel counts on the device
-            optimizer.state[parameter] = state
+            state = {
+                key: moments[f"{key}/{name}"].to(parameter.device)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{key}/{name}" in moments
+            }
+            if state:
+                optimizer.state[parameter] = state

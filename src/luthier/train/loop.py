@@ -52,10 +52,9 @@ class StepResult(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a finished training gave. Times and speed are of this process only."""
+    """What a finished training gave beside its events."""
 
     resumed_from: int
-    tokens_per_second: float
     peak_memory_bytes: int
 
 
@@ -88,6 +87,7 @@ def train(work: Work, progress: Progress) -> Outcome:
     log = History(run)
     if start:
         run.log("state", stage="train", state="resumed", step=start)
+        log.saved(start)
     elif work.measure is not None:
         log.measured(0, work.measure(work.adapted.model))
     work.adapted.model.train()
@@ -110,16 +110,15 @@ def train(work: Work, progress: Progress) -> Outcome:
             if done % plan.checkpoint_every == 0 or done == plan.steps or stop.signal:
                 checkpoint.save(run, done, work.adapted, optimizer, key=work.key)
                 log.saved(done)
-            if stop.signal and done < plan.steps:
+            if stop.signal:
                 run.log("state", stage="train", state="interrupted", step=done, signal=stop.signal)
                 raise Interrupted(
                     f"stopped by {stop.signal} after step {done} of {plan.steps}; everything is saved",
                     hint="type the same command again: it goes on from this step",
                     place=str(run.path),
                 )
-    elapsed = time.perf_counter() - began
     progress.end()
-    return Outcome(start, seen / elapsed if seen else 0.0, peak_memory())
+    return Outcome(start, peak_memory())
 
 
 def _learning_rate(work: Work, step: int) -> float:

@@ -52,7 +52,8 @@ def report(work: Work, rows: Encoding, outcome: Outcome, *, trainable: int) -> R
         ("what", "value"),
         (
             ("optimizer steps", f"{plan.steps:,}"),
-            ("tokens seen, learned", f"{data['tokens']:,}, {data['supervised_tokens']:,}"),
+            ("tokens seen", f"{data['tokens']:,}"),
+            ("of them learned", f"{data['supervised_tokens']:,}"),
             ("parameters that learn", f"{trainable:,}"),
             ("speed", f"{speed:,.0f} tokens/s over {human_seconds(seconds)} of steps"),
             ("peak memory", human_bytes(outcome.peak_memory_bytes)),
@@ -101,7 +102,8 @@ def _overfitting(work: Work, evals: Sequence[dict[str, Any]]) -> Iterator[Findin
         epochs = best["step"] / work.plan.steps * work.plan.epochs
         lowest = f"was lowest at step {best['step']} ({best['loss']:.3f})"
         text = f"the held-out loss {lowest} and has risen since: the model has begun to memorise"
-        yield Finding("warning", text, f"train for about {epochs:.1g} epochs, or with a smaller learning rate")
+        shorter = f"train for about {epochs:.1g} epochs, or " if best["step"] else ""
+        yield Finding("warning", text, f"{shorter}lower `train.learning_rate`")
 
 
 def reasons(encoding: Encoding) -> str:

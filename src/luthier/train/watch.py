@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from luthier.core.example import Source
 from luthier.model.forward import supervised_logits
+from luthier.model.generate import attending
 from luthier.tokens.pack import pack
 from luthier.tokens.render import Encoded
 
@@ -42,16 +44,39 @@ def leak(model: Any, *, vocabulary: int) -> float:
     Two short documents are packed; the first is exchanged; the largest change of the second's logits is returned.
     Run before every training, on the model itself: an architecture that leaks is found before it learns wrongly.
     """
-    low, high = 0, min(vocabulary, 1000)
-    ids = np.linspace(low, high - 1, 24).astype(np.int32)
-    with torch.inference_mode():
-        first = _second_document(model, [ids[:12], ids[12:]])
-        other = _second_document(model, [ids[:12][::-1].copy(), ids[12:]])
-    return float((first - other).abs().max())
+    first, second = _probe(vocabulary)
+    one = _last_document(model, [first, second])
+    other = _last_document(model, [first[::-1].copy(), second])
+    return float((one - other).abs().max())
 
 
-def _second_document(model: Any, documents: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
+def distortion(model: Any, *, vocabulary: int) -> float:
+    """Return how far packed logits are from the architecture's own attention, as a share of the largest logit.
+
+    Finds layers whose attention is more than softmax over queries and keys (sinks, capped scores, linear biases),
+    which packing would leave out in silence.
+
+    Raises:
+        NotImplementedError, TypeError: The architecture has no attention that can be exchanged.
+    """
+    first, second = _probe(vocabulary)
+    ours = _last_document(model, [first, second])
+    ids = torch.from_numpy(second.astype(np.int64))[None].to(next(model.parameters()).device)
+    with torch.no_grad(), attending(model, "eager"):
+        theirs = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def _probe(vocabulary: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return two documents of twelve tokens, spread over the beginning of the vocabulary."""
+    ids = np.linspace(0, min(vocabulary, 1000) - 1, 24).astype(np.int32)
+    return ids[:12], ids[12:]
+
+
+def _last_document(model: Any, documents: Sequence[NDArray[np.int32]]) -> torch.Tensor:
     nowhere = Source("probe", 0)
     encoded = [Encoded(ids, np.ones(len(ids), dtype=np.bool_), nowhere) for ids in documents]
     joined = pack(encoded, range(len(encoded)))
-    return supervised_logits(model, joined)[torch.from_numpy(joined.rows == 1)].float()
+    with torch.no_grad():
+        logits = supervised_logits(model, joined)
+    return logits[torch.from_numpy(joined.rows == len(encoded) - 1)].float()

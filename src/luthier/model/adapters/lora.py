@@ -28,6 +28,7 @@ def attach(model: Any, options: Lora, *, base: str, seed: int) -> Adapted:
         RecipeError: `targets` names no layer of this model.
     """
     torch.manual_seed(seed)
+    _refuse_shared(model, options)
     targets = options.targets if isinstance(options.targets, str) else list(options.targets)
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -68,6 +69,20 @@ def load(base: Any, folder: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # as in `attach`
         return PeftModel.from_pretrained(base, str(folder)).eval()
+
+
+def _refuse_shared(model: Any, options: Lora) -> None:
+    """Refuse targets whose adapter could not be merged: embeddings, and a head that shares their weights."""
+    tied = model.config.get_text_config().tie_word_embeddings
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    for name, module in model.named_modules():
+        wanted = options.targets != "all-linear" and name.rpartition(".")[2] in options.targets
+        if wanted and (module is embeddings or (tied and module is head)):
+            raise RecipeError(
+                f"`{name}` holds embeddings, and an adapter on them can't be merged yet",
+                hint=f"choose among {', '.join(_linear_layers(model))}, or `all-linear`",
+                place="train.technique.targets",
+            )
 
 
 def _linear_layers(model: torch.nn.Module) -> list[str]:

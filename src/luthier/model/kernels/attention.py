@@ -25,6 +25,8 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **_unused: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return causal attention within each document; no document sees another.
@@ -39,16 +41,28 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
         scaling: Factor on query times key; 1/sqrt(D) when None.
         dropout: Share of attention weights set to zero.
         sliding_window: Tokens a token may look back at, itself included; None for all.
+        softcap: Must be None: scores that are capped need another kernel.
+        s_aux: Must be None: attention sinks need another kernel.
 
     Returns:
         Shape (1, T, H, D), and None in the place of attention weights.
+
+    Raises:
+        NotImplementedError: The layer wants more than softmax attention.
     """
+    if softcap is not None or s_aux is not None:
+        message = "attention with capped scores or sinks"
+        raise NotImplementedError(message)
     assert attention_mask is None, "a mask was built for packed attention: documents would be told twice"
     dtype = query.dtype
     if query.device.type == "cpu":
         # Measured on an AVX512-BF16 processor: torch's bfloat16 kernel takes two to three times as long as float32's
         # for documents of 100 tokens (docs/log.md). Float32 is also the more exact.
         query, key, value = query.float(), key.float(), value.float()
+    else:
+        # Under autocast the rotary embedding leaves queries and keys in float32, values are already lower.
+        query, key = query.to(value.dtype), key.to(value.dtype)
+        dtype = value.dtype
     grouped = query.shape[1] != key.shape[1]
     pieces = []
     with torch.autocast(query.device.type, enabled=False):
