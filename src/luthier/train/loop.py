@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -206,4 +207,7 @@ def peak_memory() -> int:
     """Return the largest memory this process has held, in bytes: of the GPU where there is one."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):  # of this process alone; getrusage carries a parent's over
+            return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
