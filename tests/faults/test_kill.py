@@ -147,8 +147,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_taken(
     assert weights(out) == weights(uninterrupted)
 
 
-def test_other_data_in_the_same_run_is_refused_not_mixed_in(
-    kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+def test_other_data_in_the_same_run_is_refused_and_put_back_goes_on(
+    uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
     out, data = tmp_path / "run", tmp_path / "mine.jsonl"
     data.write_bytes(kept_tickets.read_bytes())
@@ -157,5 +157,8 @@ def test_other_data_in_the_same_run_is_refused_not_mixed_in(
         handle.write(json.dumps({"question": "One more?", "answer": "One more."}) + "\n")
     done = subprocess.run(command(out, data, tiny_llama), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "changed since these checkpoints were written" in done.stderr
+    assert "the data or the way they are cleaned changed since this run was begun" in done.stderr
     assert "Traceback" not in done.stderr
+    data.write_bytes(kept_tickets.read_bytes())
+    finish(out, data, tiny_llama)
+    assert weights(out) == weights(uninterrupted)

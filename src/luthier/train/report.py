@@ -12,7 +12,7 @@ from luthier.train.encode import Encoding
 from luthier.train.loop import Outcome, Work
 
 
-def report(work: Work, rows: Encoding, outcome: Outcome, *, trainable: int) -> Report:
+def report(work: Work, rows: Encoding, outcome: Outcome, *, trainable: int, planned_steps: int) -> Report:
     """Return what training did, from the run's events: the same words whether or not it was interrupted."""
     plan, run = work.plan, work.run
     steps = [event for event in run.events("step") if event["step"] <= plan.steps]
@@ -65,7 +65,7 @@ def report(work: Work, rows: Encoding, outcome: Outcome, *, trainable: int) -> R
         summary=_summary(plan, losses, evals),
         data=data,
         sections=(Section("Loss", (Curve("Loss", "step", "nats per learned token", tuple(lines)), table)),),
-        findings=tuple(_findings(work, rows, evals)),
+        findings=(*_fewer_steps(plan, planned_steps), *_findings(work, rows, evals)),
         next_steps=(f"luthier evaluate {run.path}  # is it better than the base?",),
     )
 
@@ -76,6 +76,12 @@ def _summary(plan: Plan, losses: Sequence[float], evals: Sequence[dict[str, Any]
         first, last = evals[0]["loss"], evals[-1]["loss"]
         text += f", held-out loss {first:.3f} → {last:.3f} nats per learned token"
     return text + "."
+
+
+def _fewer_steps(plan: Plan, planned: int) -> Iterator[Finding]:
+    if plan.steps != planned:
+        text = f"{plan.steps:,} steps instead of the {planned:,} planned: as many passes over the rows that fit"
+        yield Finding("note", text)
 
 
 def _findings(work: Work, rows: Encoding, evals: Sequence[dict[str, Any]]) -> Iterator[Finding]:

@@ -72,11 +72,11 @@ def train_model(
     def measure(model_in_training: Any) -> HeldOut:
         return held_out(model_in_training, valid.rows, plan.pack_tokens, plan.precision)
 
-    plan = with_rows(plan, recipe, len(rows.rows))
+    planned, plan = plan, with_rows(plan, recipe, len(rows.rows))
     work = Work(recipe, plan, run, key, adapted, rows.rows, measure if valid.rows else None)
     outcome = train(work, progress)
     keep(adapted, renderer, base=base, out=run / "model")
-    return report(work, rows, outcome, trainable=count)
+    return report(work, rows, outcome, trainable=count, planned_steps=planned.steps)
 
 
 def _encoded(path: Path, renderer: Renderer, plan: Plan, progress: Progress) -> Encoding:
