@@ -1,0 +1,116 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from luthier import workflow
+from luthier.core.errors import ModelError, Problems, RunError
+from luthier.recipe.load import parse_recipe
+from luthier.recipe.schema import Recipe
+
+
+def recipe(data: Path, model: Path | str = "bundled", more: str = "") -> tuple[Recipe, str]:
+    text = f"model: {model}\ndata: {{sources: ['{data}']}}\n{more}"
+    return parse_recipe(text, file="recipe.yaml"), text
+
+
+def test_a_folder_with_other_things_is_never_taken_for_a_run(tickets: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "data").mkdir(parents=True)
+    (project / "data" / "mine.jsonl").write_text("precious")
+    (project / "recipe.yaml").write_text("model: bundled\n")  # `luthier init` writes one too
+    with pytest.raises(RunError, match="holds other things"):
+        workflow.begin(*recipe(tickets), project)
+    assert (project / "data" / "mine.jsonl").read_text() == "precious"
+    assert sorted(path.name for path in project.iterdir()) == ["data", "recipe.yaml"]
+
+
+def test_what_a_kill_left_of_a_first_try_is_no_obstacle(tickets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".recipe.yaml.0badcafe.tmp").write_text("mod")
+    assert workflow.begin(*recipe(tickets), out).path == out
+
+
+def test_before_training_a_recipe_may_change(tickets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    workflow.prepare(recipe(tickets)[0], workflow.begin(*recipe(tickets), out))
+    changed = recipe(tickets, more="train: {epochs: 2}\n")
+    assert workflow.begin(*changed, out).path == out
+    assert workflow.reopen(out)[0] == changed[0]
+
+
+def test_after_training_only_what_follows_it_may_change(tickets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    workflow.begin(*recipe(tickets), out)
+    (out / "checkpoints").mkdir()
+    with pytest.raises(RunError, match=r"`train.epochs` changed"):
+        workflow.begin(*recipe(tickets, more="train: {epochs: 2}\n"), out)
+    later = recipe(tickets, more="evaluate: {samples: 2}\nexport: [{to: gguf, quant: f16}]\n")
+    workflow.begin(*later, out)
+    assert workflow.reopen(out)[0] == later[0]
+
+
+def test_prepared_data_are_not_replaced_under_a_training_that_has_begun(tickets: Path, tmp_path: Path) -> None:
+    asked, text = recipe(tickets)
+    run = workflow.begin(asked, text, tmp_path / "run")
+    workflow.prepare(asked, run)
+    before = (run / "data" / "train.jsonl").read_bytes()
+    (run / "checkpoints" / "step-000010").mkdir(parents=True)
+    original = tickets.read_bytes()
+    tickets.write_bytes(original + json.dumps({"question": "New?", "answer": "New."}).encode() + b"\n")
+    with pytest.raises(RunError, match="the data or the way they are cleaned changed"):
+        workflow.prepare(asked, run)
+    assert (run / "data" / "train.jsonl").read_bytes() == before
+    tickets.write_bytes(original)
+    assert "done before" in workflow.prepare(asked, run).findings[0].text
+
+
+def test_stages_that_build_on_training_say_when_there_is_none(tiny_llama: Path, tickets: Path, tmp_path: Path) -> None:
+    asked, text = recipe(tickets, tiny_llama)
+    run = workflow.begin(asked, text, tmp_path / "run")
+    for verb in (workflow.evaluate, workflow.merge):
+        with pytest.raises(RunError, match="no trained model yet") as caught:
+            verb(asked, run)
+        assert f"luthier train {run.path}/recipe.yaml --out {run.path}" in caught.value.hint
+
+
+def test_a_base_that_was_exchanged_after_training_is_noticed(tiny_llama: Path, tickets: Path, tmp_path: Path) -> None:
+    asked, text = recipe(tickets, tiny_llama)
+    run = workflow.begin(asked, text, tmp_path / "run")
+    run.finish("train", key="k", report={}, files=[], base="another fingerprint")
+    with pytest.raises(RunError, match="is not the one this run was trained on"):
+        workflow.merge(asked, run)
+
+
+def test_check_tells_missing_data_and_model_at_once(tmp_path: Path) -> None:
+    asked, _ = recipe(tmp_path / "none.csv", tmp_path / "nowhere")
+    with pytest.raises(Problems) as caught:
+        workflow.check(asked)
+    assert len(caught.value.problems) == 2
+
+
+def test_a_wrong_model_is_told_before_the_data_are_prepared(tickets: Path, tmp_path: Path) -> None:
+    asked, text = recipe(tickets, tmp_path / "nowhere")
+    run = workflow.begin(asked, text, tmp_path / "run")
+    with pytest.raises(ModelError):
+        workflow.train(asked, run)
+    assert not (run / "data").exists()
+
+
+def test_a_plan_leaves_nothing_behind(tiny_llama: Path, tickets: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    report = workflow.preview(recipe(tickets, tiny_llama)[0])
+    assert report.data["values"]["steps"]["reason"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_every_command_that_a_text_advises_exists() -> None:
+    import re
+
+    from luthier.cli.main import COMMANDS
+
+    root = Path(__file__).parents[1]
+    for path in [*(root / "src").rglob("*.py"), root / "README.md"]:
+        for word in re.findall(r"`luthier ([a-z]+)", path.read_text(encoding="utf-8")):
+            assert word in COMMANDS, f"{path}: luthier {word}"
