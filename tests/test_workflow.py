@@ -105,6 +105,16 @@ def test_a_plan_leaves_nothing_behind(tiny_llama: Path, tickets: Path, tmp_path:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_the_same_command_finds_its_unfinished_run_the_next_day(tickets: Path, tmp_path: Path) -> None:
+    asked, text = recipe(tickets)
+    assert workflow.unfinished(asked, tmp_path) is None
+    workflow.begin(asked, text, tmp_path / "2026-01-30-run")
+    assert workflow.unfinished(asked, tmp_path) == tmp_path / "2026-01-30-run"
+    assert workflow.unfinished(recipe(tickets, more="train: {epochs: 2}\n")[0], tmp_path) is None
+    (tmp_path / "2026-01-30-run" / "report.json").write_text("{}")
+    assert workflow.unfinished(asked, tmp_path) is None
+
+
 def test_every_command_that_a_text_advises_exists() -> None:
     import re
 

@@ -95,6 +95,18 @@ def _continue(run: Run, recipe: Recipe, text: str) -> None:
         run.log("state", state="recipe changed", keys=changed)
 
 
+def unfinished(recipe: Recipe, home: Path) -> Path | None:
+    """Return the newest run below `home` that was begun with this very recipe and has no last page yet.
+
+    So "type the same command again" holds after midnight too, when the default folder has another name.
+    """
+    for folder in sorted(home.glob(f"*-{recipe.name}"), reverse=True):
+        if Run.begun(folder) and not (folder / "report.json").is_file():
+            if load_kept_recipe(folder / "recipe.yaml") == recipe:
+                return folder
+    return None
+
+
 def reopen(path: Path) -> tuple[Recipe, Run]:
     """Return an existing run and the recipe it was begun with.
 

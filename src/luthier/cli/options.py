@@ -107,8 +107,13 @@ def _slug(text: str) -> str:
 
 
 def run_folder(recipe: "Recipe", out: Path | None) -> Path:
-    """Return `--out`, or today's folder for the recipe's name."""
-    return out if out is not None else Path("runs") / f"{time.strftime('%Y-%m-%d')}-{recipe.name}"
+    """Return `--out`; else the run this recipe began and did not finish; else today's folder for its name."""
+    if out is not None:
+        return out
+    from luthier import workflow
+
+    runs = Path("runs")
+    return workflow.unfinished(recipe, runs) or runs / f"{time.strftime('%Y-%m-%d')}-{recipe.name}"
 
 
 def begun(recipe: "Recipe", text: str, out: Path | None) -> "Run":

@@ -259,9 +259,10 @@ def judged(
     problems: list[str],
 ) -> Certificate:
     """Return the certificate for measured divergences; `problems` are differences in rendering or tokens."""
-    # A small negative value is rounding: a divergence can't be below 0. Unlike max(), np.maximum keeps a NaN.
-    mean = float(np.maximum(0.0, np.mean(gaps))) if gaps else math.nan
-    largest = float(np.maximum(0.0, np.max(gaps))) if gaps else math.nan
+    # A divergence can't be below 0: what is, is rounding, and must not cancel what is above.
+    measured = np.maximum(np.asarray(gaps, dtype=np.float64), 0.0)
+    mean = float(measured.mean()) if len(measured) else math.nan
+    largest = float(measured.max()) if len(measured) else math.nan
     # Written so that a NaN fails.
     close = mean <= limit and largest <= OUTLIER * limit
     return Certificate(
