@@ -101,9 +101,9 @@ def unfinished(recipe: Recipe, home: Path) -> Path | None:
     So "type the same command again" holds after midnight too, when the default folder has another name.
     """
     for folder in sorted(home.glob(f"*-{recipe.name}"), reverse=True):
-        if Run.begun(folder) and not (folder / "report.json").is_file():
-            if load_kept_recipe(folder / "recipe.yaml") == recipe:
-                return folder
+        going_on = Run.begun(folder) and not (folder / "report.json").is_file()
+        if going_on and load_kept_recipe(folder / "recipe.yaml") == recipe:
+            return folder
     return None
 
 
