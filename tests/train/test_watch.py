@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from luthier.core.errors import ModelError
 from luthier.model.kernels import attention
 from luthier.model.load import load_model
 from luthier.train.watch import StopRequest, distortion
@@ -31,7 +32,7 @@ def test_attention_with_sinks_is_refused_not_computed_without_them() -> None:
     )
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME).eval()
-    with pytest.raises(NotImplementedError, match="sinks"):
+    with pytest.raises(ModelError, match="sinks"):
         distortion(model, vocabulary=250)
 
 

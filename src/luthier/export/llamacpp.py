@@ -209,10 +209,16 @@ class Server:
         return {"text": text, **self.tokens(tokens(text))}
 
 
+ALIVE: list[Server] = []
+"""The server, so that it lives as long as the process. Its destructor waits for threads that may never end: seen in
+one of some hundred calls, on a busy machine."""
+
+
 def respond(request: dict[str, Any]) -> dict[str, Any]:
     """Return the answers to a request, or what went wrong."""
     try:
         server = Server(request)
+        ALIVE.append(server)
     except RuntimeError:
         return {"error": "can't load the file"}
     kinds = {"next": server.next, "greedy": server.greedy, "tokens": server.tokens, "chat": server.chat}
@@ -230,9 +236,7 @@ def main() -> None:
     response = respond(json.load(sys.stdin))
     json.dump(response, answer)
     answer.flush()
-    # The server's destructor joins threads that may be gone already; the answer is out, nothing is left to
-    # save.
-    os._exit(0)
+    os._exit(0)  # without the server's destructor: the answer is out, nothing is left to save
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ def distortion(model: Any, *, vocabulary: int) -> float:
     which packing would leave out in silence.
 
     Raises:
-        NotImplementedError, TypeError: The architecture has no attention that can be exchanged.
+        ModelError: The architecture's attention is more than softmax.
+        TypeError: The architecture has no attention that can be exchanged.
     """
     first, second = _probe(vocabulary)
     ours = _last_document(model, [first, second])

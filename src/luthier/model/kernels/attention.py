@@ -10,6 +10,8 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from luthier.core.errors import ModelError
+
 NAME = "luthier_packed"
 """The implementation's name. Transformers builds no mask for a name it doesn't know: we need none."""
 
@@ -48,11 +50,13 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
         Shape (1, T, H, D), and None in the place of attention weights.
 
     Raises:
-        NotImplementedError: The layer wants more than softmax attention.
+        ModelError: The layer wants more than softmax attention.
     """
     if softcap is not None or s_aux is not None:
-        message = "attention with capped scores or sinks"
-        raise NotImplementedError(message)
+        raise ModelError(
+            "the attention of this architecture caps its scores or has sinks, which packing would leave out",
+            hint="use a model with plain softmax attention, such as Llama, Mistral, Qwen2 or Qwen3",
+        )
     assert attention_mask is None, "a mask was built for packed attention: documents would be told twice"
     dtype = query.dtype
     if query.device.type == "cpu":
