@@ -233,9 +233,9 @@ $ OMP_NUM_THREADS=1 taskset -c 0 python -m scripts.base_model.train
 $ python -m scripts.base_model.card
 ```
 
-The data, their order and the initial weights follow from the seed. The same weights can be expected only with one
-thread, the same torch and the same kind of CPU; a second run from the beginning was not made. Elsewhere expect the
-same quality and other digits.
+Or `make base-model`, which does both. The data, their order and the initial weights follow from the seed. The same
+weights can be expected only with one thread, the same torch and the same kind of CPU; docs/log.md says how far this was
+checked. Elsewhere expect the same quality and other digits.
 
 ## Licence
 
