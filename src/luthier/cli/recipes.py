@@ -15,6 +15,7 @@ from luthier.cli.options import given_recipe, hello, output_options, recipe_opti
 @output_options
 def check(*, recipe: Path, overrides: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -> None:
     """Validate RECIPE without running it: every problem at once, with file, line and a hint."""
+    hello(f"luthier check {recipe} …", quiet=quiet)
     from luthier import workflow
     from luthier.core.report import Report
     from luthier.recipe.load import load_recipe
