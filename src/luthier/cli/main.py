@@ -71,9 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     0 done · 1 it failed · 2 asked wrongly · 3 done, and a gate said no · 130 interrupted.
     """
     signal.signal(signal.SIGTERM, _terminated)
-    # torch's threads spin while they wait, which on a core that somebody else also uses costs twentyfold
-    # (docs/log.md). Sleeping instead costs nothing that could be measured on free cores. Read when torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch's threads spin while they wait: on a core that somebody else also uses that costs up to fiftyfold. To spin
+    # shortly and then sleep keeps most of the speed on free cores (docs/log.md). Read when torch loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     sys.exit(_run(arguments))
 
 
