@@ -22,7 +22,7 @@ from luthier.train.encode import Encoding, encode, read_examples
 from luthier.train.keep import keep
 from luthier.train.loop import HeldOut, Work, train
 from luthier.train.report import reasons, report
-from luthier.train.watch import distortion, leak
+from luthier.train.watch import distortion, heeds, leak
 
 if TYPE_CHECKING:
     from luthier.core.example import Example
@@ -111,6 +111,8 @@ def _packable(model: Any, base: Path) -> None:
     """Refuse a model whose packed documents see each other, or that packing would compute otherwise."""
     vocabulary = model.get_input_embeddings().num_embeddings
     try:
+        if not heeds(model, vocabulary=vocabulary):
+            raise TypeError("the architecture computes it by itself")
         seen, off = leak(model, vocabulary=vocabulary), distortion(model, vocabulary=vocabulary)
     except TypeError as error:
         seen, off = float("nan"), float("nan")

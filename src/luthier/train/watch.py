@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -48,6 +49,19 @@ def leak(model: Any, *, vocabulary: int) -> float:
     one = _last_document(model, [first, second])
     other = _last_document(model, [first[::-1].copy(), second])
     return float((one - other).abs().max())
+
+
+def heeds(model: Any, *, vocabulary: int) -> bool:
+    """Return whether the model's attention is ours at all: two documents told as one must give other logits.
+
+    Some architectures compute attention by themselves whatever is registered; where documents end never reaches them.
+    """
+    first, second = _probe(vocabulary)
+    nowhere = Source("probe", 0)
+    apart = pack([Encoded(ids, np.ones(len(ids), dtype=np.bool_), nowhere) for ids in (first, second)], [0, 1])
+    joined = replace(apart, bounds=np.delete(apart.bounds, 1))
+    with torch.no_grad():
+        return not torch.equal(supervised_logits(model, apart), supervised_logits(model, joined))
 
 
 def distortion(model: Any, *, vocabulary: int) -> float:
