@@ -1,5 +1,6 @@
 """One command a stage."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -87,29 +88,17 @@ def train(*, out: Path | None, resume: bool, as_json: bool, quiet: bool, verbose
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @output_options
-def evaluate(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
+def evaluate(*, run: Path, **output: bool) -> int:
     """Compare base and tuned model of RUN on its held-out rows."""
-    hello(f"luthier evaluate {run} …", quiet=quiet)
-    from luthier import workflow
-
-    recipe, opened = workflow.reopen(run)
-    with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
-        result = workflow.evaluate(recipe, opened, bar)
-    tell(result, as_json=as_json, verbose=verbose)
+    return _on_run("evaluate", run, lambda verbs, *work: verbs.evaluate(*work), **output)
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @output_options
-def merge(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> int:
+def merge(*, run: Path, **output: bool) -> int:
     """Fold RUN's adapter into its base, streamed, with a certificate that nothing changed."""
-    hello(f"luthier merge {run} …", quiet=quiet)
-    from luthier import workflow
-
-    recipe, opened = workflow.reopen(run)
-    with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
-        result = workflow.merge(recipe, opened, bar)
-    return tell(result, as_json=as_json, verbose=verbose)
+    return _on_run("merge", run, lambda verbs, *work: verbs.merge(*work), **output)
 
 
 @click.command()
@@ -117,14 +106,24 @@ def merge(*, run: Path, as_json: bool, quiet: bool, verbose: bool) -> int:
 @click.option("--to", "target", type=click.Choice(["gguf"]), default="gguf", show_default=True, help="What to make.")
 @click.option("--quant", type=Quant(), default="q8_0", show_default=True, help="Weights: f32, f16, bf16 or q8_0.")
 @output_options
-def export(*, run: Path, target: str, quant: str, as_json: bool, quiet: bool, verbose: bool) -> int:
+def export(*, run: Path, target: str, quant: str, **output: bool) -> int:
     """Make a GGUF file of RUN's model, load it back in llama.cpp, and compare."""
-    hello(f"luthier export {run} --to {target} --quant {quant} …", quiet=quiet)
-    from luthier import workflow
-    from luthier.recipe.methods import Gguf
 
-    chosen = Gguf.model_validate({"to": target, "quant": quant})
+    def verb(verbs: Any, recipe: Any, opened: Any, bar: Any) -> Any:
+        from luthier.recipe.methods import Gguf
+
+        chosen = Gguf.model_validate({"to": target, "quant": quant})
+        return verbs.export(recipe, opened, [chosen], bar)[0]
+
+    return _on_run("export", run, verb, **output)
+
+
+def _on_run(name: str, run: Path, verb: Callable[..., Any], *, as_json: bool, quiet: bool, verbose: bool) -> int:
+    """Do a verb of the workflow on a run that is there, and tell its report."""
+    hello(f"luthier {name} {run} …", quiet=quiet)
+    from luthier import workflow
+
     recipe, opened = workflow.reopen(run)
     with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
-        (result,) = workflow.export(recipe, opened, [chosen], bar)
+        result = verb(workflow, recipe, opened, bar)
     return tell(result, as_json=as_json, verbose=verbose)

@@ -1,6 +1,7 @@
 """Rows to lines of JSON, whatever a row holds."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -26,10 +27,8 @@ def example_line(example: Example) -> bytes | Refusal:
 
 def any_line(row: dict[str, Any]) -> bytes:
     """Return the line of any row, as true to it as JSON allows."""
-    try:
+    with suppress(orjson.JSONEncodeError):
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-    except orjson.JSONEncodeError:
-        pass
     try:
         return json.dumps(row).encode() + b"\n"
     except RecursionError:

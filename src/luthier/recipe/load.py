@@ -20,6 +20,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -409,13 +410,11 @@ def scalar(node: yaml.Node) -> Any:
         return None
     if node.tag == BOOL:
         return text.lower() == "true"
-    try:
+    with suppress(ValueError):
         if node.tag == INT:
             return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
         if node.tag == FLOAT and math.isfinite(number := float(text)):
             return number
-    except ValueError:
-        pass
     return text
 
 
