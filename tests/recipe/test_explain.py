@@ -48,7 +48,8 @@ def test_a_section_lists_its_keys():
 
 def test_a_union_lists_its_methods_with_their_options():
     names = [name for name, _ in explain("train.schedule").keys]
-    assert names == ["cosine", "  warmup", "  floor", "constant", "  warmup"]
+    assert names[:4] == ["cosine", "  warmup", "  warmup_steps", "  floor"]
+    assert names[names.index("wsd") :][:6] == ["wsd", "  warmup", "  warmup_steps", "  floor", "  decay", "  shape"]
     assert explain("train.schedule.kind") == explain("schedule")
 
 
@@ -64,9 +65,12 @@ def test_no_key_gives_the_whole_recipe():
     assert len(explain().keys) == len(every_key())
 
 
+SCHEDULES = ("cosine", "linear", "constant", "restarts", "polynomial", "wsd", "inverse_sqrt")
+
+
 def test_an_option_of_several_methods_is_told_once():
     explanation = explain("warmup")
-    assert (explanation.key, explanation.methods) == ("train.schedule.warmup", ("cosine", "constant"))
+    assert (explanation.key, explanation.methods) == ("train.schedule.warmup", SCHEDULES)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +85,10 @@ def test_an_option_of_several_methods_is_told_once():
         ("data.sources", "a list of texts", "with at least 1 item", "required"),
         ("targets", "`all-linear` or a list of texts", "", "all-linear"),
         ("name", "text", "that matches `^[A-Za-z0-9][A-Za-z0-9._-]*$`", "run"),
-        ("train.technique", "one of `lora`, `full`", "", "lora"),
+        ("train.technique", "one of `lora`, `ia3`, `full`", "", "lora"),
+        ("train.optimizer", "one of `adamw`, `adafactor`, `sgd`, `lion`", "", "adamw"),
+        ("rank_pattern", "a mapping of names, each to a whole number above 0 and at most 512", "", "{}"),
+        ("layers", "a list, each item a whole number from 0 up, or `null`", "", "null"),
         ("export", "a list, each item `gguf`", "", "[]"),
         ("data.fields", "a section with keys of its own, or `null`", "", "null"),
     ],

@@ -211,6 +211,9 @@ def test_an_unknown_key_says_where_it_belongs(lines, problem, hint):
     assert only(BASE + lines) == (f"recipe.yaml:4: {problem}", hint)
 
 
+SCHEDULES = "one of `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `wsd`, `inverse_sqrt`"
+
+
 @pytest.mark.parametrize(
     ("lines", "problem", "hint"),
     [
@@ -276,13 +279,33 @@ def test_an_unknown_key_says_where_it_belongs(lines, problem, hint):
         ),
         (
             "train: {schedule: cosin}",
-            "`train.schedule` should be one of `cosine`, `constant`, got the text 'cosin'",
+            f"`train.schedule` should be {SCHEDULES}, got the text 'cosin'",
             "did you mean `cosine`?",
         ),
         (
             "train: {schedule: {kind: 3}}",
-            "`train.schedule` should be one of `cosine`, `constant`, got 3",
+            f"`train.schedule` should be {SCHEDULES}, got 3",
             "see `luthier explain train.schedule`",
+        ),
+        (
+            "train: {schedule: {warmup: 0.1, warmup_steps: 5}}",
+            "`train.schedule`: `warmup` and `warmup_steps` exclude each other: keep one",
+            "see `luthier explain train.schedule`; `null` clears a key",
+        ),
+        (
+            "train: {optimizer: sgd}",
+            "`train`: `optimizer: sgd` needs a `learning_rate`: 0.1 is a start, as `clip` holds the gradient's norm",
+            "see `luthier explain train`; `null` clears a key",
+        ),
+        (
+            "train: {technique: {kind: lora, targets: [q_proj], targets_pattern: '.*'}}",
+            "`train.technique`: `targets` and `targets_pattern` exclude each other: keep one",
+            "see `luthier explain train.technique`; `null` clears a key",
+        ),
+        (
+            "train: {technique: {kind: full, freeze_layers: 2, train_layers: 3}}",
+            "`train.technique`: `freeze_layers` and `train_layers` exclude each other: keep one",
+            "see `luthier explain train.technique`; `null` clears a key",
         ),
         (
             "train: {schedule: {warmup: 1}}",

@@ -88,3 +88,54 @@ def test_full_training_is_estimated_to_need_sixteen_bytes_a_weight() -> None:
     decided = plan(recipe(technique={"kind": "full"}, max_length=16), MODEL, rows(800), LAPTOP)
     assert decided.memory_bytes > 16 * MODEL.parameters
     assert decided.trainable_parameters == MODEL.parameters
+
+
+def test_a_warm_up_is_a_share_or_a_number_of_steps() -> None:
+    assert plan(recipe(max_steps=200), MODEL, rows(800), LAPTOP).warmup_steps == 10
+    share = {"kind": "wsd", "warmup": 0.1}
+    assert plan(recipe(max_steps=200, schedule=share), MODEL, rows(800), LAPTOP).warmup_steps == 20
+    number = plan(recipe(max_steps=200, schedule={"kind": "linear", "warmup_steps": 300}), MODEL, rows(800), LAPTOP)
+    assert number.warmup_steps == 300
+    assert "never reaches its peak" in number.reasons["warmup_steps"]
+
+
+def test_the_rate_depends_on_the_optimizer_and_says_why() -> None:
+    def decided(**train: object) -> Plan:
+        return plan(recipe(**train), MODEL, rows(800), LAPTOP)
+
+    adamw, lion = decided(), decided(optimizer={"kind": "lion"})
+    assert adamw.learning_rate / 10 <= lion.learning_rate <= adamw.learning_rate / 3  # Chen et al., section 5
+    assert "Chen et al. 2023" in lion.reasons["learning_rate"]
+    assert decided(optimizer={"kind": "adafactor"}).learning_rate == adamw.learning_rate
+    assert decided(optimizer={"kind": "adafactor", "relative": True}).learning_rate == 0.01
+    assert decided(technique={"kind": "ia3"}).learning_rate == 3e-3
+
+
+def test_an_optimizer_with_less_state_is_estimated_to_need_less_memory() -> None:
+    def needs(**optimizer: object) -> int:
+        train = {"technique": {"kind": "full"}, "learning_rate": 1e-3, "optimizer": optimizer}
+        return plan(recipe(**train), MODEL, rows(800), LAPTOP).memory_bytes
+
+    adamw, lion, adafactor = needs(kind="adamw"), needs(kind="lion"), needs(kind="adafactor")
+    assert adamw - lion == lion - adafactor == 4 * MODEL.parameters
+    assert needs(kind="sgd") == lion
+    assert needs(kind="sgd", momentum=0.0) == adafactor
+
+
+def test_frozen_layers_need_no_gradients_in_the_estimate() -> None:
+    whole = plan(recipe(technique={"kind": "full"}), MODEL, rows(800), LAPTOP)
+    part = plan(recipe(technique={"kind": "full", "train_layers": (30, 31)}), MODEL, rows(800), LAPTOP)
+    assert part.trainable_parameters < whole.trainable_parameters / 10
+    assert part.memory_bytes < whole.memory_bytes
+
+
+def test_activations_are_computed_again_only_where_memory_is_short_or_it_was_asked() -> None:
+    room = dataclasses.replace(LAPTOP, memory_bytes=10**12)
+    assert plan(recipe(), MODEL, rows(800), LAPTOP).gradient_checkpointing
+    assert not plan(recipe(), MODEL, rows(800), room).gradient_checkpointing
+    asked = plan(recipe(gradient_checkpointing="on"), MODEL, rows(800), room)
+    assert asked.gradient_checkpointing
+    assert asked.memory_bytes < plan(recipe(), MODEL, rows(800), room).memory_bytes
+    refused = plan(recipe(gradient_checkpointing="off"), MODEL, rows(800), LAPTOP)
+    assert not refused.gradient_checkpointing
+    assert refused.memory_bytes > plan(recipe(), MODEL, rows(800), LAPTOP).memory_bytes

@@ -7,7 +7,21 @@ from hypothesis import strategies as st
 
 from luthier.recipe.explain import every_key
 from luthier.recipe.load import parse_recipe
-from luthier.recipe.methods import Constant, Cosine, Full, Gguf, Lora
+from luthier.recipe.methods import (
+    Adafactor,
+    AdamW,
+    Constant,
+    Cosine,
+    Full,
+    Gguf,
+    Ia3,
+    InverseSqrt,
+    Lion,
+    Lora,
+    Restarts,
+    Sgd,
+    Wsd,
+)
 from luthier.recipe.schema import Clean, Data, Evaluate, Fields, Recipe, Split, Train
 from luthier.recipe.write import to_yaml
 
@@ -20,18 +34,34 @@ texts |= st.sampled_from(["null", "yes", "3", "1e3", "~", "- a", "a: b", "#", " 
 shares = st.floats(0, 1, exclude_max=True)
 positive = st.integers(1, 10**9)
 reals = st.floats(0, exclude_min=True, allow_infinity=False)
-techniques = st.just(Full()) | st.builds(
+ranks = st.integers(1, 512)
+layers = st.none() | st.lists(st.integers(0, 99), min_size=1, max_size=3).map(tuple)
+techniques = st.builds(Full, train_layers=layers) | st.builds(Full, freeze_layers=st.integers(0, 9))
+techniques |= st.builds(Ia3, inputs=st.none() | st.lists(texts, min_size=1, max_size=3).map(tuple))
+techniques |= st.builds(
     Lora,
-    rank=st.integers(1, 512),
+    rank=ranks,
     alpha=st.none() | reals,
     dropout=shares,
     targets=st.just("all-linear") | st.lists(texts, max_size=3).map(tuple),
+    layers=layers,
+    rank_pattern=st.dictionaries(texts, ranks, max_size=2),
+    alpha_pattern=st.dictionaries(texts, reals, max_size=2),
+    rslora=st.booleans(),
 )
+techniques |= st.builds(Lora, targets_pattern=texts)
+falls = {"warmup_steps": st.none() | st.integers(0, 99), "floor": st.floats(0, 1)}
 schedules = st.builds(Cosine, warmup=shares, floor=st.floats(0, 1)) | st.builds(Constant, warmup=shares)
+schedules |= st.builds(Restarts, cycles=positive, **falls) | st.builds(InverseSqrt, timescale=st.none() | positive)
+schedules |= st.builds(Wsd, decay=st.floats(0, 1), shape=st.sampled_from(["1-sqrt", "linear"]), **falls)
+optimizers = (
+    st.builds(AdamW, beta2=shares) | st.builds(Adafactor, relative=st.booleans()) | st.builds(Lion, beta1=shares)
+)
 trains = st.builds(
     Train,
     technique=techniques,
     learning_rate=st.none() | reals,
+    optimizer=optimizers,
     schedule=schedules,
     epochs=st.none() | reals,
     batch_size=st.none() | positive,
@@ -55,7 +85,7 @@ recipes = st.builds(
     name=st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z"),
     model=texts,
     data=datas,
-    train=trains | st.just(Train(max_steps=7)),
+    train=trains | st.just(Train(max_steps=7)) | st.just(Train(optimizer=Sgd(nesterov=True), learning_rate=0.1)),
     evaluate=st.builds(Evaluate, samples=st.integers(0, 99)),
     export=st.lists(st.builds(Gguf, quant=st.sampled_from(["f32", "q8_0"])), max_size=2).map(tuple),
 )
@@ -120,6 +150,9 @@ def test_with_comments_every_key_stands_below_its_help():
         "cosine",
         "lora",
         "sft",
+        *("ia3", "outputs", "inputs", "freeze_layers", "train_layers"),
+        *("adamw", "adafactor", "relative", "beta2_decay", "update_clip", "sgd", "momentum", "nesterov", "lion"),
+        *("linear", "restarts", "cycles", "polynomial", "power", "wsd", "decay", "shape", "inverse_sqrt", "timescale"),
     }
     assert {key.path[-1] for key in every_key()} - written == inside
     assert all(len(line) <= 110 for line in lines)

@@ -10,15 +10,15 @@ from luthier.core.run import Run
 from luthier.model.adapters import lora
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.load import load_model
-from luthier.recipe.methods import Lora
+from luthier.recipe.methods import AdamW, Lora
 from luthier.train import checkpoint
-from luthier.train.optim import adamw
+from luthier.train.optim import optimizer_of
 
 
 def trained(model: Path, steps: int, *, seed: int = 0) -> tuple[Adapted, torch.optim.Optimizer]:
     """Return an adapter and optimizer after some steps on made-up gradients."""
     adapted = lora.attach(load_model(model), Lora(rank=2), base="m", seed=seed)
-    optimizer = adamw(adapted, learning_rate=1e-2, weight_decay=0.1)
+    optimizer = optimizer_of(AdamW(), adapted, learning_rate=1e-2, weight_decay=0.1)
     for step in range(steps):
         move(adapted, optimizer, step)
     return adapted, optimizer

@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM
 from luthier.core.example import Source
 from luthier.model.kernels import attention
 from luthier.model.load import load_model
+from luthier.model.probe import leak
 from luthier.tokens.pack import pack, packs
 from luthier.tokens.render import Encoded
 from luthier.train.objectives.sft import Sft
-from luthier.train.watch import leak
 
 LIMIT = 1e-6
 """Relative, in float32: what the order of sums may change."""

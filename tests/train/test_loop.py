@@ -33,6 +33,7 @@ PLAN = Plan(
     threads=1,
     checkpoint_every=10,
     evaluate_every=10,
+    gradient_checkpointing=False,
     trainable_parameters=0,
     memory_bytes=0,
     reasons={},

@@ -138,6 +138,11 @@ def shape_of(annotation: Any, metadata: Sequence[Any] = (), tag: str = "") -> Sh
         return Shape(one_of(choices), choices=choices, scalar=str)
     if inspect.isclass(annotation) and issubclass(annotation, Options):
         return Shape("a section with keys of its own", section=annotation)
+    if origin is dict:
+        held = get_args(annotation)[1]
+        if get_origin(held) in (Union, UnionType):
+            return Shape("a mapping of names to numbers, texts, true or false")
+        return Shape(f"a mapping of names, each to {shape_of(held).words}")
     return Shape(SCALARS[annotation], limits(metadata), scalar=annotation)
 
 
@@ -202,7 +207,7 @@ def keys_of(options: type[Options], tag: str = "") -> Mapping[str, Key]:
             path=(name,),
             short=(name,),
             shape=shape_of(about.annotation, about.metadata, about.discriminator or ""),  # type: ignore[arg-type]
-            default=REQUIRED if about.is_required() else about.default,
+            default=REQUIRED if about.is_required() else about.get_default(call_default_factory=True),
             help=paragraph(about.description),
         )
         for name, about in options.model_fields.items()

@@ -21,7 +21,7 @@ class ModelFacts:
     intermediate_size: int
     vocabulary: int
     context: int
-    """Longest sequence the model was made for, in tokens."""
+    """Longest sequence the model was made for, in tokens; 0 where there is no end."""
     fingerprint: str
     """Hash over names and sizes of its files and the bytes of the small ones."""
 

@@ -426,6 +426,8 @@ def spelled_out(node: Node, shape: Shape, default: Any = None) -> Node:
     if shape.methods:
         return method_spelled_out(node, shape, default)
     if shape.item:
+        if node.value is None and shape.optional:
+            return node
         items = node.value if isinstance(node.value, list) else [] if node.value is None else [node]
         return replace(node, value=[spelled_out(item, shape.item) for item in items])
     if shape.section is None:

@@ -1,14 +1,19 @@
 """Every named method of the recipe. The union is the list; the pointer in each class leads to its code."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from luthier.recipe.options import Method
+from luthier.recipe.options import Method, Options
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+UpToOne = Annotated[float, Field(ge=0, le=1)]
+
+
+Layers = tuple[Annotated[int, Field(ge=0)], ...]
+Named = Annotated[str, Field(min_length=1)]
 
 
 class Lora(Method):
@@ -21,13 +26,74 @@ class Lora(Method):
     """Width of the low-rank update. 8 to 64 is usual; more learns more and forgets more."""
 
     alpha: PositiveReal | None = None
-    """Strength of the update: it is scaled by alpha / rank. `null` means twice the rank."""
+    """Strength of the update: it is scaled by alpha / rank. `null` means twice the rank, or 16 with `rslora`."""
 
     dropout: Share = 0.0
     """Share of the adapter's inputs set to zero while training. 0 keeps the fast path."""
 
-    targets: Literal["all-linear"] | tuple[Annotated[str, Field(min_length=1)], ...] = "all-linear"
+    targets: Literal["all-linear"] | tuple[Named, ...] = "all-linear"
     """Which linear layers get an adapter: `all-linear` (all but the head), or names such as [q_proj, v_proj]."""
+
+    targets_pattern: Named | None = None
+    """A regular expression that the whole name of a linear layer must match, instead of `targets`."""
+
+    layers: Layers | None = None
+    """Numbers of the model's layers that get adapters, from 0. `null` means all."""
+
+    rank_pattern: dict[Named, Annotated[int, Field(gt=0, le=512)]] = Field(default_factory=dict)
+    """Other ranks by the end of a layer's name, a regular expression: {down_proj: 32}. The first that fits counts."""
+
+    alpha_pattern: dict[Named, PositiveReal] = Field(default_factory=dict)
+    """Other values of `alpha`, by the end of a layer's name as in `rank_pattern`."""
+
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead, so that high ranks still learn (arXiv:2312.03732)."""
+
+    dora: bool = False
+    """Learn the length of every weight row apart from its direction (arXiv:2402.09353). Slower, often a little better
+    at low rank."""
+
+    init: Literal["default", "gaussian"] = "default"
+    """How the random half of an adapter starts: `default` is uniform (Kaiming), `gaussian` normal with deviation
+    1 / rank. The other half is zero, so training starts from the base exactly."""
+
+    lr_ratio: Annotated[float, Field(ge=1, le=1000)] = 1.0
+    """Learning rate of the B matrices over that of the A matrices (LoRA+, arXiv:2402.12354). 4 to 16 is usual; with
+    it, the rate itself should be lower."""
+
+    @model_validator(mode="after")
+    def one_choice_of_layers(self) -> "Lora":
+        """Refuse two ways to name the same layers: which one was meant?"""
+        if self.targets_pattern is not None and self.targets != "all-linear":
+            message = "`targets` and `targets_pattern` exclude each other: keep one"
+            raise ValueError(message)
+        return self
+
+
+class Ia3(Method):
+    """Three vectors a layer that scale keys, values and inner activations (arXiv:2205.05638): the smallest adapter."""
+
+    implementation: ClassVar[str] = "luthier.model.adapters.ia3:attach"
+    kind: Literal["ia3"] = "ia3"
+
+    outputs: tuple[Named, ...] | None = None
+    """Linear layers whose outputs are scaled, such as [k_proj, v_proj]. `null` for both keys takes PEFT's choice for
+    the architecture: keys (or queries, which does the same), values and inner activations."""
+
+    inputs: tuple[Named, ...] | None = None
+    """Linear layers whose inputs are scaled: the last of a feed-forward block, such as [down_proj]."""
+
+    @model_validator(mode="after")
+    def no_layer_twice(self) -> "Ia3":
+        """Refuse a layer that is scaled on both sides, which PEFT has no name for, and a choice of none."""
+        twice = sorted({*(self.outputs or ())} & {*(self.inputs or ())})
+        if twice:
+            message = f"`outputs` and `inputs` both name {', '.join(twice)}"
+            raise ValueError(message)
+        if not self.outputs and not self.inputs and (self.outputs, self.inputs) != (None, None):
+            message = "`outputs` and `inputs` name no layer, so nothing would learn"
+            raise ValueError(message)
+        return self
 
 
 class Full(Method):
@@ -36,8 +102,25 @@ class Full(Method):
     implementation: ClassVar[str] = "luthier.model.adapters.full:attach"
     kind: Literal["full"] = "full"
 
+    freeze_layers: Annotated[int, Field(ge=0)] = 0
+    """How many of the first layers stay as they are, and the embeddings with them. 0 lets everything learn."""
 
-Technique = Annotated[Lora | Full, Field(discriminator="kind")]
+    train_layers: Layers | None = None
+    """Numbers of the layers that learn, from 0; everything else stays as it is. Instead of `freeze_layers`."""
+
+    @model_validator(mode="after")
+    def one_choice_of_layers(self) -> "Full":
+        """Refuse two ways to name the same layers: which one was meant?"""
+        if self.freeze_layers and self.train_layers is not None:
+            message = "`freeze_layers` and `train_layers` exclude each other: keep one"
+            raise ValueError(message)
+        if self.train_layers == ():
+            message = "`train_layers` is empty, so nothing would learn"
+            raise ValueError(message)
+        return self
+
+
+Technique = Annotated[Lora | Ia3 | Full, Field(discriminator="kind")]
 
 
 class Sft(Method):
@@ -50,30 +133,170 @@ class Sft(Method):
 Objective = Annotated[Sft, Field(discriminator="kind")]
 
 
-class Cosine(Method):
+class AdamW(Method):
+    """Adam with decoupled weight decay (arXiv:1711.05101): the usual choice. Two float32 numbers a weight."""
+
+    implementation: ClassVar[str] = "luthier.train.optim:adamw"
+    kind: Literal["adamw"] = "adamw"
+
+    beta1: Share = 0.9
+    """How much of the mean gradient is kept from step to step."""
+
+    beta2: Share = 0.999
+    """How much of the mean squared gradient is kept from step to step. 0.95 follows changes faster."""
+
+    epsilon: PositiveReal = 1e-8
+    """Added to the root of the mean square, so that tiny gradients are not blown up."""
+
+
+class Adafactor(Method):
+    """Adam's second moment as a row and a column of each matrix (arXiv:1804.04235): next to no memory."""
+
+    implementation: ClassVar[str] = "luthier.train.optim:adafactor"
+    kind: Literal["adafactor"] = "adafactor"
+
+    relative: bool = False
+    """Make steps relative to the size of each weight matrix, as the paper does; the rate is a share then (0.01 there).
+    Adapters start at zero and want `false`: steps are those of the rate, but for weights larger than 1 on average."""
+
+    beta2_decay: Annotated[float, Field(lt=0, allow_inf_nan=False)] = -0.8
+    """How fast the mean square settles: at step t it takes in a share t^beta2_decay of the new one."""
+
+    update_clip: PositiveReal = 1.0
+    """Largest root mean square of an update, before the rate; a larger one is scaled down to it."""
+
+
+class Sgd(Method):
+    """Stochastic gradient descent with momentum. Needs a `learning_rate`: there is no good one for every model."""
+
+    implementation: ClassVar[str] = "luthier.train.optim:sgd"
+    kind: Literal["sgd"] = "sgd"
+
+    momentum: Share = 0.9
+    """How much of the last step is taken again. 0 keeps no state at all."""
+
+    nesterov: bool = False
+    """Look ahead: take the gradient as if the momentum had been followed already."""
+
+    @model_validator(mode="after")
+    def nesterov_needs_momentum(self) -> "Sgd":
+        """Refuse what is not defined."""
+        if self.nesterov and not self.momentum:
+            message = "`nesterov` needs a `momentum` above 0"
+            raise ValueError(message)
+        return self
+
+
+class Lion(Method):
+    """Steps of one size in the direction of a moving mean (arXiv:2302.06675). One float32 number a weight."""
+
+    implementation: ClassVar[str] = "luthier.train.optim:lion"
+    kind: Literal["lion"] = "lion"
+
+    beta1: Share = 0.9
+    """How much the mean weighs against the new gradient when the direction of a step is chosen."""
+
+    beta2: Share = 0.99
+    """How much of the mean gradient is kept from step to step."""
+
+
+Optimizer = Annotated[AdamW | Adafactor | Sgd | Lion, Field(discriminator="kind")]
+
+
+class WarmUp(Options):
+    """How every schedule begins."""
+
+    warmup: Share | None = None
+    """Share of all steps over which the learning rate rises from near zero to its peak. `null` means 0.05, unless
+    `warmup_steps` is given."""
+
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """The same as a number of steps, instead of `warmup`."""
+
+    @model_validator(mode="after")
+    def one_length(self) -> Self:
+        """Refuse two lengths: which one was meant?"""
+        if self.warmup is not None and self.warmup_steps is not None:
+            message = "`warmup` and `warmup_steps` exclude each other: keep one"
+            raise ValueError(message)
+        return self
+
+
+class Falling(WarmUp):
+    """How a schedule that falls ends."""
+
+    floor: UpToOne = 0.1
+    """Where the fall ends, as a share of the peak. 0.1 is the usual choice for models of every size; 0 pays in long
+    runs (arXiv:2502.15938)."""
+
+
+class Cosine(Falling, Method):
     """Rises over the warm-up, then falls along half a cosine (arXiv:1608.03983)."""
 
     implementation: ClassVar[str] = "luthier.train.schedules:cosine"
     kind: Literal["cosine"] = "cosine"
 
-    warmup: Share = 0.05
-    """Share of all steps over which the learning rate rises from near zero to its peak."""
 
-    floor: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Where the fall ends, as a share of the peak. 0.1 is the usual choice for models of every size."""
+class Restarts(Falling, Method):
+    """Rises over the warm-up, then falls along half a cosine several times, from the peak each (arXiv:1608.03983)."""
+
+    implementation: ClassVar[str] = "luthier.train.schedules:restarts"
+    kind: Literal["restarts"] = "restarts"
+
+    cycles: Positive = 2
+    """How many times it falls."""
 
 
-class Constant(Method):
+class Linear(Falling, Method):
+    """Rises over the warm-up, then falls in a straight line."""
+
+    implementation: ClassVar[str] = "luthier.train.schedules:linear"
+    kind: Literal["linear"] = "linear"
+
+
+class Polynomial(Falling, Method):
+    """Rises over the warm-up, then falls as a power of the steps that are left."""
+
+    implementation: ClassVar[str] = "luthier.train.schedules:polynomial"
+    kind: Literal["polynomial"] = "polynomial"
+
+    power: PositiveReal = 2.0
+    """1 is a straight line; more falls faster at first."""
+
+
+class Wsd(Falling, Method):
+    """Warm-up, stable, decay: stays at the peak and falls only at the end (arXiv:2405.18392)."""
+
+    implementation: ClassVar[str] = "luthier.train.schedules:wsd"
+    kind: Literal["wsd"] = "wsd"
+
+    decay: UpToOne = 0.2
+    """Share of all steps, at the end, over which the rate falls. 0.1 to 0.2 is enough for long runs."""
+
+    shape: Literal["1-sqrt", "linear"] = "1-sqrt"
+    """How it falls: as 1 - sqrt of the way, which the paper found best, or in a straight line."""
+
+
+class InverseSqrt(WarmUp, Method):
+    """Rises over the warm-up, then falls with the root of the steps (arXiv:1706.03762): for runs without an end."""
+
+    implementation: ClassVar[str] = "luthier.train.schedules:inverse_sqrt"
+    kind: Literal["inverse_sqrt"] = "inverse_sqrt"
+
+    timescale: Positive | None = None
+    """Steps after which the rate has fallen to 0.71 of the peak. `null` means as many as the warm-up has."""
+
+
+class Constant(WarmUp, Method):
     """Rises over the warm-up, then stays."""
 
     implementation: ClassVar[str] = "luthier.train.schedules:constant"
     kind: Literal["constant"] = "constant"
 
-    warmup: Share = 0.05
-    """Share of all steps over which the learning rate rises from near zero to its peak."""
 
-
-Schedule = Annotated[Cosine | Constant, Field(discriminator="kind")]
+Schedule = Annotated[
+    Cosine | Linear | Constant | Restarts | Polynomial | Wsd | InverseSqrt, Field(discriminator="kind")
+]
 
 
 class Gguf(Method):

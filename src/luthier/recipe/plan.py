@@ -4,13 +4,13 @@ Every value carries its reason in words. Lengths are in tokens, sizes in bytes, 
 """
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from luthier.core.hardware import Hardware
 from luthier.core.text import human_bytes
 from luthier.recipe.facts import ModelFacts, RowFacts
-from luthier.recipe.methods import Lora
+from luthier.recipe.methods import Adafactor, AdamW, Full, Ia3, Lion, Lora, Optimizer, Sgd
 from luthier.recipe.schema import Recipe
 
 
@@ -35,6 +35,8 @@ class Plan:
     """Processor threads. Kept for the whole run: another number would sum in another order."""
     checkpoint_every: int
     evaluate_every: int
+    gradient_checkpointing: bool
+    """Whether activations are computed again in the backward pass."""
     trainable_parameters: int
     memory_bytes: int
     """Estimated peak of the training process."""
@@ -61,17 +63,12 @@ def duration(epochs: float, rows: int, batch_size: int) -> int:
     return max(1, math.ceil(per_epoch * epochs - 1e-9))  # 100 * 1.1 is a little more than 110
 
 
-def with_rows(plan: Plan, recipe: Recipe, rows: int) -> Plan:
-    """Return the plan for the rows that can be learned, once they are counted: longer ones are left out.
-
-    The passes stay as planned, so the steps follow the rows; a recipe that names `max_steps` keeps them.
-    """
-    batch = min(plan.batch_size, rows)
-    if recipe.train.max_steps is not None:
-        return replace(plan, batch_size=batch)
-    steps = duration(plan.epochs, rows, batch)
-    warmup = math.ceil(recipe.train.schedule.warmup * steps)
-    return replace(plan, batch_size=batch, steps=steps, warmup_steps=warmup)
+def longest(recipe: Recipe, model: ModelFacts) -> tuple[int, str]:
+    """Return the tokens a text may have, and why."""
+    asked = recipe.train.max_length
+    if model.context and model.context < asked:
+        return model.context, f"the model's context ends at {model.context:,} tokens"
+    return asked, "the recipe's `max_length`"
 
 
 class _Draft:
@@ -139,28 +136,51 @@ def _duration(draft: _Draft, recipe: Recipe, rows: RowFacts) -> None:
     )
 
 
+WARM_UP = 0.05
+"""Share of the steps a warm-up takes where the recipe says nothing."""
+
+
 def _learning_rate(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
-    warmup = math.ceil(recipe.train.schedule.warmup * draft.values["steps"])
-    draft.decide("warmup_steps", warmup, f"{recipe.train.schedule.warmup:.0%} of the steps")
+    _warm_up(draft, recipe)
     if recipe.train.learning_rate is not None:
         draft.decide("learning_rate", recipe.train.learning_rate, "the recipe says so")
         return
-    # 5e-5 for full training at width 2000, ten times that for LoRA, falling with width to the power 0.78:
-    # the fit in "LoRA Without Regret" (Schulman et al. 2025) for Llama models of 1B to 70B; an extrapolation below.
-    rate = 5e-5 * (2000 / max(model.hidden_size, 1)) ** 0.78
-    words = f"fit over Llama models at width {model.hidden_size}"
-    if isinstance(recipe.train.technique, Lora):
-        rate *= 10
-        words += ", ten times full training's because low-rank adapters start at zero"
-    draft.decide("learning_rate", float(f"{rate:.1e}"), f"{words} (Schulman et al. 2025)")
+    optimizer = recipe.train.optimizer
+    if isinstance(optimizer, Adafactor) and optimizer.relative:
+        reason = "a share of each weight matrix's size: the largest step of the paper (Shazeer and Stern 2018)"
+        draft.decide("learning_rate", 1e-2, reason)
+        return
+    if isinstance(recipe.train.technique, Ia3):
+        rate, words = 3e-3, "vectors that start at one take large steps: the rate of the paper (Liu et al. 2022)"
+    else:
+        # 5e-5 for full training at width 2000, ten times that for LoRA, falling with width to the power 0.78:
+        # the fit in "LoRA Without Regret" (Schulman et al. 2025) for Llama models of 1B to 70B; an extrapolation below.
+        rate = 5e-5 * (2000 / max(model.hidden_size, 1)) ** 0.78
+        words = f"fit over Llama models at width {model.hidden_size}"
+        if isinstance(recipe.train.technique, Lora):
+            rate *= 10
+            words += ", ten times full training's because low-rank adapters start at zero"
+        words += " (Schulman et al. 2025)"
+    if isinstance(optimizer, Lion):
+        rate /= 5
+        words += "; a fifth of AdamW's, because Lion's steps are larger: a third to a tenth (Chen et al. 2023)"
+    draft.decide("learning_rate", float(f"{rate:.1e}"), words)
+
+
+def _warm_up(draft: _Draft, recipe: Recipe) -> None:
+    schedule, steps = recipe.train.schedule, draft.values["steps"]
+    if schedule.warmup_steps is not None:
+        reason = "the recipe says so"
+        if schedule.warmup_steps > steps:
+            reason += f"; the run has {steps:,} steps, so the rate never reaches its peak"
+        draft.decide("warmup_steps", schedule.warmup_steps, reason)
+        return
+    share = WARM_UP if schedule.warmup is None else schedule.warmup
+    draft.decide("warmup_steps", math.ceil(share * steps), f"{share:.0%} of the steps")
 
 
 def _lengths(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
-    asked = recipe.train.max_length
-    if model.context and model.context < asked:
-        length = draft.decide("max_length", model.context, f"the model's context ends at {model.context:,} tokens")
-    else:
-        length = draft.decide("max_length", asked, "the recipe's `max_length`")
+    length = draft.decide("max_length", *longest(recipe, model))
     draft.decide(
         "pack_tokens",
         max(length, 2048),
@@ -197,33 +217,68 @@ def _rhythm(draft: _Draft, recipe: Recipe) -> None:
 
 
 def _memory(draft: _Draft, recipe: Recipe, model: ModelFacts, hardware: Hardware) -> None:
-    technique = recipe.train.technique
-    if isinstance(technique, Lora):
-        # Per layer: q, k, v, o about 8 widths of in + out, gate, up, down 3 (hidden + intermediate).
-        width = 8 * model.hidden_size + 3 * (model.hidden_size + model.intermediate_size)
-        trainable = technique.rank * model.layers * width
-        draft.decide(
-            "trainable_parameters",
-            trainable,
-            f"about rank {technique.rank} times the widths of {model.layers} layers; counted exactly in training",
-        )
-        weights = model.weight_bytes
-    else:
-        trainable = model.parameters
-        draft.decide("trainable_parameters", trainable, "every weight learns")
-        weights = 4 * model.parameters
-    states = (12 if trainable == model.parameters else 16) * trainable
+    trainable = draft.decide("trainable_parameters", *_trainable(recipe, model))
+    # A full fine-tune keeps every weight in float32, those that don't learn too; adapters come on top of the base.
+    full = isinstance(recipe.train.technique, Full)
+    weights = 4 * model.parameters if full else model.weight_bytes + 4 * trainable
+    kept, words = _kept(recipe.train.optimizer)
+    states = (4 + kept) * trainable
     element = 2 if draft.values["precision"] == "bf16" else 4
-    per_token = element * model.layers * (20 * model.hidden_size + 5 * model.intermediate_size)
+    layer = element * (20 * model.hidden_size + 5 * model.intermediate_size)
     logits = 3 * 4 * model.vocabulary
-    activations = draft.values["pack_tokens"] * (per_token + logits)
+    whole = draft.values["pack_tokens"] * (model.layers * layer + logits)
+    # Each layer's input stays; the rest is there for one layer at a time.
+    part = draft.values["pack_tokens"] * (model.layers * element * model.hidden_size + layer + logits)
     # Measured on the processor: 0.6 GB for torch, transformers and peft, and 0.3 to 1.1 GB for the kernels that
     # oneDNN compiles and keeps (docs/log.md).
     libraries = 1_600_000_000
-    total = weights + states + activations + libraries
+    free = hardware.gpu_memory_bytes or hardware.memory_bytes
+    asked, fixed = recipe.train.gradient_checkpointing, weights + states + libraries
+    again = fixed + whole > free if asked == "auto" else asked == "on"
+    why = "the recipe says so"
+    if asked == "auto":
+        needs = f"keeping all activations would take about {human_bytes(fixed + whole)} of {human_bytes(free)}"
+        why = f"{needs}: {'too much' if again else 'enough, and faster'}"
+    draft.decide("gradient_checkpointing", again, why)
+    activations = part if again else whole
     reason = (
-        f"weights {human_bytes(weights)}, gradients and AdamW {human_bytes(states)}, a pack's activations "
+        f"weights {human_bytes(weights)}, gradients and {words} {human_bytes(states)}, a pack's activations "
         f"{human_bytes(activations)}, libraries and their kernels {human_bytes(libraries)}: a rough estimate; "
-        f"{human_bytes(hardware.gpu_memory_bytes or hardware.memory_bytes)} are free"
+        f"{human_bytes(free)} are free"
     )
-    draft.decide("memory_bytes", total, reason)
+    draft.decide("memory_bytes", fixed + activations, reason)
+
+
+def _trainable(recipe: Recipe, model: ModelFacts) -> tuple[int, str]:
+    """Return about how many numbers learn, and where the estimate comes from."""
+    technique = recipe.train.technique
+    width, inner = model.hidden_size, model.intermediate_size
+    if isinstance(technique, Lora):
+        # Per layer: q, k, v, o about 8 widths of in + out, gate, up, down 3 (hidden + intermediate).
+        layers = model.layers if technique.layers is None else len(technique.layers)
+        count = technique.rank * layers * (8 * width + 3 * (width + inner))
+        return count, f"about rank {technique.rank} times the widths of {layers} layers; counted exactly in training"
+    if isinstance(technique, Ia3):
+        count = model.layers * (2 * width + inner)
+        return count, f"three vectors in each of {model.layers} layers, about; counted exactly in training"
+    if technique.freeze_layers or technique.train_layers is not None:
+        embeddings = model.vocabulary * width
+        learning = model.layers - technique.freeze_layers
+        if technique.train_layers is not None:
+            learning = len(technique.train_layers)
+        count = max(0, model.parameters - embeddings) * learning // max(1, model.layers)
+        return count, f"about {learning} of {model.layers} layers; counted exactly in training"
+    return model.parameters, "every weight learns"
+
+
+def _kept(optimizer: Optimizer) -> tuple[int, str]:
+    """Return the bytes an optimizer keeps for a weight, and what they are."""
+    match optimizer:
+        case AdamW():
+            return 8, "AdamW's two moments"
+        case Lion():
+            return 4, "Lion's mean"
+        case Sgd():
+            return (4, "SGD's momentum") if optimizer.momentum else (0, "no state of SGD")
+        case Adafactor():
+            return 0, "Adafactor's rows and columns"  # 4 * (rows + columns) a matrix: below a hundredth

@@ -5,13 +5,16 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from luthier.recipe.methods import (
+    AdamW,
     Cosine,
     Lora,
     Objective,
+    Optimizer,
     Positive,
     PositiveReal,
     Schedule,
     Sft,
+    Sgd,
     Share,
     Target,
     Technique,
@@ -104,16 +107,19 @@ class Train(Options):
     """How to train. Lengths are in tokens, batch sizes in examples, durations in optimizer steps."""
 
     technique: Technique = Lora()
-    """What learns: `lora` or `full`; with options as a mapping, {kind: lora, rank: 8}."""
+    """What learns: `lora`, `ia3` or `full`; with options as a mapping, {kind: lora, rank: 8}."""
 
     objective: Objective = Sft()
     """What is learned: `sft`."""
 
     learning_rate: PositiveReal | None = None
-    """Peak learning rate. `null` lets the plan choose by technique and model size, with its reason."""
+    """Peak learning rate. `null` lets the plan choose by technique, model size and optimizer, with its reason."""
+
+    optimizer: Optimizer = AdamW()
+    """What turns gradients into steps: `adamw`, `adafactor`, `sgd` or `lion`."""
 
     schedule: Schedule = Cosine()
-    """How the learning rate moves: `cosine` or `constant`."""
+    """How the learning rate moves: `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `wsd`, `inverse_sqrt`."""
 
     epochs: PositiveReal | None = None
     """Passes over the training rows. `null` lets the plan choose by their number."""
@@ -125,16 +131,41 @@ class Train(Options):
     """Examples per optimizer step. `null` lets the plan choose by the number of rows."""
 
     max_length: Positive = 2048
-    """Longest example, in tokens after the chat template. Longer ones are dropped, counted and named."""
+    """Longest text, in tokens after the chat template."""
+
+    too_long: Literal["drop", "turn", "left"] = "drop"
+    """What happens to a longer one: `drop` it; `turn`: leave off its last turns until it fits, so every answer that
+    stays keeps what stood before it; `left`: cut off its beginning. All are counted and named."""
+
+    template: Named | None = None
+    """Chat template: `null` is the model's own; a name (chatml, llama3, gemma, mistral, alpaca, …) or a Jinja file."""
+
+    template_options: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], bool | int | float | str] = (
+        Field(default_factory=dict)
+    )
+    """Variables the template reads, such as {enable_thinking: false}. They travel with the trained model."""
+
+    learn: Literal["assistant", "last", "all"] = "assistant"
+    """What is learned: every answer with its stop token, the last answer only, or every token. A turn's own `train`
+    or `weight` goes before it, and `learn: [[first, end]]` names characters of a turn."""
 
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """Pull of the matrices towards zero (AdamW, arXiv:1711.05101). Vectors are never decayed."""
+    """Pull of the matrices towards zero, per step and unit of learning rate (arXiv:1711.05101). Vectors are never
+    decayed."""
 
     clip: PositiveReal = 1.0
     """Largest norm of the gradient; a larger one is scaled down to it."""
 
+    neftune: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Strength of noise on the embeddings while training (NEFTune, arXiv:2310.05914). 5 is usual for small chat sets;
+    0 adds none."""
+
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the large products. `auto` takes bf16 where the processor computes in it."""
+
+    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Compute a layer's activations again in the backward pass instead of keeping them (arXiv:1604.06174): less memory,
+    about a third more time, the same gradients. `auto` does it where memory would not be enough."""
 
     seed: Seed = 0
     """Start of every random choice: order of rows, adapter weights, dropout."""
@@ -153,6 +184,14 @@ class Train(Options):
         """Refuse two durations: which one was meant?"""
         if self.epochs is not None and self.max_steps is not None:
             message = "`epochs` and `max_steps` exclude each other: keep one (`--set train.epochs=null` clears it)"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def sgd_has_a_rate(self) -> "Train":
+        """Refuse a rate nobody can guess: SGD's steps grow with the gradient, so it depends on model and data."""
+        if isinstance(self.optimizer, Sgd) and self.learning_rate is None:
+            message = "`optimizer: sgd` needs a `learning_rate`: 0.1 is a start, as `clip` holds the gradient's norm"
             raise ValueError(message)
         return self
 

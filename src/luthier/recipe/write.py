@@ -113,6 +113,8 @@ def scalar(value: Any) -> str:
         return number(value)
     if isinstance(value, tuple):
         return f"[{', '.join(scalar(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{quoted(key)}: {scalar(item)}' for key, item in value.items())}}}"
     return quoted(value) if isinstance(value, str) else str(value)
 
 

@@ -2,7 +2,7 @@
 
     checkpoints/step-000200/
         adapter_model.safetensors (or model.safetensors)   what is learned, float32
-        optimizer.safetensors                              AdamW's two moments, float32
+        optimizer.safetensors                              the optimizer's whole state, by its own names
         state.json                                         step
         manifest.json                                      sizes and hashes of the others; written last
 
@@ -43,7 +43,7 @@ def save(run: Run, step: int, adapted: Adapted, optimizer: torch.optim.Optimizer
     run.sync()  # a power cut may not leave a checkpoint that is ahead of its history
     with publish_folder(home / folder_name(step)) as folder:
         save_tensors(adapted.trainable, folder / adapted.weight_file)
-        save_tensors(_moments(adapted, optimizer), folder / "optimizer.safetensors")
+        save_tensors(_state(adapted, optimizer), folder / "optimizer.safetensors")
         write_json(folder / "state.json", {"step": step})
         adapted.describe(folder)
         files = [described(path, folder) for path in sorted(folder.iterdir())]
@@ -100,25 +100,34 @@ def _fault(folder: Path) -> str | None:
     return None
 
 
-def _moments(adapted: Adapted, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return the optimizer's whole state: per parameter two moments and a count, none where no gradient came yet."""
-    return {
+def _state(adapted: Adapted, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return the optimizer's whole state as `key/parameter`; nothing for parameters that had no gradient yet.
+
+    Keys are those of the optimizer: two moments and a count of AdamW, rows and columns of Adafactor.
+    """
+    found = {
         f"{key}/{name}": value
         for name, parameter in adapted.trainable.items()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
+    odd = sorted(key for key, value in found.items() if not isinstance(value, torch.Tensor))
+    assert not odd, f"state that is no tensor would be lost: {odd}"
+    return found
 
 
 def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer) -> None:
     weights = load_file(folder / adapted.weight_file)
-    moments = load_file(folder / "optimizer.safetensors")
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for place, value in load_file(folder / "optimizer.safetensors").items():
+        key, _, name = place.partition("/")
+        found.setdefault(name, {})[key] = value
     with torch.no_grad():
         for name, parameter in adapted.trainable.items():
             parameter.copy_(weights[name])
-            state = {
-                key: moments[f"{key}/{name}"].to(parameter.device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"{key}/{name}" in moments
-            }
-            if state:
-                optimizer.state[parameter] = state
+    # Torch counts parameters over its groups; its own way in knows which tensors belong on which device.
+    groups = optimizer.state_dict()["param_groups"]
+    numbers = [number for group in groups for number in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    by_parameter = dict(zip(parameters, numbers, strict=True))
+    state = {by_parameter[adapted.trainable[name]]: values for name, values in found.items()}
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,25 +1,15 @@
 """What stays when training is over: the weights, and everything a server needs to read them as they were trained."""
 
+import json
 import shutil
 from pathlib import Path
 
+from luthier.core.errors import ModelError
 from luthier.core.files import publish_folder, write_json, write_text
 from luthier.model.adapters.adapted import Adapted
+from luthier.model.companions import TEMPLATE_FILES, TEMPLATE_FOLDER, TOKENIZER_FILES, copy_templates
 from luthier.model.weights import save_tensors
 from luthier.tokens.render import Renderer
-
-TRAVELS = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-    "generation_config.json",
-)
-"""Files of the base that go along unchanged."""
 
 
 def keep(adapted: Adapted, renderer: Renderer, *, base: Path, out: Path) -> None:
@@ -32,14 +22,36 @@ def keep(adapted: Adapted, renderer: Renderer, *, base: Path, out: Path) -> None
         out: Folder to put in place, whole or not at all.
     """
     with publish_folder(out) as folder:
-        weights = {name: parameter.to(adapted.stored_dtype) for name, parameter in adapted.trainable.items()}
+        whole = {**adapted.trainable, **adapted.frozen}
+        weights = {name: parameter.to(adapted.stored_dtype) for name, parameter in whole.items()}
         save_tensors(weights, folder / adapted.weight_file)
         adapted.describe(folder)
-        for name in TRAVELS:
-            if (base / name).is_file():
+        own = renderer.source == "tokenizer"
+        for name in (*TOKENIZER_FILES, "generation_config.json"):
+            if (base / name).is_file() and (own or name not in TEMPLATE_FILES):
                 shutil.copyfile(base / name, folder / name)
-        if renderer.source != "tokenizer":
-            write_text(folder / "chat_template.jinja", renderer.tokenizer.chat_template)
+        if own:
+            copy_templates(base, folder)
+        else:
+            _write_templates(renderer, folder)
         if not (folder / "generation_config.json").is_file():
             stops = sorted(renderer.stop_ids)
             write_json(folder / "generation_config.json", {"eos_token_id": stops[0] if len(stops) == 1 else stops})
+
+
+def _write_templates(renderer: Renderer, folder: Path) -> None:
+    """Write the template that was trained with; several go by their names."""
+    template = renderer.tokenizer.chat_template
+    texts = template if isinstance(template, dict) else {"default": template}
+    for name, text in texts.items():
+        if name == "default":
+            write_text(folder / TEMPLATE_FILES[0], text)
+        elif Path(name).name != name:
+            raise ModelError(
+                f"a chat template has the name {json.dumps(name)}, which is that of no file",
+                hint="choose one template with `train.template`",
+                place=renderer.place,
+            )
+        else:
+            (folder / TEMPLATE_FOLDER).mkdir(exist_ok=True)
+            write_text(folder / TEMPLATE_FOLDER / f"{name}.jinja", text)

@@ -19,14 +19,15 @@ from luthier.core.errors import Failed, Interrupted
 from luthier.core.progress import Progress
 from luthier.core.run import Run
 from luthier.model.adapters.adapted import Adapted
-from luthier.model.forward import precise
+from luthier.model.forward import batching, precise
 from luthier.recipe.options import locate
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 from luthier.tokens.batch import members
 from luthier.tokens.render import Encoded
 from luthier.train import checkpoint
-from luthier.train.optim import adamw
+from luthier.train.noise import noisy
+from luthier.train.optim import optimizer_of, set_rate
 from luthier.train.watch import StopRequest
 
 
@@ -83,7 +84,10 @@ def train(work: Work, progress: Progress) -> Outcome:
     """
     plan, run = work.plan, work.run
     objective = locate(work.recipe.train.objective)
-    optimizer = adamw(work.adapted, learning_rate=plan.learning_rate, weight_decay=work.recipe.train.weight_decay)
+    options = work.recipe.train
+    optimizer = optimizer_of(
+        options.optimizer, work.adapted, learning_rate=plan.learning_rate, weight_decay=options.weight_decay
+    )
     start = checkpoint.restore(run, work.adapted, optimizer, key=work.key)
     log = History(run)
     if start:
@@ -95,7 +99,7 @@ def train(work: Work, progress: Progress) -> Outcome:
     progress.start("train", plan.steps, "step")
     progress.update(start)
     seen, began = 0, time.perf_counter()
-    with StopRequest() as stop:
+    with StopRequest() as stop, noisy(work.adapted.model, options.neftune):
         for step in range(start, plan.steps):
             began_step = time.perf_counter()
             rate = _learning_rate(work, step)
@@ -134,7 +138,8 @@ def _step(work: Work, objective: Any, optimizer: torch.optim.Optimizer, step: in
     seed = work.recipe.train.seed
     torch.manual_seed(seed * 1_000_003 + step)
     chosen = members(step, len(work.rows), batch_size=plan.batch_size, seed=seed)
-    batch = objective.collate(work.rows, chosen, plan.pack_tokens)
+    padded = batching(work.adapted.model).way == "padded"
+    batch = objective.collate(work.rows, chosen, plan.pack_tokens, padded=padded)
     supervised = sum(len(pack.targets) for pack in batch)
     parameters = list(adapted.trainable.values())
     total = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
@@ -147,8 +152,7 @@ def _step(work: Work, objective: Any, optimizer: torch.optim.Optimizer, step: in
     mean, length = (total / supervised).item(), norm.item()
     if not (math.isfinite(mean) and math.isfinite(length)):
         _not_a_number(work, step, chosen, mean, length)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(optimizer, rate)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return StepResult(mean, length, sum(pack.tokens for pack in batch), supervised)

@@ -1,129 +1,99 @@
 """The training stage: from prepared rows and a plan to a trained model and its report."""
 
-import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from luthier.core.errors import DataError, ModelError
-from luthier.core.files import write_text
+from luthier.core.errors import ModelError
 from luthier.core.progress import Progress
 from luthier.core.report import Report
 from luthier.core.run import Run
-from luthier.model.load import load_model, load_tokenizer, stop_ids, stored_as
+from luthier.model.forward import batching, plain
+from luthier.model.load import load_model, stored_as
 from luthier.recipe.options import locate
-from luthier.recipe.plan import Plan, with_rows
+from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 from luthier.tokens.render import Encoded, Renderer
-from luthier.train.encode import Encoding, encode, read_examples
+from luthier.tokens.stage import open_tokens
 from luthier.train.keep import keep
 from luthier.train.loop import HeldOut, Work, train
-from luthier.train.report import reasons, report
-from luthier.train.watch import distortion, heeds, leak
+from luthier.train.report import report
 
 if TYPE_CHECKING:
-    from luthier.core.example import Example
     from luthier.model.adapters.adapted import Adapted
-
-AGAIN = "copy the model's files again, or use another model"
-
-LEAK_LIMIT = 1e-6
-"""The second document's logits are computed by the same kernels from the same numbers: they may not move."""
-
-DISTORTION_LIMIT = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Share of the largest logit by which two orders of the same sums may differ, by type of the weights."""
 
 HeldOutLoss = Callable[[Any, Sequence[Encoded], int, str], HeldOut]
 """Takes model, rows, pack size and precision; the evaluation stage's, handed in by the workflow."""
 
 
 def train_model(
-    recipe: Recipe, plan: Plan, run: Run, *, base: Path, key: str, held_out: HeldOutLoss, progress: Progress
+    recipe: Recipe,
+    plan: Plan,
+    run: Run,
+    *,
+    renderer: Renderer,
+    base: Path,
+    key: str,
+    held_out: HeldOutLoss,
+    progress: Progress,
 ) -> Report:
-    """Train as planned, from the run's last checkpoint if it has one; leave the model in `run/model`.
+    """Train as planned on the run's tokens, from its last checkpoint if it has one; leave the model in `run/model`.
 
     Raises:
-        DataError: No row can be learned from.
-        ModelError: The model can't be loaded, or its packed documents see each other.
+        ModelError: The model can't be loaded, or knows fewer tokens than its tokenizer.
     """
     run.log("stage", stage="train", state="began")
     torch.set_num_threads(plan.threads)
-    renderer = Renderer(load_tokenizer(base), stop_ids(base))
-    rows = _encoded(run / "data" / "train.jsonl", renderer, plan, progress)
-    valid = _encoded(run / "data" / "valid.jsonl", renderer, plan, progress)
-    _account(run, train=rows, valid=valid)
-    if not rows.rows:
-        raise DataError(
-            f"no row can be learned from: {reasons(rows)}",
-            hint=f"they are named in {run / 'left_out.jsonl'}; longer ones need a larger `train.max_length` or context",
-            place=str(run / "data" / "train.jsonl"),
-        )
+    rows, valid = (open_tokens(run / "tokens", split) for split in ("train", "valid"))
     technique = recipe.train.technique
     model = load_model(base, dtype=stored_as(plan.precision))
-    _fits(model, rows.rows + valid.rows, base)
-    _packable(model, base)
+    _fits(model, max(rows.most("highest"), valid.most("highest")), base)
+    run.log("stage", stage="train", batching=batching(model).way, reason=batching(model).reason)
     adapted: Adapted = locate(technique)(model, technique, base=recipe.model, seed=recipe.train.seed)
+    if plan.gradient_checkpointing and not recompute(adapted.model):
+        _not_recomputed(recipe, run, base)
     count = sum(parameter.numel() for parameter in adapted.trainable.values())
-    run.log("stage", stage="train", trainable_parameters=count, rows=len(rows.rows), left_out=len(rows.left_out))
+    run.log("stage", stage="train", trainable_parameters=count, rows=len(rows))
 
     def measure(model_in_training: Any) -> HeldOut:
-        return held_out(model_in_training, valid.rows, plan.pack_tokens, plan.precision)
+        return held_out(model_in_training, valid, plan.pack_tokens, plan.precision)
 
-    planned, plan = plan, with_rows(plan, recipe, len(rows.rows))
-    work = Work(recipe, plan, run, key, adapted, rows.rows, measure if valid.rows else None)
+    work = Work(recipe, plan, run, key, adapted, rows, measure if len(valid) else None)
     outcome = train(work, progress)
     keep(adapted, renderer, base=base, out=run / "model")
-    return report(work, rows, outcome, trainable=count, planned_steps=planned.steps)
+    return report(work, rows, outcome, trainable=count)
 
 
-def _encoded(path: Path, renderer: Renderer, plan: Plan, progress: Progress) -> Encoding:
-    examples: list[Example] = list(read_examples(path)) if path.is_file() else []
-    return encode(examples, renderer, max_length=plan.max_length, progress=progress)
+def recompute(model: Any) -> bool:
+    """Make a model keep only each layer's input in training; False where its architecture can't (arXiv:1604.06174).
+
+    The non-reentrant way: adapters learn though the embeddings don't, and random numbers are drawn again alike.
+    """
+    inner = plain(model)
+    if not inner.supports_gradient_checkpointing:
+        return False
+    # Transformers 5.23 renamed it, and warns of the old name.
+    enable = getattr(inner, "activation_checkpointing_enable", None) or inner.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+    return True
 
 
-def _account(run: Run, **splits: Encoding) -> None:
-    """Name every row that could not be learned or measured, in `left_out.jsonl`."""
-    lines = [
-        json.dumps({"source": source.file, "line": source.line, "split": split, "reason": reason})
-        for split, encoding in splits.items()
-        for source, reason in encoding.left_out
-    ]
-    write_text(run / "left_out.jsonl", "".join(f"{line}\n" for line in lines))
+def _not_recomputed(recipe: Recipe, run: Run, base: Path) -> None:
+    """Refuse what the recipe asks for, or tell what the plan took for granted."""
+    problem = "this architecture can't compute activations again in the backward pass"
+    if recipe.train.gradient_checkpointing == "on":
+        raise ModelError(problem, hint="`--set train.gradient_checkpointing=auto`", place=str(base))
+    run.log("warning", text=f"{problem}, so training needs more memory than planned")
 
 
-def _fits(model: Any, rows: Sequence[Encoded], base: Path) -> None:
+def _fits(model: Any, highest: int, base: Path) -> None:
     """Refuse a tokenizer that knows more tokens than the model has embeddings for, where the data use them."""
     room = model.get_input_embeddings().num_embeddings
-    beyond = [row for row in rows if int(row.input_ids.max()) >= room]
-    if beyond:
-        highest = max(int(row.input_ids.max()) for row in beyond)
+    if highest >= room:
         raise ModelError(
-            f"the tokenizer gives token {highest} ({beyond[0].source}), and the model knows {room}",
+            f"the data hold token {highest} of the tokenizer, and the model knows {room}",
             hint="use the tokenizer the model was trained with; adding tokens is not possible yet",
-            place=str(base),
-        )
-
-
-def _packable(model: Any, base: Path) -> None:
-    """Refuse a model whose packed documents see each other, or that packing would compute otherwise."""
-    vocabulary = model.get_input_embeddings().num_embeddings
-    try:
-        if not heeds(model, vocabulary=vocabulary):
-            raise TypeError("the architecture computes it by itself")
-        seen, off = leak(model, vocabulary=vocabulary), distortion(model, vocabulary=vocabulary)
-    except TypeError as error:
-        seen, off = float("nan"), float("nan")
-        why = f"its attention can't be exchanged ({error})"
-    else:
-        why = f"packed logits are {off:.1e} off, and documents move each other's by {seen:.1e}"
-        if math.isnan(seen + off):
-            raise ModelError("its weights give numbers that are none (NaN)", hint=AGAIN, place=str(base))
-    if not (seen <= LEAK_LIMIT and off <= DISTORTION_LIMIT[model.dtype]):
-        raise ModelError(
-            f"documents of this architecture can't be packed: {why}",
-            hint="use a model with plain softmax attention, such as Llama, Mistral, Qwen2 or Qwen3",
             place=str(base),
         )

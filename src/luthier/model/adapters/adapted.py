@@ -1,7 +1,7 @@
 """What every technique returns: the model in training, and how to keep what it learns."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +22,9 @@ class Adapted:
     """Writes what a reader of the weight file needs beside it (an adapter's config) into a folder."""
     stored_dtype: torch.dtype
     """Type the finished weights are rounded to, once."""
+    frozen: dict[str, torch.nn.Parameter] = field(default_factory=dict)
+    """Weights that don't learn and yet belong into the finished file; checkpoints leave them out."""
+    ratios: dict[str, float] = field(default_factory=dict)
+    """Factors on the learning rate, by the names of `trainable`; 1 where there is none."""
+    vectors: frozenset[str] = frozenset()
+    """Names of two-dimensional parameters that are vectors by their meaning, so weight decay spares them."""

@@ -20,9 +20,11 @@ class Sft:
     """
 
     @staticmethod
-    def collate(encoded: Sequence[Encoded], members: Sequence[int], capacity: int) -> list[Pack]:
-        """Return the examples of one optimizer step as packs of at most `capacity` tokens."""
-        return packs(encoded, members, capacity)
+    def collate(
+        encoded: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False
+    ) -> list[Pack]:
+        """Return the examples of one optimizer step as packs of at most `capacity` tokens, `padded` as in `packs`."""
+        return packs(encoded, members, capacity, padded=padded)
 
     @staticmethod
     def loss(model: torch.nn.Module, pack: Pack) -> torch.Tensor:

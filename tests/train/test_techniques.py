@@ -1,0 +1,134 @@
+"""Every technique and optimizer goes the whole road: train, stop, resume to the same bits, evaluate, merge."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from luthier import workflow
+from luthier.core.errors import Interrupted
+from luthier.core.progress import Silent
+from luthier.core.run import Run
+from luthier.recipe.load import parse_recipe
+from luthier.recipe.schema import Recipe
+
+WAYS = {
+    "rslora": "technique: {kind: lora, rank: 4, rslora: true, dropout: 0.1}",
+    "dora": "technique: {kind: lora, rank: 4, dora: true}",
+    "dora-rslora-patterns": "technique: {kind: lora, rank: 4, dora: true, rslora: true, rank_pattern: {q_proj: 2}}",
+    "patterns": (
+        "technique: {kind: lora, rank: 4, rank_pattern: {down_proj: 8, 'layers\\.0\\.self_attn\\.q_proj': 2}, "
+        "alpha_pattern: {v_proj: 3, 'mlp\\..*': 16}}"
+    ),
+    "layers": "technique: {kind: lora, layers: [1], targets: [q_proj, up_proj]}",
+    "targets_pattern": "technique: {kind: lora, targets_pattern: '.*\\.1\\.mlp\\.(up|down)_proj|lm_head'}",
+    "loraplus": "technique: {kind: lora, lr_ratio: 8, init: gaussian}",
+    "ia3": "technique: ia3",
+    "ia3-named": "technique: {kind: ia3, outputs: [q_proj, up_proj], inputs: [o_proj]}",
+    "freeze_layers": "technique: {kind: full, freeze_layers: 1}",
+    "train_layers": "technique: {kind: full, train_layers: [0]}",
+    "adafactor": "optimizer: adafactor, schedule: {kind: wsd, warmup_steps: 2}",
+    "lion": "optimizer: lion, schedule: linear",
+    "sgd": "optimizer: {kind: sgd, nesterov: true}, schedule: {kind: restarts, cycles: 3}",
+    "ia3-adafactor": "technique: ia3, optimizer: {kind: adafactor, relative: true}, schedule: inverse_sqrt",
+    "recompute": "technique: {kind: lora, dropout: 0.2}, gradient_checkpointing: on",
+    "neftune": "neftune: 5, gradient_checkpointing: on",
+    "full-lion": "technique: full, optimizer: lion, weight_decay: 0.1, schedule: polynomial",
+}
+STEPS = 8
+
+pytestmark = pytest.mark.slow
+
+
+class StopsAt(Silent):
+    """Somebody who watches, and asks the process to end after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.stage = ""
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        self.stage = stage
+
+    def update(self, done: int, note: str = "") -> None:
+        if self.stage == "train" and done == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def recipe(way: str, data: Path, model: Path) -> tuple[Recipe, str]:
+    text = (
+        f"model: {model}\ndata: {{sources: ['{data}'], split: {{valid: 0.2}}}}\nevaluate: {{samples: 1}}\n"
+        f"train: {{max_steps: {STEPS}, batch_size: 8, max_length: 128, learning_rate: 0.01, precision: fp32, {way}}}\n"
+    )
+    return parse_recipe(text, file="recipe.yaml"), text
+
+
+def trained(asked: tuple[Recipe, str], out: Path, progress: Silent | None = None) -> Run:
+    run = workflow.begin(*asked, out)
+    workflow.train(asked[0], run, progress)
+    return run
+
+
+def told(run: Run) -> list[tuple[Any, ...]]:
+    return sorted((event["step"], event["loss"]) for kind in ("step", "eval") for event in run.events(kind))
+
+
+def weights(run: Run) -> bytes:
+    (file,) = (run / "model").glob("*.safetensors")
+    return file.read_bytes()
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = model.eval()(input_ids=torch.arange(3, 60)[None], use_cache=False).logits
+    return found
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_it_learns_resumes_to_the_same_bits_and_merges_to_what_was_trained(
+    name: str, tiny_llama: Path, tickets: Path, tmp_path: Path
+) -> None:
+    asked = recipe(WAYS[name], tickets, tiny_llama)
+    run = trained(asked, tmp_path / "whole")
+    held_out = [event["loss"] for event in run.events("eval")]
+    assert held_out[-1] < held_out[0]
+    for step in (3, 6):
+        with pytest.raises(Interrupted):
+            trained(asked, tmp_path / "broken", StopsAt(step))
+    broken = trained(asked, tmp_path / "broken")
+    assert weights(broken) == weights(run)
+    assert told(broken) == told(run)
+    assert not broken.events("warning")
+
+    report = workflow.evaluate(asked[0], run).data
+    assert report["nll"]["tuned"]["value"] == pytest.approx(held_out[-1], rel=1e-4)
+    workflow.merge(asked[0], run)
+    merged = AutoModelForCausalLM.from_pretrained(run / "merged", dtype=torch.float32)
+    if (run / "model" / "adapter_config.json").is_file():
+        plain = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+        unmerged = PeftModel.from_pretrained(plain, str(run / "model"))
+    else:
+        unmerged = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
+    base = logits(AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32))
+    assert (logits(merged) - base).abs().max() > 1e-3
+    assert (logits(merged) - logits(unmerged)).abs().max() < 1e-4
+
+
+def test_a_frozen_layer_is_kept_as_it_was_and_left_out_of_checkpoints(
+    tiny_llama: Path, tickets: Path, tmp_path: Path
+) -> None:
+    run = trained(recipe(WAYS["train_layers"], tickets, tiny_llama), tmp_path / "run")
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_llama, run / "model"))
+    assert before.keys() == after.keys()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {name for name in before if ".layers.0." in name}
+    (newest, *_) = sorted((run / "checkpoints").glob("step-*"), reverse=True)
+    assert load_file(newest / "model.safetensors").keys() == moved
+    assert json.loads((newest / "state.json").read_text())["step"] == STEPS
