@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from architectures import PADDED, save
 from transformers import AutoModelForCausalLM
 
 from luthier.model import generate as module
@@ -36,10 +37,12 @@ def model(path: Path) -> Any:
     return sharpened(load_model(path))
 
 
-def alone(model: Any, prompt: list[int], *, stop_ids: frozenset[int], most: int) -> list[int]:
-    """Decode one prompt without cache, padding or batch: the definition."""
+def alone(
+    model: Any, prompt: list[int], *, stop_ids: frozenset[int], most: int, attention: str | None = "sdpa"
+) -> list[int]:
+    """Decode one prompt without cache, padding or batch: the definition. None is the attention it has."""
     ids = list(prompt)
-    with torch.no_grad(), attending(model, "sdpa"):
+    with torch.no_grad(), attending(model, attention or model.config._attn_implementation):
         while len(ids) - len(prompt) < most:
             token = int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
             if token in stop_ids:
@@ -145,3 +148,30 @@ def test_a_prompt_that_fills_the_context_is_clipped_from_the_left(model: Any) ->
     assert room(model, 600, max_new_tokens=4) == Room(read=256, answer=4)
     clipped, short = generate(model, [long, long[-256:]], stop_ids=NEVER, max_new_tokens=4, pad_id=PAD)
     assert clipped == short
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "gpt_oss", "mistral"])
+def test_capped_scores_sinks_and_windows_are_heard_in_answers(kind: str, tmp_path: Path) -> None:
+    """Transformers' `sdpa` leaves caps and sinks out: answers come from the explicit attention."""
+    model = sharpened(load_model(save(kind, tmp_path)))
+    answers = generate(model, PROMPTS, stop_ids=NEVER, max_new_tokens=12, pad_id=PAD)
+    assert answers == [alone(model, prompt, stop_ids=NEVER, most=12, attention="eager") for prompt in PROMPTS]
+    assert model.config._attn_implementation == attention.NAME
+
+
+@pytest.mark.parametrize("kind", PADDED)
+def test_a_model_that_cannot_be_packed_answers_as_each_prompt_alone(kind: str, tmp_path: Path) -> None:
+    model = sharpened(load_model(save(kind, tmp_path)))
+    prompts = [*PROMPTS, [9, 8, 7, 6], [50, 51]]  # some are of one length
+    free = [alone(model, prompt, stop_ids=NEVER, most=10, attention=None) for prompt in prompts]
+    assert generate(model, prompts, stop_ids=NEVER, max_new_tokens=10, pad_id=PAD) == free
+    stops = frozenset({free[0][3], free[2][5]})
+    answers = generate(model, prompts, stop_ids=stops, max_new_tokens=10, pad_id=PAD)
+    assert answers == [alone(model, prompt, stop_ids=stops, most=10, attention=None) for prompt in prompts]
+
+
+def test_a_cache_that_forgets_is_not_used(tmp_path: Path) -> None:
+    """RWKV's state in Transformers 5.23 is right for one prompt and wrong for two."""
+    with torch.no_grad():
+        assert not module._remembers(load_model(save("rwkv", tmp_path / "rwkv")))
+        assert module._remembers(load_model(save("mamba", tmp_path / "mamba")))

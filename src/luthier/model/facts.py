@@ -4,13 +4,12 @@ No torch here: `luthier plan` reads this.
 """
 
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from luthier.bundled import model_path
 from luthier.core.errors import MissingExtra, ModelError
-from luthier.core.files import digest, sha256
+from luthier.core.files import digest, known_sha256
 from luthier.recipe.facts import ModelFacts
 
 BUNDLED = "bundled"
@@ -134,9 +133,16 @@ def facts(name: str) -> ModelFacts:
         layers=_whole(config, name, "num_hidden_layers", "n_layer"),
         intermediate_size=_whole(config, name, "intermediate_size", "n_inner", "hidden_size", "n_embd"),
         vocabulary=_whole(config, name, "vocab_size"),
-        context=_whole(config, name, "max_position_embeddings", "n_positions", "max_sequence_length"),
+        context=_context(config),
         fingerprint=fingerprint(path),
     )
+
+
+def _context(config: dict[str, Any]) -> int:
+    """Return the longest sequence a model was made for; 0 where there is no end, as in recurrent models."""
+    shape = config.get("text_config") or config
+    found = [shape.get(key) for key in ("max_position_embeddings", "n_positions", "max_sequence_length")]
+    return next((value for value in found if isinstance(value, int) and value > 0), 0)
 
 
 def read_config(path: Path, name: str) -> dict[str, Any]:
@@ -180,19 +186,22 @@ def _whole(config: dict[str, Any], name: str, *keys: str) -> int:
 
 def fingerprint(path: Path) -> str:
     """Return a hash over every file a model consists of. It changes when any byte of them does."""
-    kinds = (".json", ".jinja", ".safetensors", ".txt", ".model")
+    return _hash(path, (".json", ".jinja", ".safetensors", ".txt", ".model"))
+
+
+def tokenizer_fingerprint(path: Path) -> str:
+    """Return a hash over every file that can change a token: all of a model but its weights."""
+    return digest(
+        [_hash(path, kinds := (".json", ".jinja", ".txt", ".model")), _hash(path / "additional_chat_templates", kinds)]
+    )
+
+
+def _hash(path: Path, kinds: tuple[str, ...]) -> str:
     parts = []
-    for file in sorted(path.iterdir()):
+    for file in sorted(path.iterdir()) if path.is_dir() else ():
         if file.is_file() and file.suffix in kinds:
-            state = file.stat()
-            parts.append((file.name, _content(file, state.st_size, state.st_mtime_ns)))
+            parts.append((file.name, known_sha256(file)))
     return digest(parts)
-
-
-@lru_cache(maxsize=256)
-def _content(file: Path, _size: int, _changed: int) -> str:
-    """Return the hash of a file, remembered until its size or time changes: weights take seconds to read."""
-    return sha256(file)
 
 
 def _tensors(file: Path) -> list[tuple[str, int]]:

@@ -1,10 +1,18 @@
 """One forward pass over a pack: the logits of the positions that are learned, and of no other.
 
-Shapes: D documents and T tokens of a pack, S supervised positions, V vocabulary.
-"""
+A model whose attention isolates documents computes a pack as it is. Any other gets its documents side by side, each
+padded on the right. Callers know packs only.
 
+Shapes: D documents and T tokens of a pack, S supervised positions, V vocabulary, W width of a padded batch.
+"""
+# ruff: noqa: N803, N806 - names end in the letters of their shape
+
+import inspect
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,7 +33,7 @@ class Packed(Protocol):
 
     @property
     def bounds(self) -> NDArray[np.int32]:
-        """Shape (D + 1,)."""
+        """Shape (D + 1,), one more when there is filler."""
 
     @property
     def predict_at(self) -> NDArray[np.int64]:
@@ -34,6 +42,55 @@ class Packed(Protocol):
     @property
     def targets(self) -> NDArray[np.int64]:
         """Shape (S,)."""
+
+    @property
+    def documents(self) -> int:
+        """D: what follows is filler."""
+
+    @property
+    def width(self) -> int:
+        """W, at least the tokens of the longest document."""
+
+
+class Batching(NamedTuple):
+    """How the rows of a model go through it together."""
+
+    way: Literal["packed", "padded"]
+    """`packed`: one after another without padding. `padded`: side by side, those of like lengths together."""
+    reason: str
+    """What was measured, or why the model can't be packed."""
+    turn: int | None = None
+    """Documents of more tokens than this get other rotary angles, so they share no pass with shorter ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """A pack by its parts alone; `Packed` says what each is."""
+
+    input_ids: NDArray[np.int64]
+    position_ids: NDArray[np.int64]
+    bounds: NDArray[np.int32]
+    predict_at: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    documents: int
+    width: int
+
+
+def plain(model: Any) -> Any:
+    """Return the Transformers model within a PEFT model, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def set_batching(model: Any, batching: Batching) -> None:
+    """Write down how a model's rows are batched, once it has been probed."""
+    plain(model).luthier_batching = batching
+
+
+def batching(model: Any) -> Batching:
+    """Return how a model's rows are batched; `luthier.model.load.load_model` found out."""
+    found = getattr(plain(model), "luthier_batching", None)
+    assert isinstance(found, Batching), "nobody probed this model: documents might see each other"
+    return found
 
 
 def precise(model: torch.nn.Module, precision: str) -> AbstractContextManager[object]:
@@ -44,7 +101,38 @@ def precise(model: torch.nn.Module, precision: str) -> AbstractContextManager[ob
 
 
 def supervised_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
-    """Return the logits that predict the learned tokens: shape (S, V), in the dtype the model computes in.
+    """Return the logits that predict the learned tokens: shape (S, V), in the dtype the model computes in."""
+    way, _, turn = batching(model)
+    logits = packed_logits if way == "packed" else padded_logits
+    lengths_D = np.diff(pack.bounds[: pack.documents + 1])
+    if turn is None or lengths_D.max() <= turn or lengths_D.min() > turn:
+        return logits(model, pack)
+    # Transformers chooses the angles of a whole pass by its longest document: a long one would change its neighbours.
+    long_S = np.repeat(lengths_D > turn, lengths_D)[pack.predict_at]
+    parts = [logits(model, _part(pack, chosen_D)) for chosen_D in (lengths_D <= turn, lengths_D > turn)]
+    order_S = np.argsort(np.argsort(long_S, kind="stable"))
+    return torch.cat(parts)[torch.from_numpy(order_S).to(parts[0].device)]
+
+
+def _part(pack: Packed, chosen_D: NDArray[np.bool_]) -> Documents:
+    """Return some documents of a pack, without filler."""
+    lengths_D = np.diff(pack.bounds[: pack.documents + 1])
+    chosen_T = np.repeat(chosen_D, lengths_D)
+    kept = lengths_D[chosen_D]
+    chosen_S = chosen_T[pack.predict_at]
+    return Documents(
+        input_ids=pack.input_ids[: len(chosen_T)][chosen_T],
+        position_ids=pack.position_ids[: len(chosen_T)][chosen_T],
+        bounds=np.concatenate([[0], np.cumsum(kept)]).astype(np.int32),
+        predict_at=(np.cumsum(chosen_T) - 1)[pack.predict_at[chosen_S]],
+        targets=pack.targets[chosen_S],
+        documents=len(kept),
+        width=int(kept.max()),
+    )
+
+
+def packed_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
+    """Return the supervised logits of a model with packed attention, in one row.
 
     `use_cache=False` is not a saving but a condition: with a cache, Transformers 5 takes the documents for one
     and they see each other. The head runs on the S rows alone.
@@ -58,6 +146,44 @@ def supervised_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
         use_cache=False,
     ).logits
     return logits[0]
+
+
+def padded_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
+    """Return the supervised logits of a model with its own attention or recurrence, a row for each document.
+
+    Padding stands on the right: in a causal model nothing before it sees it. The head runs on the columns in which
+    any document learns.
+    """
+    device = next(model.parameters()).device
+    starts_D, ends_D = pack.bounds[: pack.documents].astype(np.int64), pack.bounds[1 : pack.documents + 1]
+    lengths_D = ends_D - starts_D
+    real_DW = np.arange(pack.width) < lengths_D[:, None]
+    ids_DW = np.zeros(real_DW.shape, dtype=np.int64)
+    ids_DW[real_DW] = pack.input_ids[: ends_D[-1]]
+    row_S = np.searchsorted(ends_D, pack.predict_at, side="right")
+    column_S = pack.predict_at - starts_D[row_S]
+    inputs: dict[str, Any] = {
+        "attention_mask": torch.from_numpy(real_DW.astype(np.int64)).to(device),
+        "position_ids": torch.arange(pack.width, device=device).expand(len(lengths_D), -1),
+        "use_cache": False,
+    }
+    known = takes(model)
+    if "logits_to_keep" in known:
+        columns, column_S = np.unique(column_S, return_inverse=True)
+        inputs["logits_to_keep"] = torch.from_numpy(columns).to(device)
+    inputs = {name: value for name, value in inputs.items() if name in known}
+    logits: torch.Tensor = model(input_ids=torch.from_numpy(ids_DW).to(device), **inputs).logits
+    return logits[torch.from_numpy(row_S).to(device), torch.from_numpy(column_S).to(device)]
+
+
+def takes(model: Any) -> frozenset[str]:
+    """Return what an architecture's forward pass takes by name: recurrent ones take no positions."""
+    return _parameters(type(plain(model)).forward)
+
+
+@cache
+def _parameters(forward: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def supervised_nll(model: torch.nn.Module, pack: Packed) -> torch.Tensor:

@@ -1,21 +1,31 @@
-"""Greedy answers, many prompts at a time, with a key-value cache.
+"""Greedy answers, many prompts at a time, with the model's cache.
 
-Shapes: B prompts of a batch that are still being answered, P tokens of its longest prompt, V vocabulary.
+Shapes: B prompts of a batch, P tokens of its longest prompt, V vocabulary.
 """
 # ruff: noqa: N806 - names end in the letters of their shape
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from transformers import DynamicCache
 
+from luthier.model.forward import batching, plain, takes
+
 BATCH_TOKENS = 16_384
 """Prompts and answers of a batch together hold at most this many tokens: it bounds the cache's memory."""
 
-ATTENTION = "sdpa"
-"""Transformers' implementation that takes a mask, as left padding needs; `luthier_packed` takes none."""
+CACHES = ("past_key_values", "cache_params", "state")
+"""What architectures call that which they remember: they return it under the name they take it by."""
+
+
+CACHE_LIMIT = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
+"""Share of the largest logit by which a cache may change logits, by type of the weights."""
+
+Decode = Callable[[Any, Sequence[list[int]], Sequence[int], frozenset[int], int], Iterator[tuple[int, list[int]]]]
+"""Takes model, prompts, longest answers, stop ids and a padding id; yields place and answer as they are finished."""
 
 
 class Room(NamedTuple):
@@ -33,7 +43,7 @@ def room(model: Any, prompt_tokens: int, *, max_new_tokens: int) -> Room:
     The answer ends where the model's context ends, as it does on a server. A prompt that fills the context
     leaves no room for an answer and is clipped from the left to half the context: the question stands last.
     """
-    context = getattr(_plain(model).config.get_text_config(), "max_position_embeddings", None) or 0
+    context = getattr(plain(model).config.get_text_config(), "max_position_embeddings", None) or 0
     if not context:
         return Room(prompt_tokens, max_new_tokens)
     read = prompt_tokens if prompt_tokens < context else max(1, context // 2)
@@ -77,10 +87,10 @@ def generate(
     done = 0
     # Not inference_mode: buffers that a model renews in a forward pass (scaled rotary angles) would become
     # inference tensors, and a training that goes on afterwards would fail on them.
-    with torch.no_grad(), without_dropout(model), attending(model, ATTENTION):
-        for members in _batches([len(ids) for ids in read], max_new_tokens):
+    with torch.no_grad(), without_dropout(model), _answering(model) as (decode, alike):
+        for members in _batches([len(ids) for ids in read], max_new_tokens, alike=alike):
             limits = [rooms[i].answer for i in members]
-            for place, answer in _decode(model, [read[i] for i in members], limits, stop_ids, pad_id):
+            for place, answer in decode(model, [read[i] for i in members], limits, stop_ids, pad_id):
                 answers[members[place]] = answer
                 done += 1
                 if on_done is not None:
@@ -100,12 +110,23 @@ def without_dropout(model: Any) -> Iterator[None]:
 
 
 @contextmanager
+def _answering(model: Any) -> Iterator[tuple[Decode, bool]]:
+    """Make the model ready to answer; give the way to decode, and whether a batch must be of one length."""
+    if batching(model).way == "padded":
+        # Of one length: padding on the left would pass through a recurrent state before the prompt does.
+        yield partial(_decode_alike, cached=_remembers(model)), True
+    else:
+        with attending(model, own_attention(model)):
+            yield _decode, False
+
+
+@contextmanager
 def attending(model: Any, implementation: str) -> Iterator[None]:
     """Let the model attend with another of Transformers' implementations, and back.
 
     Layers look the name up in the config they share at each forward pass, so that setting it is enough.
     """
-    config = _plain(model).config
+    config = plain(model).config
     before = config._attn_implementation
     config._attn_implementation = implementation
     try:
@@ -114,17 +135,27 @@ def attending(model: Any, implementation: str) -> Iterator[None]:
         config._attn_implementation = before
 
 
-def _plain(model: Any) -> Any:
-    """Return the Transformers model within a PEFT model, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+def own_attention(model: Any) -> str:
+    """Return the attention that Transformers itself gives an architecture: it takes masks, ours takes none.
+
+    Where scores are capped or have sinks it is the explicit one: `sdpa` would leave them out.
+    """
+    return "sdpa" if plain(model)._supports_sdpa else "eager"
 
 
-def _batches(lengths: Sequence[int], max_new_tokens: int) -> Iterator[list[int]]:
-    """Yield prompts of like lengths together, longest first: what is too large for the memory fails early."""
+def _batches(lengths: Sequence[int], max_new_tokens: int, *, alike: bool = False) -> Iterator[list[int]]:
+    """Yield prompts of like lengths together, longest first: what is too large for the memory fails early.
+
+    Args:
+        lengths: Tokens of each prompt.
+        max_new_tokens: Longest answer.
+        alike: Only prompts of the same length go together.
+    """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         longest = lengths[batch[0]] if batch else 0
-        if batch and (len(batch) + 1) * (longest + max_new_tokens) > BATCH_TOKENS:
+        full = (len(batch) + 1) * (longest + max_new_tokens) > BATCH_TOKENS
+        if batch and (full or (alike and lengths[index] != longest)):
             yield batch
             batch = []
         batch.append(index)
@@ -145,7 +176,7 @@ def _decode(
     mask_BP = torch.arange(longest, device=device)[None] >= torch.tensor(padding, device=device)[:, None]
     mask_BP = mask_BP.long()
     position_BP = (mask_BP.cumsum(dim=1) - 1).clamp(min=0)
-    cache = DynamicCache(config=_plain(model).config)
+    cache = DynamicCache(config=plain(model).config)
     alive = list(range(len(prompts)))
     answers: list[list[int]] = [[] for _ in prompts]
     while alive:
@@ -174,3 +205,64 @@ def _decode(
         ids_BP = chosen_B[kept, None]
         mask_BP = torch.cat([mask_BP[kept], mask_BP.new_ones(len(going), 1)], dim=1)
         position_BP = position_BP[kept, -1:] + 1
+
+
+def _decode_alike(
+    model: Any,
+    prompts: Sequence[list[int]],
+    limits: Sequence[int],
+    stop_ids: frozenset[int],
+    _pad_id: int,
+    *,
+    cached: bool,
+) -> Iterator[tuple[int, list[int]]]:
+    """Yield place and answer of each prompt when it is finished, for prompts of one length and any architecture.
+
+    What the model remembers is its own affair and goes back to it as it came, so finished prompts stay in the batch
+    until the last is done. Not `cached`, everything is read again for each token.
+    """
+    text_BP = torch.tensor([*prompts], device=next(model.parameters()).device)
+    fed, memory = text_BP, dict[str, Any]()
+    alive = set(range(len(prompts)))
+    answers: list[list[int]] = [[] for _ in prompts]
+    while alive:
+        logits_BV, memory = _step(model, fed, memory, cached=cached)
+        chosen_B = logits_BV.argmax(dim=-1)
+        for row, token in enumerate(chosen_B.tolist()):
+            if row not in alive:
+                continue
+            if token not in stop_ids:
+                answers[row].append(token)
+            if token in stop_ids or len(answers[row]) >= limits[row]:
+                alive.remove(row)
+                yield row, answers[row]
+        text_BP = torch.cat([text_BP, chosen_B[:, None]], dim=1)
+        fed = chosen_B[:, None] if cached else text_BP
+
+
+def _step(
+    model: Any, ids: torch.Tensor, memory: dict[str, Any], *, cached: bool
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Return the logits that follow `ids` of shape (B, P), shape (B, V), and what the model remembers."""
+    head = {"logits_to_keep": 1} if "logits_to_keep" in takes(model) else {}
+    out = model(input_ids=ids, use_cache=cached, **head, **memory)
+    return out.logits[:, -1], {name: getattr(out, name) for name in CACHES if getattr(out, name, None) is not None}
+
+
+def _remembers(model: Any) -> bool:
+    """Return whether an architecture's own cache gives the logits of reading everything again.
+
+    In Transformers 5.23 those of Bamba, MiniMax and, in batches, RWKV don't.
+    """
+    device = next(model.parameters()).device
+    ids = torch.arange(16, device=device).view(2, 8)
+    # Not in low precision when the weights are not: rounding would hide a fault, or be taken for one.
+    with torch.autocast(device.type, enabled=False):
+        again, _ = _step(model, ids, {}, cached=False)
+        try:
+            _, memory = _step(model, ids[:, :6], {}, cached=True)
+            _, memory = _step(model, ids[:, 6:7], memory, cached=True)
+            last, _ = _step(model, ids[:, 7:], memory, cached=True)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError):
+            return False  # xLSTM takes a state it does not make, Kimi asks its cache what it does not know
+    return bool(memory) and float((last - again).abs().max() / again.abs().max()) <= CACHE_LIMIT[model.dtype]

@@ -12,18 +12,10 @@ from transformers.utils import logging as transformers_logging
 from luthier.core.errors import ModelError
 from luthier.model.facts import read_config
 from luthier.model.kernels import attention
+from luthier.model.probe import settle
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
-
-UNPACKABLE = (
-    "attn_logit_softcapping",
-    "attention_sink",
-    "layers_block_type",
-    "linear_num_value_heads",
-    "conv_kernel",
-)
-"""Config keys of models whose layers carry state over documents, or whose attention is not plain softmax."""
 
 
 def device() -> torch.device:
@@ -92,41 +84,20 @@ def stored_as(precision: str) -> torch.dtype | None:
 
 
 def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
-    """Return a causal language model for packed forward passes, on the best device, in evaluation mode.
+    """Return a causal language model for forward passes over packs, on the best device, in evaluation mode.
+
+    It was probed: `luthier.model.forward.batching` tells whether its rows are packed or padded, and why.
 
     Args:
         path: A model folder.
         dtype: Type of the weights; None keeps the type they are stored in.
 
     Raises:
-        ModelError: The folder's weights can't be loaded, are not all there, or the architecture can't be packed.
+        ModelError: The folder's weights can't be loaded, are not all there or give NaN, or rows of this architecture
+            can't share a forward pass at all.
     """
-    config = read_config(path, str(path))
-    for key in UNPACKABLE:
-        if config.get(key):
-            raise ModelError(
-                f"this architecture ({config['model_type']}) can't be packed safely yet",
-                hint="use a plain softmax-attention model, such as Llama, Mistral or Qwen",
-                place=str(path),
-            )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model, about = AutoModelForCausalLM.from_pretrained(
-                str(path),
-                dtype=dtype or "auto",
-                attn_implementation=attention.NAME,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"the model can't be loaded ({_first_line(error)})",
-            hint="copy the model's files again",
-            place=str(path),
-        ) from error
+    read_config(path, str(path))
+    model, about = _read(path, dtype, attention.NAME)
     if about["missing_keys"] or about["mismatched_keys"]:
         missing = sorted(str(key) for key in [*about["missing_keys"], *about["mismatched_keys"]])
         raise ModelError(
@@ -134,7 +105,37 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
             hint="copy the model's files again: random numbers would stand in for them",
             place=str(path),
         )
-    return model.to(device()).eval()
+    model = model.to(device()).eval()
+    settle(model, place=str(path))
+    return model
+
+
+def _read(path: Path, dtype: torch.dtype | None, implementation: str | None) -> tuple[Any, dict[str, Any]]:
+    """Return a model as Transformers reads it, and what it says of missing weights.
+
+    An architecture that knows a fixed list of attentions (GPT-J) is read with its own.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model, about = AutoModelForCausalLM.from_pretrained(
+                str(path),
+                dtype=dtype or "auto",
+                attn_implementation=implementation,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if implementation is not None and error.args == (implementation,):
+            return _read(path, dtype, None)
+        raise ModelError(
+            f"the model can't be loaded ({_first_line(error)})",
+            hint="copy the model's files again",
+            place=str(path),
+        ) from error
+    return model, about
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,8 +10,6 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from luthier.core.errors import ModelError
-
 NAME = "luthier_packed"
 """The implementation's name. Transformers builds no mask for a name it doesn't know: we need none."""
 
@@ -43,21 +41,18 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
         scaling: Factor on query times key; 1/sqrt(D) when None.
         dropout: Share of attention weights set to zero.
         sliding_window: Tokens a token may look back at, itself included; None for all.
-        softcap: Must be None: scores that are capped need another kernel.
-        s_aux: Must be None: attention sinks need another kernel.
+        softcap: Scores are bent to lie within plus and minus this (Gemma 2); None leaves them as they are.
+        s_aux: Shape (H,): a score of each head that takes its share of the softmax and gives nothing (GPT-OSS).
 
     Returns:
         Shape (1, T, H, D), and None in the place of attention weights.
 
     Raises:
-        ModelError: The layer wants more than softmax attention.
+        TypeError: The architecture builds a mask of its own, which packing can't follow.
     """
-    if softcap is not None or s_aux is not None:
-        raise ModelError(
-            "the attention of this architecture caps its scores or has sinks, which packing would leave out",
-            hint="use a model with plain softmax attention, such as Llama, Mistral, Qwen2 or Qwen3",
-        )
-    assert attention_mask is None, "a mask was built for packed attention: documents would be told twice"
+    if attention_mask is not None:
+        message = "the architecture builds a mask of its own"
+        raise TypeError(message)
     dtype = query.dtype
     if query.device.type == "cpu":
         # Measured on an AVX512-BF16 processor: torch's bfloat16 kernel takes two to three times as long as float32's
@@ -67,27 +62,76 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
         # Under autocast the rotary embedding leaves queries and keys in float32, values are already lower.
         query, key = query.to(value.dtype), key.to(value.dtype)
         dtype = value.dtype
+    plain = softcap is None and s_aux is None
     grouped = query.shape[1] != key.shape[1]
     pieces = []
     with torch.autocast(query.device.type, enabled=False):
         for start, end in pairwise(bounds):
             length = end - start
+            document = query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]
             mask = None
             if sliding_window is not None and length > sliding_window:
                 mask = _banded(length, sliding_window, device=query.device)
-            pieces.append(
-                functional.scaled_dot_product_attention(
-                    query[:, :, start:end],
-                    key[:, :, start:end],
-                    value[:, :, start:end],
+            if plain:
+                piece = functional.scaled_dot_product_attention(
+                    *document,
                     attn_mask=mask,
                     dropout_p=dropout,
                     is_causal=mask is None,
                     scale=scaling,
                     enable_gqa=grouped,
                 )
-            )
+            else:
+                sees = _banded(length, length, device=query.device) if mask is None else mask
+                piece = _explicit(*document, sees=sees, scaling=scaling, dropout=dropout, softcap=softcap, sinks=s_aux)
+            pieces.append(piece)
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous().to(dtype), None
+
+
+def _explicit(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    sees: torch.Tensor,
+    scaling: float | None,
+    dropout: float,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
+) -> torch.Tensor:
+    """Return the attention of one document with every score written out, as no fused kernel of torch computes it.
+
+    Scores and softmax are float32: L * L of them for each head, so memory grows with the square of a document.
+
+    Args:
+        query: Shape (1, H, L, D), L tokens of the document.
+        key: Shape (1, G, L, D).
+        value: Shape (1, G, L, D).
+        sees: Shape (L, L): True where a token may look.
+        scaling: As in `packed_attention`; so are the next two.
+        dropout: Share of attention weights set to zero.
+        softcap: Bound of the scores.
+        sinks: Shape (H,): a further column of scores, dropped after the softmax.
+
+    Returns:
+        Shape (1, H, L, D), in the dtype of `value`.
+    """
+    groups = key.shape[1]
+    # Heads that share keys and values stand together: (1, G, H/G, L, D).
+    wanted = query.float().view(1, groups, -1, *query.shape[2:]) * (
+        query.shape[-1] ** -0.5 if scaling is None else scaling
+    )
+    scores = wanted @ key.float()[:, :, None].transpose(-1, -2)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores.masked_fill(~sees, float("-inf"))
+    if sinks is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        column = sinks.float().view(1, groups, -1, 1, 1).expand(*scores.shape[:-1], 1)
+        weights = torch.cat([scores, column], dim=-1).softmax(dim=-1)[..., :-1]
+    weights = functional.dropout(weights, p=dropout).to(value.dtype)
+    return (weights @ value[:, :, None]).flatten(1, 2)
 
 
 def _banded(length: int, window: int, *, device: torch.device) -> torch.Tensor:
