@@ -1,11 +1,16 @@
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.core.example import Source
-from luthier.tokens.pack import MULTIPLE, best_fit, pack, packs
+from luthier.tokens import pack as module
+from luthier.tokens.pack import MULTIPLE, best_fit, by_length, lengths_of, pack, packs, stream
 from luthier.tokens.render import Encoded
+from luthier.tokens.store import Shard, Stored, shard_name
 
 CAPACITY = 64
 lengths = st.lists(st.integers(1, CAPACITY), max_size=200)
@@ -84,3 +89,89 @@ def test_packing_keeps_every_learned_token(documents: list[tuple[int, int]]) -> 
     wanted = sorted(int(row.input_ids[i]) for row in rows for i in np.flatnonzero(row.learned))
     got = sorted(int(target) for one in packs(rows, range(len(rows)), CAPACITY) for target in one.targets)
     assert got == wanted
+
+
+@given(lengths)
+def test_every_document_lands_in_exactly_one_batch(sizes: list[int]) -> None:
+    assert sorted(i for places in by_length(sizes, CAPACITY) for i in places) == list(range(len(sizes)))
+
+
+@given(lengths)
+def test_no_batch_with_its_padding_is_larger_than_the_capacity(sizes: list[int]) -> None:
+    assert all(len(places) * max(sizes[i] for i in places) <= CAPACITY for places in by_length(sizes, CAPACITY))
+
+
+@given(lengths)
+def test_batches_hold_like_lengths_together(sizes: list[int]) -> None:
+    order = [sizes[i] for places in by_length(sizes, CAPACITY) for i in places]
+    assert order == sorted(sizes, reverse=True)
+
+
+def test_documents_of_like_lengths_share_a_batch_by_hand() -> None:
+    assert by_length([2, 9, 3, 10, 2], 20) == [[3, 1], [2, 0, 4]]
+    with pytest.raises(ValueError, match="document 1 has 9 tokens, a pack holds 8"):
+        by_length([1, 9], 8)
+
+
+@given(lengths, st.integers(1, CAPACITY))
+def test_a_width_that_is_rounded_up_counts_as_it_is(sizes: list[int], multiple: int) -> None:
+    batches = by_length(sizes, CAPACITY, multiple=multiple)
+    assert sorted(i for places in batches for i in places) == list(range(len(sizes)))
+    for places in batches:
+        width = -(-max(sizes[i] for i in places) // multiple) * multiple
+        assert len(places) * width <= CAPACITY or len(places) == 1
+
+
+def test_packs_for_a_model_that_pads_are_batches_by_length() -> None:
+    rows = [encoded(length, [length - 1]) for length in (2, 9, 3, 17, 2)]
+    got = packs(rows, [0, 1, 2, 3], 32, padded=True)
+    assert [one.rows.tolist() for one in got] == [[3], [1, 2], [0]]
+    assert [one.width for one in got] == [32, 16, 16]
+
+
+def same(one: module.Pack, other: module.Pack) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in module.Pack.__slots__)
+
+
+@given(st.lists(st.integers(2, CAPACITY), max_size=60), st.booleans())
+def test_a_stream_of_few_documents_is_the_packs_of_all(sizes: list[int], padded: bool) -> None:
+    rows = [encoded(length, [length - 1], first=100 * i) for i, length in enumerate(sizes)]
+    members = list(range(0, len(rows), 2))
+    streamed = list(stream(rows, members, CAPACITY, padded=padded))
+    at_once = packs(rows, members, CAPACITY, padded=padded)
+    assert len(streamed) == len(at_once)
+    assert all(map(same, streamed, at_once))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_stream_of_many_documents_goes_window_by_window(monkeypatch: pytest.MonkeyPatch, padded: bool) -> None:
+    monkeypatch.setattr(module, "WINDOW", 7)
+    sizes = np.random.default_rng(0).integers(2, CAPACITY, 40).tolist()
+    rows = [encoded(length, [length - 1]) for length in sizes]
+    streamed = list(stream(rows, range(40), CAPACITY, padded=padded))
+    parts = [packs(rows, range(40)[start : start + 7], CAPACITY, padded=padded) for start in range(0, 40, 7)]
+    assert all(map(same, streamed, [one for part in parts for one in part]))
+    assert sorted(int(i) for one in streamed for i in one.rows) == list(range(40))
+
+
+def test_a_stream_holds_one_pack_at_a_time() -> None:
+    rows = [encoded(50, [49])] * 5_000
+    tracemalloc.start()
+    count = sum(one.documents for one in stream(rows, range(5_000), 100))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 5_000
+    assert peak < 2_000_000  # 250,000 tokens in packs take 5 MB; the plan of a window stays
+
+
+def test_a_stream_refuses_a_document_longer_than_a_pack() -> None:
+    with pytest.raises(ValueError, match="11 tokens, a pack holds 10"):
+        list(stream([encoded(11, [])], [0], 10))
+
+
+def test_stored_rows_tell_their_lengths_as_rows_in_memory_do(tmp_path: Path) -> None:
+    rows = [encoded(length, [1]) for length in (3, 9, 4)]
+    Shard(rows=rows).write(tmp_path / shard_name(0), "key")
+    stored = Stored(tmp_path, 1)
+    assert lengths_of(stored).tolist() == lengths_of(rows).tolist() == [3, 9, 4]
+    assert all(map(same, stream(stored, [0, 2], 10), stream(rows, [0, 2], 10)))

@@ -38,10 +38,14 @@ class Example:
     messages: tuple[Message, ...]
     source: Source
     tags: dict[str, str] = field(default_factory=dict)
+    tools: tuple[dict[str, Any], ...] = ()
+    """Functions the assistant may call, in the OpenAI shape: `{"type": "function", "function": {…}}`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row that is written to `data/*.jsonl`."""
         row: dict[str, Any] = {"messages": [message.as_dict() for message in self.messages]}
+        if self.tools:
+            row["tools"] = [*self.tools]
         row["source"] = {"file": self.source.file, "line": self.source.line}
         if self.tags:
             row["tags"] = self.tags
@@ -59,4 +63,4 @@ class Example:
             for turn in row["messages"]
         )
         source = Source(file=row["source"]["file"], line=row["source"]["line"])
-        return Example(messages=messages, source=source, tags=row.get("tags", {}))
+        return Example(messages, source, row.get("tags", {}), tuple(row.get("tools", ())))

@@ -1,16 +1,17 @@
-"""Documents into packs: best fit, in a pack no document sees another.
+"""Documents into packs: best fit, or like lengths together where the model pads. No document sees another.
 
 Shapes: D documents in a pack, T tokens in it, S supervised positions.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from luthier.tokens.render import Encoded
+from luthier.tokens.store import Stored
 
 
 def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -40,9 +41,43 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return bins
 
 
+def by_length(lengths: Sequence[int], capacity: int, *, multiple: int = 1) -> list[list[int]]:
+    """Return batches of document indices, longest first, whose count times width is at most `capacity` tokens.
+
+    For models that pad: documents of like lengths waste least. Ties go by index, so the result depends on the
+    arguments alone.
+
+    Args:
+        lengths: Tokens of each document.
+        capacity: Tokens of a batch, padding included.
+        multiple: A batch is as wide as its longest document, rounded up to this; one alone may so pass the capacity.
+
+    Raises:
+        ValueError: A document is longer than the capacity.
+    """
+    batches: list[list[int]] = []
+    width = 0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if lengths[index] > capacity:
+            message = f"document {index} has {lengths[index]} tokens, a pack holds {capacity}"
+            raise ValueError(message)
+        if not batches or (len(batches[-1]) + 1) * width > capacity:
+            batches.append([])
+            width = _up(lengths[index], multiple)
+        batches[-1].append(index)
+    return batches
+
+
+def _up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
+
+
 MULTIPLE = 64
 """Packs are filled up to a multiple of this many tokens. With every length a new shape, oneDNN compiles and keeps
 kernels for each: 15 MB a step for a 5M-parameter model, without end (docs/log.md)."""
+
+WIDTH = 16
+"""Rows of a padded batch are a multiple of this many tokens wide, for the same reason; 64 would be mostly padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +107,11 @@ class Pack:
         """Return D without the filler."""
         return int(np.searchsorted(self.bounds, self.tokens))
 
+    @property
+    def width(self) -> int:
+        """Return how wide the documents stand side by side, for a model that pads."""
+        return _up(int(np.diff(self.bounds[: self.documents + 1]).max()), WIDTH)
+
 
 def pack(encoded: Sequence[Encoded], members: Sequence[int]) -> Pack:
     """Return the documents `members` of `encoded` as one pack, in that order."""
@@ -96,7 +136,49 @@ def pack(encoded: Sequence[Encoded], members: Sequence[int]) -> Pack:
     )
 
 
-def packs(encoded: Sequence[Encoded], members: Sequence[int], capacity: int) -> list[Pack]:
-    """Return the documents `members` of `encoded` in packs of at most `capacity` tokens."""
-    bins = best_fit([encoded[i].length for i in members], capacity)
-    return [pack(encoded, [members[place] for place in places]) for places in bins]
+def packs(encoded: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False) -> list[Pack]:
+    """Return the documents `members` of `encoded` in packs of at most `capacity` tokens.
+
+    Args:
+        encoded: Rows, of which some are packed.
+        members: Which, as indices.
+        capacity: Tokens of a forward pass.
+        padded: The model will lay the documents of a pack side by side: padding counts too.
+
+    Raises:
+        ValueError: A document is longer than the capacity.
+    """
+    lengths = [encoded[i].length for i in members]
+    return [pack(encoded, [members[place] for place in places]) for places in _bins(lengths, capacity, padded=padded)]
+
+
+def _bins(lengths: Sequence[int], capacity: int, *, padded: bool) -> list[list[int]]:
+    return by_length(lengths, capacity, multiple=WIDTH) if padded else best_fit(lengths, capacity)
+
+
+WINDOW = 4096
+"""Documents that `stream` puts into packs at a time: its packs are nearly as full as packs of all documents."""
+
+
+def stream(
+    encoded: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False
+) -> Iterator[Pack]:
+    """Yield the documents `members` of `encoded` in packs, one pack in memory at a time.
+
+    As `packs`, whose packs they are where there are at most `WINDOW` documents; more are packed window by window.
+
+    Raises:
+        ValueError: A document is longer than the capacity.
+    """
+    lengths = lengths_of(encoded)
+    for start in range(0, len(members), WINDOW):
+        window = members[start : start + WINDOW]
+        for places in _bins([int(lengths[i]) for i in window], capacity, padded=padded):
+            yield pack(encoded, [window[place] for place in places])
+
+
+def lengths_of(encoded: Sequence[Encoded]) -> NDArray[np.int64]:
+    """Return the tokens of each row, shape (R,); stored rows tell them without being read."""
+    if isinstance(encoded, Stored):
+        return encoded.lengths
+    return np.array([row.length for row in encoded], dtype=np.int64)
