@@ -3,10 +3,9 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
 
 from luthier.core.example import Example, Source
-from luthier.core.report import Finding
+from luthier.core.report import Check
 from luthier.core.text import plural
 from luthier.data.account import Account
 from luthier.data.convert import Seen
@@ -34,24 +33,6 @@ DIGITS = re.compile(r"\d[\d ()./-]{6}\d")
 MANY_DUPLICATES = 0.2
 
 HUMAN_TURNS = ("user", "assistant")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One question asked of the data, and the answer."""
-
-    name: str
-    status: Literal["ok", "note", "warning"]
-    details: str
-    hint: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """Return `{name, status, details}`."""
-        return {"name": self.name, "status": self.status, "details": self.details}
-
-    def as_finding(self) -> Finding:
-        """Return the check as a sentence for people."""
-        return Finding(self.status, self.details, self.hint)
 
 
 @dataclass(slots=True)

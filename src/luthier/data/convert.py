@@ -9,6 +9,7 @@ from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.core.text import did_you_mean, one_line
 from luthier.data.formats import FORMATS, Format, evened_name
+from luthier.data.formats.turns import tools_of
 from luthier.data.rows import RawRow, Refusal
 from luthier.recipe.schema import Data, Fields
 
@@ -69,6 +70,9 @@ class Converter:
         messages = shape.format.to_messages(raw.row, shape.columns)
         if isinstance(messages, Refusal):
             return messages
+        tools = tools_of(raw.row[shape.columns["tools"]]) if "tools" in shape.columns else ()
+        if isinstance(tools, Refusal):
+            return tools
         kept = _up_to_the_last_answer(messages)
         if not kept:
             return Refusal("no_answer", "no turn of the assistant")
@@ -76,7 +80,7 @@ class Converter:
         self.seen.formats[shape.name] += 1
         self.seen.mappings[shape.name, tuple(shape.columns.items())] += 1
         tags = self._tags(raw.row, shape.others) if shape.others else {}
-        return Example(messages=tuple(kept), source=raw.source, tags=tags)
+        return Example(messages=tuple(kept), source=raw.source, tags=tags, tools=tools)
 
     def _shape(self, row: dict[str, Any]) -> Shape | None:
         names = tuple(row)

@@ -17,8 +17,9 @@ def evened(text: str) -> str:
 
 
 def evened_turns(example: Example) -> list[str]:
-    """Return a line for each turn: who speaks, what they say evened out, what else the turn holds."""
-    return [
+    """Return a line for the tools and each turn: who speaks, what they say evened out, what else the turn holds."""
+    tools = [f"tools\x1f{_plain({'tools': [*example.tools]})}"] if example.tools else []
+    return tools + [
         f"{message.role}\x1f{evened(message.text)}" + (f"\x1f{_plain(message.extra)}" if message.extra else "")
         for message in example.messages
     ]

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.example import Example
-from luthier.core.report import Block, Paragraph, Report, Section, Table
+from luthier.core.report import Block, Check, Paragraph, Report, Section, Table
 from luthier.core.text import human_bytes, one_line, plural
 from luthier.data.account import Account
-from luthier.data.checks import Check
 from luthier.data.clean import Done
 from luthier.data.convert import Seen
 from luthier.data.lengths import PARTS

@@ -50,7 +50,12 @@ class Cleaner:
         self.done = [Done(name) for name in STEPS if getattr(options, name)]
 
     def clean(self, example: Example) -> Example:
-        """Return the example with its texts cleaned; the same object when there was nothing to do."""
+        """Return the example with its texts cleaned; the same object when there was nothing to do.
+
+        One whose turns name characters to learn stays as it is: cleaning would move them.
+        """
+        if any(message.extra.get("learn") is not None for message in example.messages):
+            return example
         first = texts = [message.text for message in example.messages]
         for done in self.done:
             cleaned = STEPS[done.name](texts)

@@ -1,9 +1,13 @@
-"""`{"conversations": [{"from": "human", "value": …}, …]}`: the ShareGPT format, `system` beside or inside."""
+"""`{"conversations": [{"from": "human", "value": …}, …]}`: the ShareGPT format, `system` beside or inside.
+
+A turn `from` `function_call` is a call as JSON text, and the `observation` behind it what the function gave.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from luthier.core.example import Message
+from luthier.data.formats import openai
 from luthier.data.formats.turns import conversation, first_of, text_of
 from luthier.data.rows import Refusal
 
@@ -12,12 +16,12 @@ SYSTEM = ("system", "system_prompt")
 
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the column with the turns, and the one with the system prompt if there is one."""
+    """Return the column with the turns, and those with system prompt and tools if they are there."""
     turns = first_of(names, COLUMNS)
-    system = first_of(names, SYSTEM)
     if turns is None:
         return None
-    return {"conversations": turns, "system": system} if system else {"conversations": turns}
+    found = {"conversations": turns, "system": first_of(names, SYSTEM), "tools": first_of(names, openai.TOOLS)}
+    return {part: column for part, column in found.items() if column}
 
 
 def to_messages(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] | Refusal:
