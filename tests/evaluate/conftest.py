@@ -39,8 +39,8 @@ def renderer(tiny_llama: Path) -> Renderer:
 @pytest.fixture(scope="session")
 def encoded(rows: tuple[Example, ...], renderer: Renderer) -> list[Encoded]:
     found = [renderer.encode(row) for row in rows]
-    assert all(isinstance(row, Encoded) for row in found)
-    return found
+    assert all(isinstance(texts, tuple) and len(texts) == 1 for texts in found)
+    return [texts[0] for texts in found]
 
 
 @pytest.fixture(scope="session")

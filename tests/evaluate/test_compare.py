@@ -5,16 +5,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from luthier.core.errors import DataError, Failed, ModelError
 from luthier.core.example import Example, Message, Source
+from luthier.core.progress import Silent
 from luthier.core.report import Comparison, Number, Report
 from luthier.evaluate import account
 from luthier.evaluate.compare import compare
+from luthier.evaluate.likelihood import row_nll
+from luthier.evaluate.stats import paired
+from luthier.model.adapters import lora
+from luthier.model.load import load_model, load_tokenizer, stop_ids
 from luthier.recipe.schema import Evaluate
+from luthier.tokens.encode import Limits, encode
+from luthier.tokens.render import Renderer
 
 KEYS = {
     "models",
@@ -27,6 +35,7 @@ KEYS = {
     "verdict",
     "detectable",
     "rows",
+    "texts",
     "tokens",
 }
 
@@ -34,16 +43,24 @@ KEYS = {
 @pytest.fixture
 def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
     def call(
-        tuned: Path, *, chosen: Any = rows, base: Path = tiny_llama, max_length: int = 512, **options: int
+        tuned: Path,
+        *,
+        chosen: Any = rows,
+        base: Path = tiny_llama,
+        max_length: int = 512,
+        stored: Any = None,
+        **options: int,
     ) -> Report:
         return compare(
             recipe_model="tiny",
             base_path=base,
             tuned_path=tuned,
-            rows=chosen,
+            examples=lambda: chosen,
+            stored=stored,
             options=Evaluate(**{"samples": 3, "max_new_tokens": 24, **options}),
             capacity=512,
-            max_length=max_length,
+            limits=Limits(max_length),
+            learn="assistant",
             precision="fp32",
             out=tmp_path / "run" / "evaluate",
         )
@@ -84,7 +101,7 @@ def test_a_trained_adapter_is_better_and_the_keys_are_the_contract_s(
     data = report.data
     assert set(data) == KEYS
     assert data["verdict"] == "better"
-    assert report.summary.startswith("Better: perplexity on 24 held-out rows fell from ")
+    assert report.summary.startswith("Better: perplexity on 24 held-out conversations fell from ")
     assert data["models"] == {"base": "tiny", "tuned": str(trained_adapter)}
     change = data["perplexity"]["change"]
     assert change["value"] == pytest.approx(data["perplexity"]["tuned"]["value"] / data["perplexity"]["base"]["value"])
@@ -134,7 +151,7 @@ def test_few_rows_carry_no_verdict(against, trained_adapter: Path, rows: tuple[E
     for part in (*report.data["perplexity"].values(), *report.data["nll"].values()):
         assert (part["n"], part["low"], part["high"]) == (4, None, None)
     assert report.data["detectable"] == {"nats_per_token": None, "perplexity_ratio": None}
-    assert "4 rows can't carry a verdict" in texts(report)
+    assert "4 conversations can't carry a verdict" in texts(report)
 
 
 def test_rows_that_can_t_be_measured_are_told(against, random_adapter: Path, rows: tuple[Example, ...]) -> None:
@@ -142,9 +159,9 @@ def test_rows_that_can_t_be_measured_are_told(against, random_adapter: Path, row
     long = Example((Message("user", "Hello?"), Message("assistant", "Ho. " * 300)), Source("rows.jsonl", 91))
     report = against(random_adapter, chosen=[*rows, unanswered, long], max_length=128)
     assert report.data["rows"] == 24
-    assert "1 row without a learned token" in texts(report)
-    assert "1 row longer than 128 tokens" in texts(report)
-    with pytest.raises(DataError, match=r"no held-out row can be measured \(1 without a learned token\)"):
+    assert "1 conversation without a learned token" in texts(report)
+    assert "1 conversation longer than 128 tokens" in texts(report)
+    with pytest.raises(DataError, match=r"no held-out conversation can be measured \(1 without a learned token\)"):
         against(random_adapter, chosen=[unanswered])
 
 
@@ -193,8 +210,9 @@ def test_a_loss_that_is_no_number_is_an_error_and_leaves_what_was_there(
 ) -> None:
     against(random_adapter)
     before = (tmp_path / "run" / "evaluate" / "report.json").read_bytes()
-    folder = whole_model(lambda name, tensor: tensor * float("nan") if "norm" in name else tensor)
-    with pytest.raises(Failed, match="the loss of the tuned model is not a number on 24 of 24 rows"):
+    start = torch.tensor([1])  # the token every turn begins with; a model of which all is NaN can't even be loaded
+    folder = whole_model(lambda name, it: it.index_fill(0, start, float("nan")) if "embed" in name else it)
+    with pytest.raises(Failed, match="the loss of the tuned model is not a number on 24 of 24 conversations"):
         against(folder)
     assert (tmp_path / "run" / "evaluate" / "report.json").read_bytes() == before
 
@@ -244,3 +262,125 @@ def test_a_tuned_model_with_more_tokens_can_t_be_compared(against, tiny_llama: P
 )
 def test_a_change_keeps_the_digits_that_matter(ratio: float, text: str) -> None:
     assert account.percent(ratio) == text
+
+
+REWRITES = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content }}"
+    "{{ '!' if loop.last and m.role == 'assistant' else '' }}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""Ends the last answer with a mark, so that each answer of a conversation is a text of its own."""
+
+
+def test_a_conversation_of_several_texts_is_one_observation(
+    against: Any, tiny_llama: Path, random_adapter: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_llama, base)
+    (base / "chat_template.jinja").write_text(REWRITES)
+    turns = [
+        Message("user", "Is it ready?"),
+        Message("assistant", "Yes."),
+        Message("user", "And the bow?"),
+        Message("assistant", "No."),
+    ]
+    long = [Example(tuple(turns * 3), Source("rows.jsonl", line)) for line in range(1, 4)]
+    report = against(random_adapter, base=base, chosen=long)
+    assert report.data["perplexity"]["base"]["n"] == 3
+    assert report.data["verdict"] == "undecided"  # three observations say nothing, whatever they are cut into
+    short = against(random_adapter, base=base, chosen=[Example(tuple(turns[:2]), Source("rows.jsonl", 1))])
+    assert short.data["tokens"] < report.data["tokens"]
+
+
+LAST = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role }}"
+    "{{ '!' if loop.last and m.role == 'assistant' else '' }}{{ m.content + '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant!' }}{% endif %}"
+)
+"""Rewrites earlier answers, so that each is a text of its own."""
+
+
+@pytest.fixture
+def rewriting(tiny_llama: Path, trained_adapter: Path, tmp_path: Path) -> Path:
+    """Return an adapter whose chat template rewrites history."""
+    folder = shutil.copytree(trained_adapter, tmp_path / "rewriting")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(tiny_llama / name, folder / name)
+    (folder / "chat_template.jinja").write_text(LAST)
+    return folder
+
+
+def talk(rows: tuple[Example, ...], number: int, turns: int = 4) -> Example:
+    """Return a conversation of several questions and answers."""
+    parts = [rows[(number + place) % len(rows)] for place in range(turns)]
+    return Example(tuple(turn for part in parts for turn in part.messages), Source("talks.jsonl", number + 1))
+
+
+def test_a_conversation_of_several_texts_counts_once(against, rewriting: Path, rows: tuple[Example, ...]) -> None:
+    report = against(rewriting, chosen=[talk(rows, number) for number in range(3)])
+    assert report.data["rows"] == 3
+    assert {part["n"] for part in report.data["perplexity"].values()} == {3}
+    assert report.data["verdict"] == "undecided"
+    assert report.data["perplexity"]["change"]["low"] is None
+    assert report.summary.startswith("Undecided: perplexity on 3 held-out conversations ")
+    assert "3 conversations can't carry a verdict" in texts(report)
+    assert "in 3 held-out conversations (12 texts, because" in str(report.sections)
+    assert report.data["texts"] == 12
+
+
+def test_the_verdict_on_expanded_conversations_is_that_on_their_sums(
+    tiny_llama: Path, against, rewriting: Path, rows: tuple[Example, ...]
+) -> None:
+    talks = [talk(rows, number, turns=2 + number % 3) for number in range(12)]
+    data = against(rewriting, chosen=talks).data
+    renderer = Renderer(load_tokenizer(rewriting), stop_ids(tiny_llama))
+    groups = [renderer.encode(one) for one in talks]
+    assert [len(group) for group in groups] == [2 + number % 3 for number in range(12)]
+    texts = [text for group in groups for text in group]
+    model = lora.load(load_model(tiny_llama), rewriting)
+    with model.disable_adapter():
+        base = row_nll(model, texts, capacity=512)
+    tuned = row_nll(model, texts, capacity=512)
+    ends = np.cumsum([len(group) for group in groups])[:-1]
+    sums = [[part.sum() for part in np.split(each, ends)] for each in (base.nll_R, tuned.nll_R, base.tokens_R)]
+    wanted = paired(*map(np.array, sums))
+    assert data["nll"]["difference"] == pytest.approx(wanted.difference.as_dict(), rel=1e-4)
+    assert data["verdict"] == wanted.verdict
+    assert data["nll"]["difference"]["n"] == 12
+    assert (data["rows"], data["texts"]) == (12, len(texts))
+
+
+def test_a_tokenizer_of_vocab_and_merges_keeps_the_trained_template(
+    against, trained_adapter: Path, tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path
+) -> None:
+    base = shutil.copytree(tiny_llama, tmp_path / "base")
+    tokenizer = json.loads((base / "tokenizer.json").read_text())
+    (base / "tokenizer.json").unlink()
+    (base / "vocab.json").write_text(json.dumps(tokenizer["model"]["vocab"]))
+    (base / "merges.txt").write_text("#version: 0.2\n" + "\n".join(map(" ".join, tokenizer["model"]["merges"])) + "\n")
+    settings = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "Qwen2Tokenizer"}))
+    tuned = shutil.copytree(trained_adapter, tmp_path / "tuned")
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        shutil.copyfile(base / name, tuned / name)
+    (tuned / "chat_template.jinja").write_text(LAST)
+    report = against(tuned, base=base, chosen=[talk(rows, number) for number in range(2)])
+    assert report.data["texts"] == 8
+    assert "chat template of the tuned model" in str(report.sections)
+
+
+def test_stored_tokens_measure_what_those_made_in_memory_do(
+    against, rewriting: Path, tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path
+) -> None:
+    unanswered = Example((Message("user", "Hello?"),), Source("talks.jsonl", 3))
+    talks = [talk(rows, number, turns=1 + number % 3) for number in range(12)]
+    talks[2] = unanswered
+    path = tmp_path / "valid.jsonl"
+    path.write_text("".join(json.dumps(one.as_dict()) + "\n" for one in talks))
+    renderer = Renderer(load_tokenizer(rewriting), stop_ids(tiny_llama))
+    stored = encode(path, tmp_path / "tokens", renderer, Limits(512), key="k", processes=1, progress=Silent())
+    made, mapped = against(rewriting, chosen=talks), against(rewriting, chosen=talks, stored=stored)
+    assert mapped.as_dict() == made.as_dict()
+    assert (made.data["rows"], made.data["texts"]) == (11, len(stored))
+    assert [sample["source"]["line"] for sample in made.data["samples"]] == [1, 5, 9]
+    assert "1 conversation without a learned token" in texts(mapped)

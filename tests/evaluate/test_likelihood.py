@@ -1,5 +1,6 @@
 """Likelihood per row is what plain Transformers gives each row alone."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from luthier.core.example import Source
 from luthier.evaluate.likelihood import row_nll
 from luthier.model.adapters import lora
 from luthier.model.load import load_model
+from luthier.tokens import pack as packing
 from luthier.tokens.render import Encoded
+from luthier.tokens.store import Shard, Stored, shard_name
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,33 @@ def test_progress_counts_rows(model: Any, encoded: list[Encoded]) -> None:
     row_nll(model, encoded, capacity=512, stage="measure base", progress=watcher)
     assert watcher.told[0] == ("measure base", 24, "row")
     assert watcher.told[-2:] == [(24,), ("end",)]
+
+
+def test_memory_does_not_grow_with_the_rows(model: Any) -> None:
+    random = np.random.default_rng(0)
+
+    def peak(count: int) -> int:
+        rows = [row(random.integers(3, 250, 200).tolist(), [False] * 100 + [True] * 100) for _ in range(count)]
+        tracemalloc.start()
+        row_nll(model, rows, capacity=1024)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(5)
+    assert peak(400) < peak(20) + 300_000  # 400 rows are 80,000 tokens, 2 MB as packs
+
+
+def test_stored_rows_and_windows_measure_the_same(
+    model: Any, encoded: list[Encoded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlearned = row([5, 6], [True, False])
+    Shard(rows=[*encoded[:9], unlearned]).write(tmp_path / shard_name(0), "key")
+    Shard(rows=encoded[9:]).write(tmp_path / shard_name(1), "key")
+    wanted = row_nll(model, [*encoded[:9], unlearned, *encoded[9:]], capacity=512)
+    stored = row_nll(model, Stored(tmp_path, 2), capacity=512)
+    assert np.array_equal(stored.nll_R, wanted.nll_R)
+    assert np.array_equal(stored.tokens_R, wanted.tokens_R)
+    monkeypatch.setattr(packing, "WINDOW", 5)
+    windows = row_nll(model, Stored(tmp_path, 2), capacity=512)
+    assert windows.nll_R == pytest.approx(wanted.nll_R, rel=1e-5)

@@ -12,7 +12,7 @@ from luthier.core.text import plural
 from luthier.evaluate.stats import FEWEST, MARGIN, Paired, perplexity
 
 FEW = 30
-"""Below this many rows an interval is told to be rough."""
+"""Below this many conversations an interval is told to be rough."""
 
 NO_CHANGE = f"{MARGIN * 100:g} %"
 """The margin of practical equivalence, as people read it."""
@@ -39,9 +39,11 @@ class Compared:
     """Everything one comparison found."""
 
     paired: Paired
+    texts: int
+    """How many texts the conversations became: more than they, where the template rewrites earlier turns."""
     tokens: int
     alike: bool
-    """Whether both models gave every row exactly the same likelihood."""
+    """Whether both models gave every conversation exactly the same likelihood."""
     samples: Sequence[dict[str, Any]]
     metrics: Sequence[Metric]
     cut: Mapping[str, int]
@@ -49,7 +51,7 @@ class Compared:
     clipped: int
     """How many sample prompts were longer than the model's context."""
     left_out: Mapping[str, int]
-    """Rows that were not measured: reason and number."""
+    """Conversations that were not measured: reason and number."""
     max_new_tokens: int
     setting: str
     """In which precision and with which chat template it was measured."""
@@ -61,14 +63,14 @@ def summary(found: Compared) -> str:
     before, after = (short_number(perplexity(number).value) for number in (paired.base, paired.tuned))
     change = perplexity(paired.difference)
     moved = _moved(before, after, change.value)
-    text = f"{paired.verdict.capitalize()}: perplexity on {plural(change.n, 'held-out row')} {moved}"
+    text = f"{paired.verdict.capitalize()}: perplexity on {plural(change.n, 'held-out conversation')} {moved}"
     if change.low is None or change.high is None:
-        return f"{text} ({percent(change.value)}). With fewer than {FEWEST} rows this may be chance."
+        return f"{text} ({percent(change.value)}). With fewer than {FEWEST} conversations this may be chance."
     text += f" ({percent(change.value)}, 95 % interval {percent(change.low)} to {percent(change.high)})"
     if paired.verdict == "same":
         return f"{text}; changes within ±{NO_CHANGE} count as none."
     if paired.verdict == "undecided":
-        return f"{text}: these rows can't tell the difference from chance."
+        return f"{text}: these conversations can't tell the difference from chance."
     return f"{text}."
 
 
@@ -94,25 +96,26 @@ def percent(ratio: float) -> str:
 
 def findings(found: Compared) -> list[Finding]:
     """Return what a person should know beside the verdict, the most important first."""
-    return [*_of_the_verdict(found.paired), *_of_the_answers(found), *_of_the_rows(found)]
+    return [*_of_the_verdict(found.paired), *_of_the_answers(found), *_of_the_data(found)]
 
 
 def _of_the_verdict(paired: Paired) -> Iterator[Finding]:
-    rows, detectable = paired.difference.n, paired.detectable
+    count, detectable = paired.difference.n, paired.detectable
     more = "hold more rows back with `data.split.valid`"
     if paired.verdict == "worse":
         yield Finding(
             "warning",
-            "the tuned model is worse than its base on rows it did not learn from",
-            "train with a smaller `train.learning_rate` or fewer `train.epochs`, and look at the rows",
+            "the tuned model is worse than its base on conversations it did not learn from",
+            "train with a smaller `train.learning_rate` or fewer `train.epochs`, and look at the data",
         )
-    if rows < FEWEST:
-        yield Finding("warning", f"{plural(rows, 'row')} can't carry a verdict; at least {FEWEST} are needed", more)
-    elif rows < FEW:
-        yield Finding("note", f"with fewer than {FEW} rows the interval is rough", more)
+    if count < FEWEST:
+        text = f"{plural(count, 'conversation')} can't carry a verdict; at least {FEWEST} are needed"
+        yield Finding("warning", text, more)
+    elif count < FEW:
+        yield Finding("note", f"with fewer than {FEW} conversations the interval is rough", more)
     if paired.verdict == "undecided" and detectable is not None:
-        needed = percent(perplexity(Number(-detectable, rows)).value)
-        yield Finding("note", f"a change smaller than {needed} of perplexity hides among these rows", more)
+        needed = percent(perplexity(Number(-detectable, count)).value)
+        yield Finding("note", f"a change smaller than {needed} of perplexity hides among these conversations", more)
     if paired.verdict in ("better", "worse") and abs(paired.difference.value) <= MARGIN:
         yield Finding("note", f"the difference is real, and less than {NO_CHANGE} of perplexity")
 
@@ -122,7 +125,7 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
     if found.alike:
         yield Finding(
             "warning",
-            "both models find every row exactly as likely: nothing was learned",
+            "both models find every conversation exactly as likely: nothing was learned",
             "train longer or with a larger `train.learning_rate`",
         )
     elif count and all(sample["base"] == sample["tuned"] for sample in found.samples):
@@ -146,9 +149,9 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
         )
 
 
-def _of_the_rows(found: Compared) -> Iterator[Finding]:
+def _of_the_data(found: Compared) -> Iterator[Finding]:
     if found.left_out:
-        reasons = "; ".join(f"{plural(count, 'row')} {reason}" for reason, count in found.left_out.items())
+        reasons = "; ".join(f"{plural(count, 'conversation')} {reason}" for reason, count in found.left_out.items())
         yield Finding("note", f"not measured: {reasons}")
 
 
@@ -202,16 +205,19 @@ def shown(number: Number, *, as_percent: bool = False) -> str:
 
 def _method(found: Compared) -> str:
     paired = found.paired
+    where = plural(paired.base.n, "held-out conversation")
+    if found.texts > paired.base.n:
+        where += f" ({plural(found.texts, 'text')}, because the chat template rewrites earlier turns)"
     text = (
         "Perplexity is exp of the mean negative log-likelihood of"
-        f" the {plural(found.tokens, 'learned token')} in {plural(paired.base.n, 'held-out row')}, each token"
+        f" the {plural(found.tokens, 'learned token')} in {where}, each token"
         f" weighing the same. Both models saw the same tokens ({found.setting}). Lower is better."
     )
     if paired.detectable is not None:
         text += (
-            " Intervals are 95 %, from resampling whole rows (expanded percentile bootstrap); the change is"
-            " compared row by row."
-            f" These rows show a true difference of {short_number(paired.detectable)} nats per token,"
+            " Intervals are 95 %, from resampling whole conversations (expanded percentile bootstrap); the change is"
+            " compared conversation by conversation."
+            f" These conversations show a true difference of {short_number(paired.detectable)} nats per token,"
             f" a factor of {short_number(perplexity(Number(paired.detectable, 1)).value)} in perplexity,"
             " four times out of five."
         )
@@ -230,7 +236,7 @@ def next_steps(found: Compared, out: Path) -> tuple[str, ...]:
     if found.paired.verdict == "better":
         return (f"luthier export {place} --to gguf  # one file for llama.cpp, Ollama and LM Studio",)
     if found.paired.verdict == "undecided":
-        return (f"luthier run {recipe} --set data.split.valid=0.3 --out {another}  # more rows to compare on",)
+        return (f"luthier run {recipe} --set data.split.valid=0.3 --out {another}  # more to compare on",)
     return (
         "luthier explain train.learning_rate  # what it does, and what is usual",
         f"luthier run {recipe} --set train.epochs=1 --out {another}  # shorter, to see where it turns",

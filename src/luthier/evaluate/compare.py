@@ -1,42 +1,56 @@
 """Base against tuned model on held-out rows: likelihood of what should be learned, and answers side by side.
 
-Shapes: R rows.
+A conversation is one observation, also where the template rewrites history and it becomes several texts: those share
+most of their words.
+
+Shapes: R texts, C conversations.
 """
+# ruff: noqa: N806 - names end in the letters of their shape
 
 import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from luthier.core.errors import DataError, Failed, ModelError
-from luthier.core.example import Example, Message
+from luthier.core.example import Example, Message, Source
 from luthier.core.files import publish_folder, write_text
 from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
 from luthier.core.report import Number, Report
 from luthier.evaluate.account import Compared, Metric, findings, next_steps, sections, summary
-from luthier.evaluate.likelihood import RowNll, learned_tokens, row_nll
+from luthier.evaluate.likelihood import RowNll, row_nll
 from luthier.evaluate.stats import Paired, mean, paired, perplexity, share
 from luthier.model.adapters import lora
 from luthier.model.forward import precise
 from luthier.model.generate import generate, room
 from luthier.model.load import load_model, load_tokenizer, stop_ids, stored_as
 from luthier.recipe.schema import Evaluate
-from luthier.tokens.render import Encoded, Refused, Renderer
+from luthier.tokens.encode import Limits, in_memory
+from luthier.tokens.render import Encoded, Renderer
+from luthier.tokens.store import Stored
+
+Examples = Callable[[], Iterable[Example]]
+"""Gives the held-out conversations from the first on, at each call: no more than one is in memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOutRows:
-    """Rows both models are measured on, and how many were not, by reason."""
+class HeldOut:
+    """What both models are measured on, and how many conversations were not, by reason."""
 
-    examples: tuple[Example, ...]
-    encoded: tuple[Encoded, ...]
+    texts: Sequence[Encoded]
+    """One for each conversation, or several where the template rewrites earlier turns."""
+    conversations: tuple[Source, ...]
+    """Those that are measured, in the order of the file."""
+    conversation_of: NDArray[np.int64]
+    """Which conversation each text belongs to. Shape (R,)."""
     left_out: dict[str, int]
 
 
@@ -54,7 +68,8 @@ class Question:
 class Measured:
     """What one model did."""
 
-    rows: RowNll
+    conversations: RowNll
+    """Summed over the texts of each conversation. Shape (C,) each."""
     answers: tuple[str, ...]
     cut: int
     """Answers that reached the limit before a stop token."""
@@ -67,15 +82,17 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     recipe_model: str,
     base_path: Path,
     tuned_path: Path,
-    rows: Sequence[Example],
+    examples: Examples,
+    stored: Stored | None = None,
     options: Evaluate,
     capacity: int,
-    max_length: int,
+    limits: Limits,
+    learn: str,
     precision: str,
     out: Path,
     progress: Progress | None = None,
 ) -> Report:
-    """Measure base and tuned model on the same rows, write `out` in one step, and return the report.
+    """Measure base and tuned model on the same conversations, write `out` in one step, and return the report.
 
     Args:
         recipe_model: Name of the base model, as the user wrote it.
@@ -83,25 +100,29 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         tuned_path: A folder with a PEFT adapter (the base is loaded once, the adapter switched off and on),
             or with a whole model (the two are loaded one after the other). Its tokenizer is used when it has
             one.
-        rows: Rows neither model learned from. Those the template refuses, those longer than
-            `max_length` and those without a learned token are left out and told.
+        examples: Conversations neither model learned from. Those that could not be learned are left out here too,
+            and told.
+        stored: Their tokens, where they are on disk as the tuned model would be trained on them; else they are made.
         options: How many sample answers, and how long.
         capacity: Tokens of a forward pass, at least `max_length`.
-        max_length: Longest row, in tokens: training's limit, so that the same kind of rows is measured.
+        limits: Training's limits on length, so that the same kind of conversations is measured.
+        learn: What training learned: `assistant`, `last` or `all`; the loss is measured on the same.
         precision: `bf16` or `fp32`, as training computed.
         out: Folder for `report.json`, `.md`, `.html` and `samples.jsonl`; replaced when all is done.
         progress: Somebody who watches.
 
     Raises:
-        DataError: No row can be measured.
+        DataError: No conversation can be measured.
         ModelError: A model can't be loaded, the adapter is not of this base, or a model lacks tokens.
         Failed: A model's loss is not a number.
     """
-    home = tuned_path if (tuned_path / "tokenizer.json").is_file() else base_path
+    # Not `tokenizer.json`: older models have vocab.json and merges.txt instead, and the template that was trained with
+    # stands in the tuned folder all the same.
+    home = tuned_path if (tuned_path / "tokenizer_config.json").is_file() else base_path
     stops = {*stop_ids(base_path), *stop_ids(tuned_path)}
-    renderer = Renderer(load_tokenizer(home), sorted(stops))
-    held_out = _held_out(rows, renderer, max_length)
-    questions = _questions(held_out.examples, renderer, options.samples)
+    renderer = Renderer(load_tokenizer(home), sorted(stops), learn=learn, place=str(home))
+    held_out = _held_out(examples, stored, renderer, limits)
+    questions = _questions(examples, held_out.conversations, renderer, options.samples)
     measure = partial(
         _measure,
         held_out=held_out,
@@ -114,9 +135,10 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     )
     base, tuned = _both(base_path, tuned_path, measure, precision)
     found = Compared(
-        paired=paired(base.rows.nll_R, tuned.rows.nll_R, base.rows.tokens_R),
-        tokens=int(base.rows.tokens_R.sum()),
-        alike=bool(np.array_equal(base.rows.nll_R, tuned.rows.nll_R)),
+        paired=paired(base.conversations.nll_R, tuned.conversations.nll_R, base.conversations.tokens_R),
+        texts=len(held_out.texts),
+        tokens=int(base.conversations.tokens_R.sum()),
+        alike=bool(np.array_equal(base.conversations.nll_R, tuned.conversations.nll_R)),
         samples=_samples(questions, base, tuned),
         metrics=_metrics(base, tuned),
         cut={"base": base.cut, "tuned": tuned.cut},
@@ -140,38 +162,69 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     return report
 
 
-def _held_out(rows: Sequence[Example], renderer: Renderer, max_length: int) -> HeldOutRows:
-    kept: list[tuple[Example, Encoded]] = []
-    left_out: Counter[str] = Counter()
-    for example in rows:
-        encoded = renderer.encode(example)
-        if isinstance(encoded, Refused):
-            left_out["refused by the chat template"] += 1
-        elif encoded.length > max_length:
-            left_out[f"longer than {max_length:,} tokens"] += 1
-        elif not learned_tokens(encoded):
-            left_out["without a learned token"] += 1
-        else:
-            kept.append((example, encoded))
-    if not kept:
-        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "there is none"
+def _held_out(examples: Examples, stored: Stored | None, renderer: Renderer, limits: Limits) -> HeldOut:
+    texts: Sequence[Encoded]
+    if stored is None:
+        made = in_memory(examples(), renderer, limits, processes=1)
+        texts, reasons = made.rows, Counter(_kind(reason) for _, reason in made.left_out)
+    else:
+        texts, reasons = stored, Counter(_kind(reason) for _, reason in stored.left_out())
+    if not len(texts):
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "there is none"
         raise DataError(
-            f"no held-out row can be measured ({why})",
+            f"no held-out conversation can be measured ({why})",
             hint="hold rows back with `data.split.valid`, or raise `train.max_length`",
         )
-    return HeldOutRows(tuple(row for row, _ in kept), tuple(ids for _, ids in kept), dict(left_out))
+    conversations: list[Source] = []
+    conversation_of = []
+    for text in texts:
+        if conversations[-1:] != [text.source]:  # the texts of one follow each other
+            conversations.append(text.source)
+        conversation_of.append(len(conversations) - 1)
+    return HeldOut(texts, tuple(conversations), np.array(conversation_of, dtype=np.int64), dict(reasons))
 
 
-def _questions(examples: Sequence[Example], renderer: Renderer, count: int) -> list[Question]:
-    """Return up to `count` questions, evenly spread over the rows that have one."""
-    asked = [(example, place) for example in examples if (place := _last_answer(example)) > 0]
+def _by_conversation(texts: RowNll, held_out: HeldOut) -> RowNll:
+    """Return the sums over the texts of each conversation."""
+    place_R, count = held_out.conversation_of, len(held_out.conversations)
+    nll_C, tokens_C = (np.bincount(place_R, weights=values, minlength=count) for values in texts)
+    return RowNll(nll_C.astype(np.float64), tokens_C.astype(np.int64))
+
+
+def _kind(reason: str) -> str:
+    """Return the reason as one of a few: a template's own words differ from row to row."""
+    if reason.startswith("longer"):
+        return reason
+    return "without a learned token" if reason.startswith("no token") else "refused by the chat template"
+
+
+def _questions(examples: Examples, measured: Sequence[Source], renderer: Renderer, count: int) -> list[Question]:
+    """Return up to `count` questions, evenly spread over the conversations that have one."""
+    if not count:
+        return []
+    asked = [place for place, example in enumerate(_among(examples(), measured)) if _last_answer(example) > 0]
     count = min(count, len(asked))
-    questions = []
-    for example, place in [asked[index * len(asked) // count] for index in range(count)]:
-        before = example.messages[:place]
-        ids = tuple(renderer.prompt_ids(before))
-        questions.append(Question(example, ids, _told(before), example.messages[place].text))
-    return questions
+    chosen = {asked[index * len(asked) // count] for index in range(count)}
+    return [
+        _question(example, renderer) for place, example in enumerate(_among(examples(), measured)) if place in chosen
+    ]
+
+
+def _among(examples: Iterable[Example], measured: Sequence[Source]) -> Iterator[Example]:
+    """Yield the examples that are measured. Both go in the order of the file."""
+    wanted = iter(measured)
+    source = next(wanted, None)
+    for example in examples:
+        if example.source == source:
+            yield example
+            source = next(wanted, None)
+
+
+def _question(example: Example, renderer: Renderer) -> Question:
+    place = _last_answer(example)
+    before = example.messages[:place]
+    ids = tuple(renderer.prompt_ids(before, tools=example.tools))
+    return Question(example, ids, _told(before), example.messages[place].text)
 
 
 def _last_answer(example: Example) -> int:
@@ -225,7 +278,7 @@ def _measure(  # noqa: PLR0913 - the settings of one comparison
     model: Any,
     name: str,
     *,
-    held_out: HeldOutRows,
+    held_out: HeldOut,
     questions: Sequence[Question],
     renderer: Renderer,
     max_new_tokens: int,
@@ -233,16 +286,17 @@ def _measure(  # noqa: PLR0913 - the settings of one comparison
     precision: str,
     progress: Progress,
 ) -> Measured:
-    _knows_the_tokens(model, name, held_out.encoded)
-    rows = row_nll(
+    _knows_the_tokens(model, name, held_out.texts)
+    texts = row_nll(
         model,
-        held_out.encoded,
+        held_out.texts,
         capacity=capacity,
         precision=precision,
         stage=f"measure {name}",
         progress=progress,
     )
-    _is_a_number(rows, name, held_out.examples)
+    conversations = _by_conversation(texts, held_out)
+    _is_a_number(conversations, name, held_out.conversations)
     tokenizer = renderer.tokenizer
     pad_id = next(iter(renderer.stop_ids)) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     progress.start(f"ask {name}", len(questions), "prompt")
@@ -258,31 +312,31 @@ def _measure(  # noqa: PLR0913 - the settings of one comparison
     progress.end()
     rooms = [room(model, len(question.ids), max_new_tokens=max_new_tokens) for question in questions]
     return Measured(
-        rows=rows,
+        conversations=conversations,
         answers=tuple(tokenizer.decode(answer, skip_special_tokens=True) for answer in answers),
         cut=sum(len(answer) >= space.answer for answer, space in zip(answers, rooms, strict=True)),
         clipped=sum(space.read < len(question.ids) for question, space in zip(questions, rooms, strict=True)),
     )
 
 
-def _knows_the_tokens(model: Any, name: str, encoded: Sequence[Encoded]) -> None:
+def _knows_the_tokens(model: Any, name: str, texts: Sequence[Encoded]) -> None:
     known = model.get_input_embeddings().weight.shape[0]
-    largest = max(int(row.input_ids.max()) for row in encoded)
+    largest = texts.most("highest") if isinstance(texts, Stored) else max(int(text.input_ids.max()) for text in texts)
     if largest >= known:
         raise ModelError(
-            f"the {name} model knows {known:,} tokens, the rows hold token {largest:,}:"
+            f"the {name} model knows {known:,} tokens, the held-out texts hold token {largest:,}:"
             " perplexity per token can't be compared over different vocabularies",
             hint="compare models that share one tokenizer",
         )
 
 
-def _is_a_number(rows: RowNll, name: str, examples: Sequence[Example]) -> None:
-    wrong = np.flatnonzero(~np.isfinite(rows.nll_R)).tolist()
+def _is_a_number(measured: RowNll, name: str, conversations: Sequence[Source]) -> None:
+    wrong = np.flatnonzero(~np.isfinite(measured.nll_R)).tolist()
     if wrong:
         raise Failed(
-            f"the loss of the {name} model is not a number on {len(wrong)} of {len(examples)} rows",
+            f"the loss of the {name} model is not a number on {len(wrong)} of {len(conversations)} conversations",
             hint="train with a smaller `train.learning_rate`, or with `--set train.precision=fp32`",
-            place=str(examples[wrong[0]].source),
+            place=str(conversations[wrong[0]]),
         )
 
 
@@ -334,6 +388,7 @@ def _data(found: Compared, models: dict[str, str]) -> dict[str, Any]:
             "perplexity_ratio": None if least is None else perplexity(Number(least, change.n)).value,
         },
         "rows": numbers.base.n,
+        "texts": found.texts,
         "tokens": found.tokens,
         "metrics": [metric.as_dict() for metric in found.metrics],
         "benchmarks": [],

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from luthier.core.progress import Progress, Silent
-from luthier.model.forward import precise, supervised_nll
+from luthier.model.forward import batching, precise, supervised_nll
 from luthier.model.generate import without_dropout
-from luthier.tokens.pack import packs
+from luthier.tokens.pack import stream
 from luthier.tokens.render import Encoded
+from luthier.tokens.store import Stored
 
 
 class RowNll(NamedTuple):
@@ -27,9 +28,11 @@ class RowNll(NamedTuple):
     """Learned tokens that something precedes. Shape (R,)."""
 
 
-def learned_tokens(encoded: Encoded) -> int:
-    """Return how many tokens of a row are learned; a first token is none, because nothing precedes it."""
-    return int(encoded.learned[1:].sum())
+def learned_tokens(encoded: Sequence[Encoded]) -> NDArray[np.int64]:
+    """Return how many tokens of each row are learned, shape (R,); a first token is none: nothing precedes it."""
+    if isinstance(encoded, Stored):
+        return encoded.learned
+    return np.array([row.learned[1:].sum() for row in encoded], dtype=np.int64)
 
 
 def row_nll(
@@ -43,12 +46,13 @@ def row_nll(
 ) -> RowNll:
     """Return the summed negative log-likelihood of each row's learned tokens.
 
-    Rows are packed, so a pass costs what their tokens cost. A row's value does not depend on the rows it is
-    packed with, but for rounding. May be called in the middle of a training: dropout is off while it
+    Rows are packed, so a pass costs what their tokens cost; rows of a model that can't be packed are padded, with
+    others of like lengths. One pack is in memory at a time, however many rows there are. A row's value does not depend
+    on the rows it goes with, but for rounding. May be called in the middle of a training: dropout is off while it
     measures, and the model's mode is afterwards what it was.
 
     Args:
-        model: A causal language model with packed attention, adapters on or off.
+        model: A causal language model of `load_model`, adapters on or off.
         encoded: The rows. One without a learned token costs nothing.
         capacity: Tokens of a pack, at least those of the longest row.
         precision: `bf16` or `fp32`, as the plan says.
@@ -59,15 +63,15 @@ def row_nll(
         ValueError: A row is longer than the capacity.
     """
     watch = progress or Silent()
-    tokens_R = np.array([learned_tokens(row) for row in encoded], dtype=np.int64)
+    tokens_R = learned_tokens(encoded)
     nll_R = np.zeros(len(encoded), dtype=np.float64)
     watch.start(stage, len(encoded), "row")
     done = int((tokens_R == 0).sum())
     # Not inference_mode, as in `luthier.model.generate`: training may go on with this model.
     with torch.no_grad(), without_dropout(model), precise(model, precision):
-        for pack in packs(encoded, np.flatnonzero(tokens_R).tolist(), capacity):
-            nll_S = supervised_nll(model, pack).double().cpu().numpy()
-            nll_R += np.bincount(pack.rows, weights=nll_S, minlength=len(encoded))
+        padded = batching(model).way == "padded"
+        for pack in stream(encoded, np.flatnonzero(tokens_R).tolist(), capacity, padded=padded):
+            np.add.at(nll_R, pack.rows, supervised_nll(model, pack).double().cpu().numpy())
             done += pack.documents
             watch.update(done)
     watch.end()
