@@ -73,6 +73,8 @@ def test_a_merged_model_passes(llama, adapter, merged, probes, tmp_path):
     assert 0 < certificate.mean_kl <= certificate.max_kl
     written = json.loads(certificate.write(tmp_path).read_text())
     keys = {"prompt_ids_equal", "max_kl", "mean_kl", "top1_agreement", "rows", "limit", "status", "compared"}
+    keys |= {"chats", "notes"}
+    assert (written["chats"], written["notes"]) == (3, [])
     assert written.keys() == keys
 
 

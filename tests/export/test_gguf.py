@@ -237,3 +237,11 @@ def test_a_crash_in_llama_cpp_does_not_take_us_down(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(dying))
     with pytest.raises(Failed, match=r"crashed \(exit code -6\): GGML_ASSERT"):
         ask(tmp_path / "m.gguf", [tokens("a")])
+
+
+def test_a_template_that_never_ends_stops_the_export_with_a_sentence(make_model, sentencepiece, tmp_path):
+    make_model(tmp_path / "m", tokenizer=sentencepiece)
+    bomb = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    (tmp_path / "m" / "chat_template.jinja").write_text(bomb)
+    with pytest.raises(ModelError, match="chat template"):
+        to_gguf(tmp_path / "m", tmp_path / "m.gguf", quant="f16", name="m")

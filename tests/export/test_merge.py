@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, Qwen2ForCausalLM
 
@@ -16,6 +16,8 @@ from luthier.core.errors import Failed, ModelError
 from luthier.export import merge as merge_module
 from luthier.export.merge import merge
 from luthier.export.safetensors_file import model_tensors, read_tensor
+
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def exact(base, adapter, name, scale):
@@ -85,6 +87,81 @@ def test_patterns_and_the_head_are_merged_as_peft_does(llama, make_adapter, tmp_
         assert np.mean(read_tensor(tensor) != wanted) < 0.002, name
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("settings", [{}, {"use_rslora": True, "rank_pattern": {"q_proj": 2}}], ids=["dora", "rslora"])
+def test_dora_gives_the_merged_rows_their_lengths(make_model, tmp_path, dtype, settings, monkeypatch):
+    base = make_model(tmp_path / "base", dtype=dtype)
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
+        LoraConfig(r=4, lora_alpha=8, target_modules=LINEAR, use_dora=True, **settings),
+    )
+    torch.manual_seed(3)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name or "magnitude" in name:
+            weight.data += 0.1 * torch.randn_like(weight)
+    model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    monkeypatch.setattr(merge_module, "BLOCK", 3000)  # rows in blocks must be the rows of the whole
+    assert merge(base, tmp_path / "adapter", tmp_path / "out").targets == 14
+    theirs = peft_merged(base, tmp_path / "adapter")
+    pair = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    step = {torch.float32: 2.0**-23, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}[dtype]
+    for name, tensor in model_tensors(tmp_path / "out").items():
+        if "_proj" not in name:
+            continue
+        rank = 2 if settings and "q_proj" in name else 4
+        # Equation 5 of arXiv:2402.09353 in float64.
+        whole = exact(base, tmp_path / "adapter", name, 8 / rank**0.5 if settings else 8 / rank)
+        lengths = pair[f"base_model.model.{name.removesuffix('.weight')}.lora_magnitude_vector"].double()
+        want = whole * (lengths / whole.norm(dim=1))[:, None]
+        got = torch.from_numpy(read_tensor(tensor)).double()
+        assert ((got - want).abs() <= step * want.abs() + 2e-6 * want.abs().max()).all()
+        assert torch.allclose(got, theirs[name].double(), rtol=step, atol=2e-6 * float(want.abs().max()))
+
+
+def ia3_adapter(base, folder, **settings):
+    config = {"target_modules": ["k_proj", "v_proj", "down_proj"], "feedforward_modules": ["down_proj"], **settings}
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), IA3Config(**config))
+    torch.manual_seed(5)
+    for name, weight in model.named_parameters():
+        if "ia3_l" in name:
+            weight.data += 0.3 * torch.randn_like(weight)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("feedforward", [["down_proj"], r".*\.down_proj"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_ia3_scales_rows_with_their_biases_or_columns(make_model, tmp_path, dtype, feedforward):
+    base = make_model(tmp_path / "base", "qwen2", dtype=dtype)  # keys and values have biases
+    adapter = ia3_adapter(base, tmp_path / "adapter", feedforward_modules=feedforward)
+    assert merge(base, adapter, tmp_path / "out").targets == 10
+    theirs, before = peft_merged(base, adapter), model_tensors(base)
+    changed = set()
+    for name, tensor in model_tensors(tmp_path / "out").items():
+        got = torch.from_numpy(read_tensor(tensor))
+        assert torch.equal(got, theirs[name].to(dtype).float()), name  # one product, rounded once: the same bits
+        changed |= {name} if not np.array_equal(read_tensor(before[name]), got) else set()
+    assert {name.split(".", 3)[3] for name in changed} == {
+        *("mlp.down_proj.weight", "self_attn.k_proj.weight", "self_attn.k_proj.bias"),
+        *("self_attn.v_proj.weight", "self_attn.v_proj.bias"),
+    }
+
+
+def test_ia3_that_does_not_fit_is_refused(make_model, llama, tmp_path):
+    adapter = ia3_adapter(llama, tmp_path / "adapter")
+    for number, (config, weights, named) in enumerate(
+        [
+            ({"feedforward_modules": []}, None, "doesn't fit"),
+            ({"fan_in_fan_out": True}, None, "transposed"),
+            ({"modules_to_save": ["lm_head"]}, None, "modules_to_save"),
+            ({}, lambda pair: {k.replace("k_proj", "x_proj"): v for k, v in pair.items()}, "x_proj"),
+            ({}, lambda pair: {k.replace("ia3_l", "other"): v for k, v in pair.items()}, "vector of"),
+        ]
+    ):
+        with pytest.raises(ModelError, match=named):
+            merge(llama, rewritten(adapter, tmp_path / f"a{number}", config, weights), tmp_path / "out")
+
+
 def test_fan_in_fan_out_is_transposed(llama, adapter, tmp_path):
     # The same weights stored (in, out), as GPT-2 does, must merge to the transposed result.
     turned, changed = tmp_path / "turned", tmp_path / "adapter"
@@ -126,11 +203,12 @@ def rewritten(adapter, folder, config=(), weights=None):
 
 
 CONFIGS = [
-    ({"use_dora": True}, "use_dora"),
+    ({"use_dora": True}, "lora_magnitude_vector"),
+    ({"use_dora": True, "fan_in_fan_out": True}, "transposed"),
     ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
     ({"bias": "lora_only"}, "bias"),
     ({"lora_bias": True}, "lora_bias"),
-    ({"peft_type": "IA3"}, "IA3"),
+    ({"peft_type": "LOHA"}, "LOHA"),
     ({"target_parameters": ["experts"]}, "target_parameters"),
     ({"trainable_token_indices": [1]}, "trainable_token_indices"),
     ({"init_lora_weights": "pissa"}, "pissa"),
@@ -273,3 +351,36 @@ def test_memory_does_not_grow_with_the_model(make_model, make_adapter, tmp_path)
     size = (tmp_path / "base24" / "model.safetensors").stat().st_size
     assert size > 80e6
     assert (peaks[1] - peaks[0]) * 1024 < 0.3 * size
+
+
+def with_templates(folder, **templates):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = templates
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def templates_of(folder):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder).chat_template
+
+
+def test_several_templates_travel_together_from_one_folder(make_model, make_adapter, tmp_path):
+    base = with_templates(make_model(tmp_path / "base"), default="{{ 1 }}", tool_use="{{ 2 }}")
+    trained = make_adapter(base, tmp_path / "adapter")
+    (trained / "chat_template.jinja").unlink(missing_ok=True)
+    merge(base, trained, tmp_path / "out")
+    assert templates_of(tmp_path / "out") == {"default": "{{ 1 }}", "tool_use": "{{ 2 }}"}
+    # Training chose another template: none of the base's may stand beside it.
+    (trained / "chat_template.jinja").write_text("{{ 3 }}")
+    merge(base, trained, tmp_path / "out")
+    assert templates_of(tmp_path / "out") == "{{ 3 }}"
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (trained / file).write_bytes((base / file).read_bytes())
+    (trained / "additional_chat_templates").mkdir()
+    (trained / "additional_chat_templates" / "tool_use.jinja").write_text("{{ 4 }}")
+    merge(base, trained, tmp_path / "out")
+    assert templates_of(tmp_path / "out") == {"default": "{{ 3 }}", "tool_use": "{{ 4 }}"}

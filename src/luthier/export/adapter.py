@@ -1,14 +1,17 @@
-"""Reading a LoRA adapter in PEFT's format, and finding the base tensor that each pair belongs to.
+"""Reading an adapter in PEFT's format, and finding the base tensor that each part of it belongs to.
 
 PEFT writes `adapter_config.json` and `adapter_model.safetensors` with keys such as
 `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`. The trained weight is `W + scale * B @ A`
-with `scale = alpha / r`, or `alpha / sqrt(r)` for rsLoRA (arXiv:2312.03732). What we can't merge exactly is
-refused with its name: a part of the adapter left out in silence would be a model nobody trained.
+with `scale = alpha / r`, or `alpha / sqrt(r)` for rsLoRA (arXiv:2312.03732). DoRA (arXiv:2402.09353) then gives each
+of its rows the length in `lora_magnitude_vector`; (IA)3 (arXiv:2205.05638) multiplies rows or columns of W. What we
+can't merge exactly is refused with its name: a part of the adapter left out in silence would be a model nobody trained.
 """
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +29,16 @@ UNDERSTOOD = {
     *("inference_mode", "r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout"),
     *("fan_in_fan_out", "bias", "use_rslora", "modules_to_save", "init_lora_weights", "layers_to_transform"),
     *("layers_pattern", "rank_pattern", "alpha_pattern", "megatron_core", "loftq_config", "eva_config"),
-    *("qalora_group_size", "runtime_config", "ensure_weight_tying"),
+    *("qalora_group_size", "runtime_config", "ensure_weight_tying", "use_dora"),
 }
 """Keys of `adapter_config.json` that either don't change what the adapter computes or are handled here."""
+
+UNDERSTOOD_IA3 = {
+    *("peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
+    *("inference_mode", "target_modules", "exclude_modules", "feedforward_modules", "fan_in_fan_out"),
+    *("modules_to_save", "init_ia3_weights"),
+}
+"""The same for (IA)3."""
 
 PLAIN_STARTS = (True, False, "gaussian", "eva")
 """Ways to initialise LoRA that leave the base weights alone. PiSSA, OLoRA, CorDA and LoftQ change them."""
@@ -40,7 +50,7 @@ SERVE_HINT = "load this adapter with PEFT and use `merge_and_unload`; luthier ca
 class Update:
     """What the adapter adds to one tensor: `scale * up @ down`, transposed where the base stores (in, out).
 
-    `down` is PEFT's lora_A, shape (r, in); `up` its lora_B, shape (out, r).
+    `down` is PEFT's lora_A, shape (r, in); `up` its lora_B, shape (out, r); `lengths` DoRA's of the rows, shape (out,).
     """
 
     target: Tensor
@@ -48,6 +58,19 @@ class Update:
     up: Tensor
     scale: float
     transposed: bool
+    lengths: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What (IA)3 multiplies one tensor by: a factor for each of its rows, or for each of its columns."""
+
+    target: Tensor
+    factors: Tensor
+    by_row: bool
+
+
+Change = Update | Scaling
 
 
 def refused(folder: Path, what: str) -> ModelError:
@@ -56,14 +79,15 @@ def refused(folder: Path, what: str) -> ModelError:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the adapter's configuration, after refusing every kind that plain LoRA arithmetic can't express.
+    """Return the adapter's configuration, after refusing every kind that can't be merged exactly.
 
     Raises:
-        ModelError: The configuration can't be read, or asks for something else than plain LoRA.
+        ModelError: The configuration can't be read, or asks for something else than LoRA, DoRA or (IA)3.
     """
     config = read_json(folder / CONFIG_NAME)
-    if config.get("peft_type") != "LORA":
-        raise refused(folder, f"its `peft_type` is {one_line(str(config.get('peft_type')), 40)}, not LORA")
+    kind = config.get("peft_type")
+    if kind not in ("LORA", "IA3"):
+        raise refused(folder, f"its `peft_type` is {one_line(str(kind), 40)}, not LORA or IA3")
     if config.get("bias", "none") != "none":
         raise refused(folder, f"it has trained biases (`bias: {one_line(str(config['bias']), 40)}`)")
     if config.get("modules_to_save"):
@@ -72,7 +96,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         start = one_line(str(config["init_lora_weights"]), 40)
         raise refused(folder, f"`init_lora_weights: {start}` changes the base weights")
     for key, value in config.items():
-        if key not in UNDERSTOOD and value:
+        if key not in (UNDERSTOOD if kind == "LORA" else UNDERSTOOD_IA3) and value:
             raise refused(folder, f"it sets `{one_line(key, 40)}`")
     return config
 
@@ -107,11 +131,11 @@ def scale_of(folder: Path, config: dict[str, Any], module: str, rank: int) -> fl
     return positive(folder, "lora_alpha", alpha) / divisor
 
 
-def pairs(folder: Path) -> dict[str, dict[str, Tensor]]:
-    """Return the adapter's tensors: module name -> `{"A": …, "B": …}`.
+def stored(folder: Path) -> list[tuple[str, Tensor]]:
+    """Return the adapter's tensors with their names as the model has them.
 
     Raises:
-        ModelError: A key is not a LoRA matrix, or one of a pair is missing.
+        ModelError: There is no weight file.
     """
     if not (folder / WEIGHTS_NAME).is_file():
         raise ModelError(
@@ -119,25 +143,40 @@ def pairs(folder: Path) -> dict[str, dict[str, Tensor]]:
             hint="save it with `save_pretrained`; luthier does not open pickled weights (`.bin`)",
             place=str(folder),
         )
+    return [(tensor.name.removeprefix(PREFIX), tensor) for tensor in read_header(folder / WEIGHTS_NAME)[0]]
+
+
+def parts(folder: Path, *, dora: bool) -> dict[str, dict[str, Tensor]]:
+    """Return a LoRA adapter's tensors: module name -> `{"A": …, "B": …}`, with DoRA also `"lengths"`.
+
+    Raises:
+        ModelError: A key is not a part of LoRA, or one of a module's parts is missing.
+    """
     found: dict[str, dict[str, Tensor]] = {}
-    for tensor in read_header(folder / WEIGHTS_NAME)[0]:
-        match = re.fullmatch(r"(.+)\.lora_([AB])\.weight", tensor.name.removeprefix(PREFIX))
+    for name, tensor in stored(folder):
         label = one_line(tensor.name, 120)
-        if match is None:
+        match = re.fullmatch(r"(.+)\.lora_([AB])\.weight", name)
+        lengths = re.fullmatch(r"(.+)\.lora_magnitude_vector", name) if dora else None
+        module, part, dimensions = (
+            (match[1], match[2], 2) if match else (lengths[1], "lengths", 1) if lengths else ("", "", 0)
+        )
+        if not module:
             raise refused(folder, f"`{label}` is not a LoRA matrix of a linear layer")
-        if tensor.dtype not in FLOATS or len(tensor.shape) != 2:
+        if tensor.dtype not in FLOATS or len(tensor.shape) != dimensions:
             raise refused(folder, f"`{label}` is {tensor.dtype} of shape {list(tensor.shape)}")
-        found.setdefault(match[1], {})[match[2]] = tensor
-    for module, both in found.items():
-        if len(both) != 2:
+        found.setdefault(module, {})[part] = tensor
+    for module, all_parts in found.items():
+        if not {"A", "B"} <= all_parts.keys():
             raise refused(folder, f"`{one_line(module, 120)}` has only one of lora_A and lora_B")
+        if dora and "lengths" not in all_parts:
+            raise refused(folder, f"it sets `use_dora`, and `{one_line(module, 120)}` has no lora_magnitude_vector")
     if not found:
         raise refused(folder, "it holds no LoRA matrices")
     return found
 
 
-def updates(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], *, tied: bool) -> dict[str, Update]:
-    """Return what the adapter adds to each tensor of the base model: tensor name -> update.
+def changes_of(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], *, tied: bool) -> dict[str, Change]:
+    """Return what the adapter does to each tensor of the base model: tensor name -> change.
 
     Args:
         folder: The adapter.
@@ -148,20 +187,73 @@ def updates(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], *,
     Raises:
         ModelError: A key of the adapter finds no tensor, or one that it doesn't fit.
     """
-    found = {}
-    for module, both in pairs(folder).items():
-        name, label = f"{module}.weight", one_line(module, 120)
-        if tied and module.split(".")[-1] == "lm_head":
-            raise refused(folder, f"`{label}` is tied to the input embedding, and merging would change both")
-        if name not in tensors:
-            raise refused(folder, f"`{label}` is in the adapter, and the base model has no `{name}`")
-        target, down, up = tensors[name], both["A"], both["B"]
-        if target.dtype not in FLOATS:
-            raise refused(folder, f"the base stores `{name}` as {target.dtype}; merge into the 16-bit base model")
-        transposed = bool(config.get("fan_in_fan_out"))
+    find = partial(_target, folder, tensors, tied=tied)
+    return scalings(folder, config, tensors, find) if config["peft_type"] == "IA3" else updates(folder, config, find)
+
+
+def _target(folder: Path, tensors: dict[str, Tensor], module: str, *, tied: bool) -> Tensor:
+    """Return the weight of a module, after refusing those that can't be changed alone."""
+    name, label = f"{module}.weight", one_line(module, 120)
+    if tied and module.split(".")[-1] == "lm_head":
+        raise refused(folder, f"`{label}` is tied to the input embedding, and merging would change both")
+    if name not in tensors:
+        raise refused(folder, f"`{label}` is in the adapter, and the base model has no `{name}`")
+    if tensors[name].dtype not in FLOATS:
+        stored_as = tensors[name].dtype
+        raise refused(folder, f"the base stores `{name}` as {stored_as}; merge into the 16-bit base model")
+    return tensors[name]
+
+
+def updates(folder: Path, config: dict[str, Any], find: Callable[[str], Tensor]) -> dict[str, Change]:
+    """Return what LoRA or DoRA adds to each tensor; `find` returns a module's weight."""
+    found: dict[str, Change] = {}
+    transposed, dora = bool(config.get("fan_in_fan_out")), bool(config.get("use_dora"))
+    if transposed and dora:
+        raise refused(folder, "it sets `use_dora` on matrices that are stored transposed")
+    for module, own in parts(folder, dora=dora).items():
+        target, down, up, label = find(module), own["A"], own["B"], one_line(module, 120)
         shape = (up.shape[0], down.shape[1])
-        if target.shape != (shape[::-1] if transposed else shape) or up.shape[1] != down.shape[0]:
-            raise refused(folder, f"`{label}` doesn't fit `{name}` of shape {list(target.shape)}: another base model?")
+        fits = target.shape == (shape[::-1] if transposed else shape) and up.shape[1] == down.shape[0]
+        lengths = own.get("lengths")
+        if not fits or (lengths is not None and lengths.shape != shape[:1]):
+            shown = f"`{target.name}` of shape {list(target.shape)}"
+            raise refused(folder, f"`{label}` doesn't fit {shown}: another base model?")
         scale = scale_of(folder, config, module, down.shape[0])
-        found[name] = Update(target=target, down=down, up=up, scale=scale, transposed=transposed)
+        found[target.name] = Update(target, down, up, scale, transposed, lengths)
     return found
+
+
+def scalings(
+    folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], find: Callable[[str], Tensor]
+) -> dict[str, Change]:
+    """Return what (IA)3 multiplies each tensor by; a bias goes with the outputs that are scaled."""
+    if config.get("fan_in_fan_out"):
+        raise refused(folder, "it is (IA)3 on matrices that are stored transposed (`fan_in_fan_out`)")
+    found: dict[str, Change] = {}
+    for name, factors in stored(folder):
+        module, _, part = name.rpartition(".")
+        label = one_line(factors.name, 120)
+        if part != "ia3_l" or factors.dtype not in FLOATS or len(factors.shape) != 2 or 1 not in factors.shape:
+            raise refused(folder, f"`{label}` is not a vector of (IA)3")
+        target, by_row = find(module), not _feedforward(folder, config, module)
+        count = target.shape[0] if by_row else target.shape[-1]
+        if len(target.shape) != 2 or factors.shape != ((count, 1) if by_row else (1, count)):
+            raise refused(folder, f"`{label}` doesn't fit `{target.name}` of shape {list(target.shape)}")
+        found[target.name] = Scaling(target, factors, by_row)
+        bias = tensors.get(f"{module}.bias")
+        if bias is not None and by_row:
+            found[bias.name] = Scaling(bias, factors, by_row)
+    if not found:
+        raise refused(folder, "it holds no vectors of (IA)3")
+    return found
+
+
+def _feedforward(folder: Path, config: dict[str, Any], module: str) -> bool:
+    """Return whether a module's input is scaled, by PEFT's rule: a list of names, or a regular expression."""
+    named = config.get("feedforward_modules") or []
+    if isinstance(named, str):
+        try:
+            return re.fullmatch(named, module) is not None
+        except re.error as error:
+            raise refused(folder, f"`{one_line(named, 40)}` is not a regular expression") from error
+    return any(module == name or module.endswith(f".{name}") for name in named)

@@ -3,14 +3,18 @@
 The reference is always the trained model as plain transformers and PEFT load it, computed in float32. The
 candidate is the artefact as its users will load it. On held-out rows we compare how each renders and
 tokenizes the prompt, and at positions of the answer the Kullback-Leibler divergence KL(reference ||
-candidate), in nats, of the next token.
+candidate), in nats, of the next token. Templates run in luthier's own process for them, whose environment a
+test holds equal to that of transformers (docs/decisions/0006).
 """
 
+import json
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +25,17 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from luthier.core.errors import Failed, MissingExtra, ModelError
+from luthier.core.example import Message
 from luthier.core.files import write_json
 from luthier.core.progress import Progress, Silent
-from luthier.core.text import one_line
+from luthier.core.text import one_line, plural
 from luthier.export.adapter import CONFIG_NAME
-from luthier.export.llamacpp import Answer, ask, chat, next_token, tokens
+from luthier.export.llamacpp import Answer, ask, chat, next_token, rebuilt, refused, tokens
 from luthier.export.safetensors_file import model_tensors, read_json
+from luthier.export.servers import sent
 from luthier.export.vocabulary import load_tokenizer
+from luthier.model.load import stop_ids
+from luthier.tokens.render import Renderer
 
 ROWS = 32
 """Most rows a certificate rests on: enough to catch a wrong tensor, few enough to take seconds."""
@@ -69,13 +77,19 @@ class Probe:
     """A held-out row: the token ids of the prompt as training rendered it, and of the answer.
 
     `messages` are the prompt's turns, or `text` the prompt itself where there is no chat template. With
-    neither, the tokenizers are compared on the prompt's ids turned back into text.
+    neither, the tokenizers are compared on the prompt's ids turned back into text, and no template is.
     """
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
     messages: tuple[dict[str, Any], ...] | None = None
     text: str | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    """Functions offered with `messages`, in the OpenAI shape."""
+    why: str = ""
+    """Why there are no `messages`, in words."""
+    question: str = ""
+    """What was said last, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,7 @@ class Certificate:
     """How close an artefact is to the model that was trained. Divergences are in nats."""
 
     prompt_ids_equal: bool
+    """Whether every prompt is the ids that training saw; also False where llama.cpp rebuilds a request (`notes`)."""
     max_kl: float
     mean_kl: float
     top1_agreement: float
@@ -93,10 +108,15 @@ class Certificate:
     status: Literal["passed", "failed"]
     compared: str
     """What was compared with what, and what went wrong if something did."""
+    chats: int = 0
+    """Rows whose turns and tools both sides rendered with their chat template; the others are compared as text."""
+    notes: tuple[str, ...] = ()
+    """What to know beside it, each with what to do: rows compared as text and why, prompts that a server changes."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the certificate as JSON-like values; a divergence that is no number becomes None."""
         values = asdict(self)
+        values["notes"] = [*self.notes]
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
     def write(self, folder: Path) -> Path:
@@ -142,22 +162,53 @@ def load(model: Path, adapter: Path | None, device: str) -> Any:
     return loaded.float().to(device).eval()
 
 
-def tokenizer_of(model: Path, adapter: Path | None) -> Any:
-    """Return the tokenizer that was trained with: the adapter's own, if it has one, else the model's."""
+def renderer_of(model: Path, adapter: Path | None, now: datetime) -> Renderer:
+    """Return tokenizer and template that were trained with: the adapter's own, if it has them, else the model's.
+
+    Args:
+        model: The model's folder.
+        adapter: The adapter's.
+        now: What templates that write the date are told, one for all that is compared.
+    """
     own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
     folder = adapter if own and adapter is not None else model
-    return load_tokenizer(folder)
+    return Renderer(load_tokenizer(folder), [*stop_ids(folder), *stop_ids(model)], place=str(folder), now=now)
 
 
-def rendered(tokenizer: Any, probe: Probe) -> tuple[str, list[int]]:
-    """Return a probe's prompt as a tokenizer renders it: text and token ids."""
+def rendered(renderer: Renderer, probe: Probe) -> tuple[str, list[int]]:
+    """Return a probe's prompt as a model folder's template and tokenizer make it: text and token ids.
+
+    Raises:
+        ModelError: There is no template, or it fails.
+    """
     if probe.messages is not None:
-        text = tokenizer.apply_chat_template([*probe.messages], tokenize=False, add_generation_prompt=True)
-        return text, list(tokenizer.encode(text, add_special_tokens=False))
+        return chat_prompt(renderer, probe.messages, probe.tools)
+    tokenizer = renderer.tokenizer
     if probe.text is not None:
         return probe.text, list(tokenizer.encode(probe.text))
     text = tokenizer.decode([*probe.prompt], skip_special_tokens=False)
-    return text, list(tokenizer.encode(text, add_special_tokens=False))
+    return text, renderer.ids(text)
+
+
+def chat_prompt(
+    renderer: Renderer, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]
+) -> tuple[str, list[int]]:
+    """Return the prompt of a chat as text and token ids.
+
+    Raises:
+        ModelError: There is no template, or it fails.
+    """
+    if renderer.source != "tokenizer":  # the renderer has put one in
+        raise ModelError(
+            "there is no chat template", hint="copy the model's `chat_template.jinja`", place=renderer.place
+        )
+    turns = [
+        Message(
+            turn["role"], turn.get("content") or "", {k: v for k, v in turn.items() if k not in ("role", "content")}
+        )
+        for turn in messages
+    ]
+    return renderer.text(turns, tools=tools, ask=True), renderer.prompt_ids(turns, tools=tools)
 
 
 def room(model: Path) -> int:
@@ -253,12 +304,23 @@ def judged(
     gaps: Sequence[float],
     same: Sequence[bool],
     *,
-    rows: int,
+    rows: Sequence[Probe],
     limit: float,
     compared: str,
     problems: list[str],
+    changed: Sequence[str] = (),
 ) -> Certificate:
-    """Return the certificate for measured divergences; `problems` are differences in rendering or tokens."""
+    """Return the certificate for measured divergences.
+
+    Args:
+        gaps: Divergence at each position, in nats.
+        same: Whether both found the same token likeliest there.
+        rows: What was compared.
+        limit: Largest mean that passes, in nats.
+        compared: What with what.
+        problems: Differences in rendering or tokens; any fails.
+        changed: Prompts that a server makes of its own from the same request; they are told.
+    """
     # A divergence can't be below 0: what is, is rounding, and must not cancel what is above.
     measured = np.maximum(np.asarray(gaps, dtype=np.float64), 0.0)
     mean = float(measured.mean()) if len(measured) else math.nan
@@ -266,22 +328,53 @@ def judged(
     # Written so that a NaN fails.
     close = mean <= limit and largest <= OUTLIER * limit
     return Certificate(
-        prompt_ids_equal=not problems,
+        prompt_ids_equal=not problems and not changed,
         max_kl=largest,
         mean_kl=mean,
         top1_agreement=float(np.mean(same)) if same else math.nan,
-        rows=rows,
+        rows=len(rows),
         limit=limit,
         status="passed" if close and not problems else "failed",
         compared="; ".join([compared, *problems[:3]]),
+        chats=sum(probe.messages is not None for probe in rows),
+        notes=(*_changed(changed, len(rows)), *_as_text(rows)),
     )
 
 
-def prompt_problems(ours: Any, theirs: Any, probes: Sequence[Probe]) -> list[str]:
-    """Return in words where two tokenizers, or the trained ids, differ on the prompts."""
-    problems = []
+def _changed(changed: Sequence[str], rows: int) -> Iterator[str]:
+    """Yield a note on prompts that llama.cpp writes otherwise than any template was trained with."""
+    if changed:
+        yield (
+            f"llama.cpp writes {len(changed)} of {plural(rows, 'prompt')} otherwise than training did, because it "
+            f"rebuilds tools and numbers before the template sees them: {changed[0]}; to train on what it writes, give "
+            "each tool `name`, `description` and `parameters` in this order and nothing else, and calls short numbers"
+        )
+
+
+def _as_text(rows: Sequence[Probe]) -> Iterator[str]:
+    """Yield a note on each reason for which rows were not compared as chats."""
+    for why, count in sorted(Counter(probe.why for probe in rows if probe.why).items()):
+        yield f"{count} of {plural(len(rows), 'prompt')} compared as text, without the chat template: {why}"
+
+
+def difference(ours: str, theirs: str) -> str:
+    """Return in words where two texts first differ."""
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    at = next((place for place, (one, other) in pairs if one != other), min(len(ours), len(theirs)))
+    before = max(0, at - 20)
+    shown = [json.dumps(text[before : at + 40], ensure_ascii=False) for text in (ours, theirs)]
+    return f"trained {shown[0]}, there {shown[1]}"
+
+
+def prompt_problems(ours: Renderer, theirs: Renderer, probes: Sequence[Probe]) -> list[str]:
+    """Return in words where two tokenizers or templates, or the trained ids, differ on the prompts."""
+    problems: list[str] = []
     for number, probe in enumerate(probes, 1):
-        (text, ids), (other_text, other_ids) = rendered(ours, probe), rendered(theirs, probe)
+        try:
+            (text, ids), (other_text, other_ids) = rendered(ours, probe), rendered(theirs, probe)
+        except ModelError as error:
+            # One is enough: a template that reaches its limits costs a second each time.
+            return [*problems, f"row {number}: {one_line(error.problem, 160)}"]
         if text != other_text:
             problems.append(f"row {number}: the rendered prompts differ")
         elif ids != other_ids:
@@ -324,7 +417,8 @@ def for_merged(
     is_adapter = (adapter / CONFIG_NAME).is_file()
     reference = load(base, adapter, device) if is_adapter else load(adapter, None, device)
     candidate = load(merged, None, device)
-    problems = prompt_problems(tokenizer_of(base, adapter), tokenizer_of(merged, None), rows)
+    now = datetime.now()
+    problems = prompt_problems(renderer_of(base, adapter, now), renderer_of(merged, None, now), rows)
     gaps: list[float] = []
     same: list[bool] = []
     effects: list[float] = []
@@ -344,7 +438,7 @@ def for_merged(
     return judged(
         gaps,
         same,
-        rows=len(rows),
+        rows=rows,
         limit=lowered(MERGED_LIMITS[dtype], effects),
         compared=f"{trained} with the merged model in {dtype} (transformers), both computed in float32",
         problems=problems,
@@ -361,19 +455,44 @@ def questions_of(probes: Sequence[Probe], texts: Sequence[str]) -> Iterator[dict
     for probe, text in zip(probes, texts, strict=True):
         # A text that was made from ids already says what stands around it.
         plain = tokens(text, special=probe.text is not None)
-        yield chat(probe.messages) if probe.messages is not None else plain
+        yield plain if probe.messages is None else chat([sent(turn) for turn in probe.messages], probe.tools)
         for place in asked_positions(len(probe.answer)):
             yield next_token([*probe.prompt, *probe.answer[:place]])
 
 
-def gguf_problem(probe: Probe, answer: Answer, text: str, ids: list[int]) -> str | None:
-    """Return in words how llama.cpp's prompt differs from the trained one, or None."""
+def asked(probe: Probe) -> Probe:
+    """Return a probe as llama.cpp can be asked about it: as text where it takes no such chat."""
+    why = refused([sent(turn) for turn in probe.messages]) if probe.messages is not None else None
+    return replace(probe, messages=None, tools=(), why=why) if why else probe
+
+
+def gguf_problem(
+    renderer: Renderer, probe: Probe, answer: Answer, mine: tuple[str, list[int]]
+) -> tuple[str | None, str | None]:
+    """Return in words how llama.cpp's prompt differs from the trained one, and what it changes by itself, or None.
+
+    Args:
+        renderer: What was trained with.
+        probe: The row.
+        answer: What llama.cpp makes of it.
+        mine: What the renderer makes of it.
+    """
+    text, ids = mine
     if "error" in answer:
-        return f"llama.cpp can't render the chat template ({one_line(answer['error'], 120)})"
-    if probe.messages is not None and answer["text"] != text:
-        # llama.cpp leaves out a bos that the template writes and adds it as a token: then only the ids count.
-        return None if answer["ids"] == ids else "llama.cpp renders the chat differently"
-    return None if answer["ids"] == ids else "llama.cpp gives the prompt other token ids"
+        return f"llama.cpp can't render the chat template ({one_line(answer['error'], 120)})", None
+    if (probe.messages is not None or probe.text is not None) and ids != [*probe.prompt]:
+        return "training saw other token ids than the tokenizer gives", None
+    # llama.cpp leaves out a bos that the template writes and adds it as a token, so only the ids count.
+    if answer["ids"] == ids:
+        return None, None
+    if probe.messages is None or answer["text"] == text:
+        return "llama.cpp gives the prompt other token ids", None
+    told = difference(text, answer["text"])
+    try:
+        _, shown = chat_prompt(renderer, *rebuilt([sent(turn) for turn in probe.messages], probe.tools))
+    except ModelError:
+        shown = []
+    return (None, told) if answer["ids"] == shown else (f"llama.cpp writes the chat otherwise: {told}", None)
 
 
 def for_gguf(
@@ -405,28 +524,30 @@ def for_gguf(
         MissingExtra: The `xllamacpp` package is not installed.
     """
     progress = progress or Silent()
-    rows = cut(probes, room(model))
+    rows = [asked(probe) for probe in cut(probes, room(model))]
     merged = adapter is not None and (adapter / CONFIG_NAME).is_file()
     limit = GGUF_LIMITS[quant] + (MERGED_LIMITS[stored_type(model)] if merged else 0.0)
     compared = f"trained model (transformers, float32) with the {quant} GGUF file (llama.cpp)"
-    tokenizer = tokenizer_of(model, adapter)
-    prompts = [rendered(tokenizer, probe) for probe in rows]
+    renderer = renderer_of(model, adapter, datetime.now())
+    prompts = [rendered(renderer, probe) for probe in rows]
     questions = list(questions_of(rows, [text for text, _ in prompts]))
     try:
         answers = iter(ask(gguf, questions, context=LENGTH + 8))
     except MissingExtra:
         raise
     except Failed as error:
-        return judged([], [], rows=len(rows), limit=limit, compared=compared, problems=[error.problem])
+        return judged([], [], rows=rows, limit=limit, compared=compared, problems=[error.problem])
     reference = load(model, adapter, device)
     gaps: list[float] = []
     same: list[bool] = []
     effects: list[float] = []
     problems: list[str] = []
+    changed: list[str] = []
     progress.start("certificate", len(rows), "row")
-    for number, (probe, (text, ids)) in enumerate(zip(rows, prompts, strict=True), 1):
-        problem = gguf_problem(probe, next(answers), text, ids)
+    for number, (probe, mine) in enumerate(zip(rows, prompts, strict=True), 1):
+        problem, change = gguf_problem(renderer, probe, next(answers), mine)
         problems += [f"row {number}: {problem}"] if problem else []
+        changed += [f"row {number}: {change}"] if change else []
         ours = log_probabilities(reference, probe)
         effects += effect(reference, probe, ours) if merged else []
         for place in asked_positions(len(probe.answer)):
@@ -436,4 +557,4 @@ def for_gguf(
         progress.update(number)
     progress.end()
     limit = lowered(limit, effects)
-    return judged(gaps, same, rows=len(rows), limit=limit, compared=compared, problems=problems)
+    return judged(gaps, same, rows=rows, limit=limit, compared=compared, problems=problems, changed=changed)

@@ -15,7 +15,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,9 +53,82 @@ def tokens(text: str, *, special: bool = True) -> Question:
     return {"kind": "tokens", "text": text, "special": special}
 
 
-def chat(messages: Sequence[dict[str, Any]]) -> Question:
+def chat(messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> Question:
     """Ask how a chat request is rendered. Answer: `{"text": …, "ids": […]}`, or `{"error": …}`."""
-    return {"kind": "chat", "messages": [*messages]}
+    return {"kind": "chat", "messages": [*messages], "tools": [*tools]}
+
+
+def refused(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why llama.cpp takes no such messages for a chat that asks for an answer; None where it does."""
+    if messages and messages[-1].get("role") == "assistant":
+        return "they end with an answer, which llama.cpp continues"
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") if isinstance(call, Mapping) else None
+            if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+                return "llama.cpp refuses a tool call without a name"
+            if not _is_json(function.get("arguments", "")):
+                return "llama.cpp refuses a tool call whose arguments are no JSON"
+    return None
+
+
+def _is_json(text: Any) -> bool:
+    try:
+        json.loads(text)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def rebuilt(
+    messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return a chat request as llama.cpp shows it to a template: it takes tools apart and puts them together anew.
+
+    A tool has name, description and parameters, in this order, and nothing else; what is missing is empty. Numbers
+    have six digits, and a whole one no decimal point.
+
+    Args:
+        messages: As `luthier.export.servers.sent` makes them.
+        tools: In the OpenAI shape.
+    """
+    turns = []
+    for message in messages:
+        turn = dict(message)
+        if turn.get("tool_calls"):
+            turn["tool_calls"] = [_rebuilt_call(call) for call in turn["tool_calls"]]
+        turns.append(turn)
+    functions = [tool.get("function") or {} for tool in tools]
+    return turns, [
+        {
+            "type": "function",
+            "function": {
+                "name": function.get("name"),
+                "description": function.get("description", ""),
+                "parameters": _numbers(function.get("parameters", {})),
+            },
+        }
+        for function in functions
+    ]
+
+
+def _rebuilt_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": _numbers(json.loads(function.get("arguments") or "{}"))}}
+
+
+def _numbers(value: Any) -> Any:
+    """Return a JSON value with its numbers as llama.cpp writes them."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    if isinstance(value, int) and -(2**63) <= value < 2**64:
+        return value
+    if isinstance(value, int | float):
+        written = f"{float(value):g}"
+        return int(written) if written.lstrip("-").isdigit() else float(written)
+    return value
 
 
 def ask(gguf: Path, questions: Sequence[Question], *, context: int = 1024, threads: int | None = None) -> list[Answer]:
@@ -83,7 +156,8 @@ def ask(gguf: Path, questions: Sequence[Question], *, context: int = 1024, threa
     path = os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH")]))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "luthier.export.llamacpp"],
+            # -P: a file in the folder luthier is called from must not stand in for a module.
+            [sys.executable, "-P", "-m", "luthier.export.llamacpp"],
             input=json.dumps(request),
             capture_output=True,
             text=True,
@@ -202,8 +276,11 @@ class Server:
 
     def chat(self, question: Question) -> Answer:
         """Return the text and the token ids of a rendered chat."""
+        body = {"messages": question["messages"]}
+        if question.get("tools"):
+            body["tools"] = question["tools"]
         try:
-            text = self.post("/apply-template", {"messages": question["messages"]})["prompt"]
+            text = self.post("/apply-template", body)["prompt"]
         except ValueError as error:
             return {"error": str(error)}
         return {"text": text, **self.tokens(tokens(text))}

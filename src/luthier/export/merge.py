@@ -2,7 +2,8 @@
 
 The merged file has the names, shapes, types and therefore the header of the base file. So everything but the
 adapted tensors is copied inside the kernel, and an adapted tensor goes through memory in blocks of rows:
-stored type -> float32 -> + scale * B @ A -> rounded once to the stored type -> written at the same offset.
+stored type -> float32 -> changed (LoRA: + scale * B @ A) -> rounded once to the stored type -> written at the same
+offset.
 Memory does not grow with the model. Neither torch nor transformers nor peft is needed.
 """
 
@@ -22,7 +23,7 @@ import numpy as np
 from luthier.core.errors import Failed, ModelError
 from luthier.core.files import publish_folder
 from luthier.core.progress import Progress, Silent
-from luthier.export.adapter import CONFIG_NAME, Update, read_config, refused, updates
+from luthier.export.adapter import CONFIG_NAME, Change, Scaling, Update, changes_of, read_config, refused
 from luthier.export.safetensors_file import (
     INDEX_NAME,
     SINGLE_NAME,
@@ -35,18 +36,13 @@ from luthier.export.safetensors_file import (
     to_stored,
     weight_files,
 )
+from luthier.model.companions import TEMPLATE_FILES, TEMPLATE_FOLDER, TOKENIZER_FILES, copy_templates
 
 BLOCK = 1 << 20
 """Values of a target tensor in memory at once, per worker: 4 MB as float32, small enough for the cache."""
 
 COPY = 1 << 26
 """Bytes asked from the kernel in one copy; also how often progress moves."""
-
-TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json"),
-)
-"""What makes up a tokenizer on disk. Taken from one folder together: halves of two tokenizers are none."""
 
 NO_COPY_INSIDE_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 """What the system says where `copy_file_range` doesn't work between two places."""
@@ -96,25 +92,52 @@ def write_all(handle: int, content: bytes, offset: int) -> None:
         view, offset = view[done:], offset + done
 
 
-def merge_rows(source: int, target: int, update: Update, down: Matrix, up: Matrix, rows: tuple[int, int]) -> int:
+Rows = Callable[[Matrix, int, int], Matrix]
+"""Takes some rows of a base tensor, the first's number and the one after the last's, and returns them changed."""
+
+
+def added(update: Update) -> Rows:
+    """Return LoRA's change of rows, and DoRA's: W + scale * B @ A, each row then given its length (equation 5)."""
+    down = read_tensor(update.down)
+    up = read_tensor(update.up) * np.float32(update.scale)
+    lengths = None if update.lengths is None else read_tensor(update.lengths).reshape(-1, 1)
+
+    def change(values: Matrix, first: int, last: int) -> Matrix:
+        values += (down[:, first:last].T @ up.T) if update.transposed else (up[first:last] @ down)
+        if lengths is not None:
+            values *= lengths[first:last] / np.linalg.norm(values, axis=1, keepdims=True)
+        return values
+
+    return change
+
+
+def multiplied(scaling: Scaling) -> Rows:
+    """Return (IA)3's change of rows: each times its factor, or each column times its own."""
+    factors = read_tensor(scaling.factors)
+
+    def change(values: Matrix, first: int, last: int) -> Matrix:
+        values *= factors[first:last].reshape(-1, *[1] * (values.ndim - 1)) if scaling.by_row else factors
+        return values
+
+    return change
+
+
+def merge_rows(source: int, target: int, tensor: Tensor, change: Rows, rows: tuple[int, int]) -> int:
     """Merge rows of one tensor and write them; return the bytes written.
 
     Args:
         source: The open base file.
         target: The open merged file, of the same layout.
-        update: What belongs to the tensor.
-        down: lora_A, shape (r, in).
-        up: lora_B times the scale, shape (out, r).
+        tensor: What the rows are of.
+        change: What becomes of them.
         rows: First row and the one after the last.
 
     Raises:
         Failed: A merged value is not a finite number of the stored type.
     """
     first, last = rows
-    tensor = update.target
-    values = read_rows(source, tensor, first, last)
     with np.errstate(all="ignore"):
-        values += (down[:, first:last].T @ up.T) if update.transposed else (up[first:last] @ down)
+        values = change(read_rows(source, tensor, first, last), first, last)
     content = to_stored(values, tensor.dtype)
     finite = np.isfinite(values).all()
     if not finite or (tensor.dtype == "F16" and np.abs(values).max(initial=0) >= 65520):
@@ -127,23 +150,23 @@ def merge_rows(source: int, target: int, update: Update, down: Matrix, up: Matri
     return len(content)
 
 
-def merge_tensor(source: int, target: int, update: Update, pool: ThreadPoolExecutor) -> Iterator[int]:
+def merge_tensor(source: int, target: int, change: Change, pool: ThreadPoolExecutor) -> Iterator[int]:
     """Merge one tensor in blocks of rows; yield the bytes of each block as it is written."""
-    down = read_tensor(update.down)
-    up = read_tensor(update.up) * np.float32(update.scale)
-    height = update.target.shape[0]
-    step = max(1, BLOCK // max(1, prod(update.target.shape[1:])))
+    tensor = change.target
+    rows = added(change) if isinstance(change, Update) else multiplied(change)
+    height = tensor.shape[0]
+    step = max(1, BLOCK // max(1, prod(tensor.shape[1:])))
     blocks = [(first, min(first + step, height)) for first in range(0, height, step)]
-    yield from pool.map(partial(merge_rows, source, target, update, down, up), blocks)
+    yield from pool.map(partial(merge_rows, source, target, tensor, rows), blocks)
 
 
-def merge_file(file: Path, out: Path, changes: list[Update], pool: ThreadPoolExecutor) -> Iterator[int]:
+def merge_file(file: Path, out: Path, changes: list[Change], pool: ThreadPoolExecutor) -> Iterator[int]:
     """Write the merged copy of one weight file; yield bytes as they are written.
 
     Args:
         file: A safetensors file of the base model.
         out: Where to write.
-        changes: The updates whose target lies in this file.
+        changes: Those whose target lies in this file.
         pool: Workers for the blocks of rows.
     """
     with file.open("rb") as reader, out.open("xb") as writer:
@@ -151,10 +174,10 @@ def merge_file(file: Path, out: Path, changes: list[Update], pool: ThreadPoolExe
         size = os.fstat(source).st_size
         os.ftruncate(target, size)
         at = 0
-        for update in sorted(changes, key=lambda change: change.target.begin):
-            yield from copy_range(source, target, at, update.target.begin)
-            yield from merge_tensor(source, target, update, pool)
-            at = update.target.end
+        for change in sorted(changes, key=lambda each: each.target.begin):
+            yield from copy_range(source, target, at, change.target.begin)
+            yield from merge_tensor(source, target, change, pool)
+            at = change.target.end
         yield from copy_range(source, target, at, size)
 
 
@@ -172,20 +195,22 @@ def link_file(file: Path, out: Path) -> Iterator[int]:
 def copy_companions(base: Path, trained: Path, out: Path) -> None:
     """Copy what stands beside the weights: config, tokenizer, chat template, generation config, licence.
 
-    The trained folder's own files win: training may have set a template, a stop token or a padding token.
+    The trained folder's own files win: training may have set a template, a stop token or a padding token. Of the
+    templates all come from one folder.
     """
     has_tokenizer = any((trained / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+    has_template = any((trained / name).exists() for name in (*TEMPLATE_FILES, TEMPLATE_FOLDER))
     chosen = dict.fromkeys(TOKENIZER_FILES, trained if has_tokenizer else base)
-    for name in ("config.json", "generation_config.json", "chat_template.jinja"):
-        if (trained / name).is_file():
-            chosen[name] = trained
-        else:
-            chosen.setdefault(name, base)
+    templates = trained if has_tokenizer or has_template else base
+    chosen.update(dict.fromkeys(TEMPLATE_FILES, templates))
+    for name in ("config.json", "generation_config.json"):
+        chosen[name] = trained if (trained / name).is_file() else base
     for pattern in ("LICENSE*", "NOTICE*", "USE_POLICY*"):
         chosen.update(dict.fromkeys((path.name for path in base.glob(pattern) if path.is_file()), base))
     for name, folder in chosen.items():
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
+    copy_templates(templates, out)
 
 
 def check_out(base: Path, adapter: Path, out: Path) -> None:
@@ -210,13 +235,13 @@ def check_out(base: Path, adapter: Path, out: Path) -> None:
         )
 
 
-def plan_merge(base: Path, adapter: Path, tensors: dict[str, Tensor]) -> dict[str, Update]:
-    """Return what the adapter adds to each tensor; raise `ModelError` for what can't be merged."""
+def plan_merge(base: Path, adapter: Path, tensors: dict[str, Tensor]) -> dict[str, Change]:
+    """Return what the adapter does to each tensor; raise `ModelError` for what can't be merged."""
     settings = read_config(adapter)
     config = read_json(base / "config.json")
     if config.get("quantization_config"):
         raise refused(adapter, "its base model is stored quantised; name the 16-bit base model instead")
-    return updates(adapter, settings, tensors, tied=bool(config.get("tie_word_embeddings")))
+    return changes_of(adapter, settings, tensors, tied=bool(config.get("tie_word_embeddings")))
 
 
 def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = None) -> MergeSummary:
@@ -224,7 +249,8 @@ def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = N
 
     Args:
         base: A Hugging Face model folder with safetensors weights in float32, float16 or bfloat16.
-        adapter: A PEFT LoRA folder, or a whole model (a full fine-tune), which is linked or copied to `out`.
+        adapter: A PEFT folder with LoRA, DoRA or (IA)3, or a whole model (a full fine-tune), which is linked or copied
+            to `out`.
         out: The folder to write. An earlier merged model there is replaced.
         progress: Where to tell how far it is, in bytes.
 

@@ -1,8 +1,8 @@
 """The last stages of a run: one standalone model, one file to serve, each with its certificate."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from luthier.core.errors import RunError
 from luthier.core.example import Example
@@ -17,10 +17,14 @@ from luthier.export.llamacpp import greedy
 from luthier.export.merge import merge
 from luthier.model.load import load_tokenizer, stop_ids
 from luthier.recipe.methods import Gguf
-from luthier.tokens.render import Renderer
+from luthier.tokens.render import CONTROL, Refused, Renderer
+from luthier.tokens.turns import OURS
 
 SPOKEN = 2
 """Prompts the exported file answers for the report."""
+
+WRITTEN = "control tokens stand in their texts, which training encodes as text and a server may take for real"
+"""Why a row is no chat to compare on."""
 
 
 def merge_run(run: Run, *, base: Path, rows: Sequence[Example], progress: Progress) -> Report:
@@ -75,7 +79,7 @@ def export_gguf(
             progress=progress,
         )
         certificate.write(folder)
-        blocks = _answers(file, rows[:SPOKEN], probes) if certificate.status == "passed" else ()
+        blocks = _answers(file, probes[:SPOKEN]) if certificate.status == "passed" else ()
     return _report(
         f"Export to GGUF {target.quant}",
         f"{file.name} ({human_bytes((out / file.name).stat().st_size)}) was loaded by llama.cpp and compared.",
@@ -88,20 +92,33 @@ def export_gguf(
 
 
 def probes_of(rows: Sequence[Example], model: Path) -> list[Probe]:
-    """Return each row as a prompt and an answer in token ids, as training rendered them.
+    """Return each row as a prompt and its last answer in token ids, as training rendered them.
+
+    What a row says to luthier about its turns is left out: it decides what is learned, not what is asked.
 
     Raises:
         RunError: No row is short enough to compare on.
     """
-    renderer = Renderer(load_tokenizer(model), stop_ids(model))
+    renderer = Renderer(load_tokenizer(model), stop_ids(model), learn="last", place=str(model))
     found = []
-    for row in rows:
-        last = max((i for i, message in enumerate(row.messages) if message.role == "assistant"), default=0)
-        prompt = renderer.prompt_ids(row.messages[:last])
-        whole = renderer.ids(renderer.text(row.messages[: last + 1]))
-        if last and whole[: len(prompt)] == prompt and len(prompt) < LENGTH:
-            turns: tuple[dict[str, Any], ...] = tuple(message.as_dict() for message in row.messages[:last])
-            found.append(Probe(prompt=tuple(prompt), answer=tuple(whole[len(prompt) :]), messages=turns))
+    for row in map(_bare, rows):
+        result = renderer.encode(row)
+        if isinstance(result, Refused) or not result:
+            continue
+        ids, first = result[-1].input_ids.tolist(), int(result[-1].learned.argmax())
+        if 0 < first < LENGTH:
+            last = max(place for place, message in enumerate(row.messages) if message.role == "assistant")
+            chat = CONTROL not in result[-1].traits
+            found.append(
+                Probe(
+                    prompt=tuple(ids[:first]),
+                    answer=tuple(ids[first:]),
+                    messages=tuple(message.as_dict() for message in row.messages[:last]) if chat else None,
+                    tools=row.tools if chat else (),
+                    why="" if chat else WRITTEN,
+                    question=row.messages[last - 1].text if last else "",
+                )
+            )
     if not found:
         raise RunError(
             f"no held-out row has a prompt of less than {LENGTH} tokens to compare on",
@@ -111,13 +128,20 @@ def probes_of(rows: Sequence[Example], model: Path) -> list[Probe]:
     return found
 
 
-def _answers(file: Path, rows: Sequence[Example], probes: Sequence[Probe]) -> tuple[Block, ...]:
+def _bare(row: Example) -> Example:
+    """Return a row without luthier's own keys."""
+    turns = (
+        replace(message, extra={key: value for key, value in message.extra.items() if key not in OURS})
+        for message in row.messages
+    )
+    return replace(row, messages=tuple(turns))
+
+
+def _answers(file: Path, probes: Sequence[Probe]) -> tuple[Block, ...]:
     """Return what the file answers, spoken by llama.cpp."""
-    prompts = [probe.prompt for probe in probes[: len(rows)]]
-    spoken = greedy(file, prompts)
+    spoken = greedy(file, [probe.prompt for probe in probes])
     return tuple(
-        Comparison((probe.messages or ({"content": ""},))[-1]["content"], (("llama.cpp", answer),))
-        for probe, answer in zip(probes, spoken, strict=False)
+        Comparison(probe.question, (("llama.cpp", answer),)) for probe, answer in zip(probes, spoken, strict=True)
     )
 
 
@@ -139,6 +163,7 @@ def _report(
         (
             ("compared", certificate.compared),
             ("rows", f"{certificate.rows}"),
+            ("prompts compared as chats", f"{certificate.chats} of {certificate.rows}"),
             ("prompt token ids", "equal" if certificate.prompt_ids_equal else "different"),
             ("KL divergence, mean", f"{certificate.mean_kl:.2e} nats (limit {certificate.limit:.0e})"),
             ("KL divergence, worst position", f"{certificate.max_kl:.2e} nats"),
@@ -146,22 +171,22 @@ def _report(
             ("status", certificate.status),
         ),
     )
-    findings = (
-        (Finding("ok", "what is served is what was trained"),)
+    equal = certificate.prompt_ids_equal
+    verdict = (
+        Finding("ok", "what is served is what was trained" if equal else "this answers as the trained model does")
         if certificate.status == "passed"
-        else (
-            Finding(
-                "failure",
-                f"this does not answer as the trained model does: {certificate.compared}",
-                "keep the folder and report it: the certificate beside it says what differs",
-            ),
+        else Finding(
+            "failure",
+            f"this does not answer as the trained model does: {certificate.compared}",
+            "keep the folder and report it: the certificate beside it says what differs",
         )
     )
+    notes = (Finding("note" if equal else "warning", note) for note in certificate.notes)
     return Report(
         title=title,
         summary=summary,
         data={"files": files, "certificate": proof},
         sections=(Section("Proof", (table, *blocks)),),
-        findings=findings,
+        findings=(verdict, *notes),
         next_steps=next_steps,
     )

@@ -11,12 +11,14 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from luthier.core.errors import ModelError
+from luthier.core.example import Message
 from luthier.core.text import one_line
 from luthier.export.safetensors_file import read_json
+from luthier.model.load import stop_ids
+from luthier.tokens.render import Renderer
 
 CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -71,7 +73,8 @@ class Vocabulary:
     add_eos: bool
     special: dict[str, int]
     """`bos`, `eos`, `pad`, `unk` -> id, those that the tokenizer has."""
-    template: str | None
+    template: str | list[dict[str, str]] | None
+    """The chat template; of several, each as `{"name", "template"}`, one of them `default`."""
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -243,7 +246,7 @@ def pieces(folder: Path, data: dict[str, Any], size: int) -> tuple[list[str], li
     return filled, types
 
 
-def around(folder: Path, tokenizer: Any, template: str | None) -> tuple[bool, bool]:
+def around(folder: Path, tokenizer: Any) -> tuple[bool, bool]:
     """Return whether llama.cpp is to add bos and eos to a prompt, by trying what the tokenizer does.
 
     transformers adds them to a plain text and never to a rendered chat; llama.cpp knows one switch for both.
@@ -260,7 +263,7 @@ def around(folder: Path, tokenizer: Any, template: str | None) -> tuple[bool, bo
             before = [tokenizer.bos_token_id] if add_bos else []
             after = [tokenizer.eos_token_id] if add_eos else []
             if full == [*before, *bare, *after]:
-                if template:
+                if tokenizer.chat_template:
                     return add_bos and template_writes_bos(folder, tokenizer), False
                 return add_bos, add_eos
     raise unsupported(folder, f"it encodes 'a' as {full}, which is not bos + text + eos")
@@ -273,9 +276,9 @@ def template_writes_bos(folder: Path, tokenizer: Any) -> bool:
         ModelError: The template can't render a plain question.
     """
     try:
-        text = tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
-    except TemplateError as error:
-        raise unsupported(folder, f"its chat template fails: {one_line(str(error), 120)}") from error
+        text = Renderer(tokenizer, stop_ids(folder), place=str(folder)).text([Message("user", "a")])
+    except ModelError as error:
+        raise unsupported(folder, f"its chat template fails: {one_line(error.problem, 120)}") from error
     return bool(tokenizer.bos_token and text.startswith(tokenizer.bos_token))
 
 
@@ -298,10 +301,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     tokens, types = pieces(folder, data, size)
     names = ("bos", "eos", "pad", "unk")
     ids = {name: getattr(tokenizer, f"{name}_token_id") for name in names}
-    template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
-    add_bos, add_eos = around(folder, tokenizer, template)
+    add_bos, add_eos = around(folder, tokenizer)
     sentencepiece = bool(model.get("byte_fallback"))
     if not sentencepiece:
         check_normalizer(folder, parts_of(data.get("normalizer"), "normalizers"))
@@ -316,8 +316,16 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         add_bos=add_bos,
         add_eos=add_eos,
         special={name: value for name, value in ids.items() if value is not None},
-        template=template,
+        template=templates(tokenizer.chat_template),
     )
+
+
+def templates(own: str | dict[str, str] | None) -> str | list[dict[str, str]] | None:
+    """Return chat templates as GGUF keeps them. Where none of several is the default, the first by name is."""
+    if not isinstance(own, dict):
+        return own
+    first = own.get("default", own[min(own)])
+    return [{"name": name, "template": text} for name, text in {**own, "default": first}.items()]
 
 
 def merge_text(pair: tuple[str, str]) -> str:
