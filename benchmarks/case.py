@@ -12,12 +12,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from luthier.bundled import sample_paths
 from luthier.core.example import Example, Message, Source
-from luthier.core.progress import Silent
 from luthier.model.facts import resolve
 from luthier.model.load import load_tokenizer, stop_ids
 from luthier.tokens.batch import members, steps_per_epoch
+from luthier.tokens.encode import Limits, in_memory, read_examples
 from luthier.tokens.render import Encoded, Renderer
-from luthier.train.encode import encode, read_examples
 
 SEED, BATCH, RANK, RATE = 0, 8, 16, 1e-4
 
@@ -33,7 +32,7 @@ class Case:
     def rows(self) -> list[Encoded]:
         """Return the documents as luthier renders them."""
         renderer = Renderer(load_tokenizer(self.model), stop_ids(self.model))
-        return list(encode(list(read_examples(self.documents)), renderer, max_length=512, progress=Silent()).rows)
+        return in_memory(read_examples(self.documents), renderer, Limits(512), processes=1).rows
 
     def batches(self) -> list[list[Encoded]]:
         """Return the documents of each optimizer step of a pass, as luthier chooses them."""

@@ -29,7 +29,7 @@ from luthier.recipe.schema import Data, Recipe, Train
 from luthier.tokens.batch import steps_per_epoch
 from luthier.tokens.render import Encoded
 from luthier.train.loop import Work, _step
-from luthier.train.optim import adamw
+from luthier.train.optim import optimizer_of
 
 IGNORED = -100  # Transformers' label of a token that is not learned
 
@@ -73,7 +73,7 @@ def luthier(case: Case, meter: Meter, precision: str) -> None:
     adapted = locate(technique)(load_model(case.model), technique, base=name, seed=SEED)
     adapted.model.train()
     work = Work(recipe, planned, Run(case.documents.parent / "run"), "", adapted, rows, None)
-    optimizer = adamw(adapted, learning_rate=RATE, weight_decay=train.weight_decay)
+    optimizer = optimizer_of(train.optimizer, adapted, learning_rate=RATE, weight_decay=train.weight_decay)
     for turn in range(case.rounds + 1):
         meter.begin()
         for step in range(steps_per_epoch(len(rows), BATCH)):
