@@ -17,8 +17,10 @@ SHOWN_ANSWERS = 4
 BYTES = ("memory_bytes",)
 
 
-def plan_report(plan: Plan, model: ModelFacts, rows: RowFacts, machine: Hardware) -> Report:
-    """Return the plan as a report: every value, and why."""
+def plan_report(
+    plan: Plan, model: ModelFacts, rows: RowFacts, machine: Hardware, counted: Report | None = None
+) -> Report:
+    """Return the plan as a report: every value, and why; and what will be learned, where tokens were counted."""
     values = plan.as_dict()
     table = tuple(
         (name.replace("_", " "), _value(name, entry["value"]), entry["reason"]) for name, entry in values.items()
@@ -61,9 +63,13 @@ def plan_report(plan: Plan, model: ModelFacts, rows: RowFacts, machine: Hardware
             "model": model.as_dict(),
             "rows": rows.as_dict(),
             "hardware": machine.as_dict(),
+            "tokens": counted.data if counted else None,
         },
-        sections=(Section("Decisions", (Table("", ("what", "value", "why"), table),)),),
-        findings=tuple(findings),
+        sections=(
+            Section("Decisions", (Table("", ("what", "value", "why"), table),)),
+            *(counted.sections if counted else ()),
+        ),
+        findings=(*findings, *(counted.findings if counted else ())),
     )
 
 
@@ -150,7 +156,7 @@ def _proof(evaluate: dict[str, Any]) -> Iterator[Block]:
     perplexity = evaluate["perplexity"]
     names = {"base": "base", "tuned": "tuned", "change": "tuned / base"}
     rows = tuple((told, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name, told in names.items())
-    yield Table("Perplexity on held-out rows, 95 % intervals", ("model", "value", "rows"), rows)
+    yield Table("Perplexity on held-out conversations, 95 % intervals", ("model", "value", "conversations"), rows)
     for sample in evaluate["samples"][:SHOWN_ANSWERS]:
         answers = (("before", sample["base"]), ("after", sample["tuned"]), ("wanted", sample["expected"]))
         yield Comparison(sample["prompt"], answers)
@@ -185,10 +191,12 @@ def _findings(stages: dict[str, Any]) -> Iterator[Finding]:
         (name, stages[name]) for name in ("prepare", "plan", "train", "evaluate", "merge") if name in stages
     ]
     entries += [("export", entry) for entry in stages["export"]]
+    seen: set[str] = set()  # training tells again what the plan told of the rows
     for name, entry in entries:
         for finding in entry["findings"]:
             level: Level = finding["level"]
-            if level in ("warning", "failure"):
+            if level in ("warning", "failure") and finding["text"] not in seen:
+                seen.add(finding["text"])
                 yield Finding(level, f"{name}: {finding['text']}", finding["hint"])
 
 

@@ -7,14 +7,16 @@ the same recipe, data and model, returns the stored report without doing it agai
 import importlib.util
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier import onepage
 from luthier.core.errors import DataError, LuthierError, MissingExtra, Problems, RunError
-from luthier.core.files import digest, sha256, write_json, write_text
+from luthier.core.files import digest, known_sha256, write_json, write_text
 from luthier.core.hardware import hardware
 from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
@@ -25,9 +27,11 @@ from luthier.recipe.methods import Gguf
 from luthier.recipe.schema import Recipe
 
 if TYPE_CHECKING:
-    from luthier.core.example import Example
+    from luthier.core.example import Example, Source
     from luthier.recipe.facts import ModelFacts
     from luthier.recipe.plan import Plan
+    from luthier.tokens.render import Renderer
+    from luthier.tokens.store import Stored
 
 CERTIFIED_ROWS = 16
 """Held-out rows a certificate compares. Each gives dozens of positions; more only takes longer."""
@@ -38,6 +42,8 @@ LIBRARIES = (
     "transformers",
     "peft",
     "tokenizers",
+    "tiktoken",
+    "jinja2",
     "safetensors",
     "numpy",
     "gguf",
@@ -200,7 +206,166 @@ def _inputs(sources: Sequence[str], names: dict[Path, str]) -> list[list[str]]:
     """Return name and hash of every source file, so that changed data is prepared anew."""
     from luthier.data.sources import find_files
 
-    return [[file.name, sha256(file.path)] for file in find_files(sources, names)]
+    return [[file.name, known_sha256(file.path)] for file in find_files(sources, names)]
+
+
+# Tokens ----------------------------------------------------------------------------------------------------
+
+
+def tokens(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
+    """Render and tokenise prepared rows into `run/tokens`, once; name those that can't be learned, and why."""
+    _need("transformers", "numpy", extra="train")
+    from luthier.recipe.plan import longest
+
+    model = _model(recipe)
+    prepared = prepare(recipe, run, progress).data
+    max_length = longest(recipe, model)[0]
+    key = _tokens_key(recipe, model, max_length, prepared["fingerprint"])
+    finished = run.finished("tokens", key)
+    if finished is not None:
+        return _stored("Tokens", finished)
+    _unchanged(run, "tokens", key, "the tokenizer, the chat template or the way rows are tokenised")
+
+    from luthier.tokens.encode import Limits
+    from luthier.tokens.stage import Tokens, tokenise
+
+    run.log("stage", stage="tokens", state="began")
+    report = tokenise(
+        run / "data",
+        Tokens(run / "tokens", key),
+        renderer(recipe, Path(model.path)),
+        Limits(max_length, recipe.train.too_long),
+        room=model.vocabulary,
+        left_out=run / "left_out.jsonl",
+        progress=progress or Silent(),
+    )
+    files = sorted(path for path in (run / "tokens").rglob("*") if path.is_file())
+    run.finish("tokens", key=key, report=report.as_dict(), files=files)
+    return report
+
+
+def renderer(recipe: Recipe, model: Path) -> "Renderer":
+    """Return the chat template a recipe asks for, with the tokenizer of a model folder."""
+    from luthier.model.load import load_tokenizer, stop_ids
+    from luthier.tokens.render import Renderer
+    from luthier.tokens.template import chosen
+
+    options = recipe.train
+    tokenizer = load_tokenizer(model)
+    return Renderer(
+        tokenizer,
+        stop_ids(model),
+        template=chosen(options.template, options.template_options, tokenizer),
+        source=options.template or ("the tokenizer's" if tokenizer.chat_template else "plain") + ", with options",
+        learn=options.learn,
+        place=str(model),
+    )
+
+
+def _tokens_key(recipe: Recipe, model: "ModelFacts", max_length: int, rows: str) -> str:
+    """Return a hash over all that decides a token, without loading a tokenizer."""
+    from luthier.model.facts import tokenizer_fingerprint
+    from luthier.tokens import VERSION
+    from luthier.tokens.template import template_text
+
+    options = recipe.train
+    return digest(
+        [
+            VERSION,
+            rows,
+            tokenizer_fingerprint(Path(model.path)),
+            [options.template, options.template_options, template_text(options.template)],
+            [options.learn, options.too_long, max_length],
+        ]
+    )
+
+
+def inspect(
+    recipe: Recipe,
+    *,
+    limit: int | None,
+    split: str = "",
+    template: str | None = None,
+    against: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Show rows token by token, without leaving anything behind.
+
+    Args:
+        recipe: What would be trained.
+        limit: How many rows, from the beginning of the files; None for all.
+        split: `train`, `valid` or `test`; empty for the rows of all, and those that were dropped.
+        template: Another template to compare with, as `train.template` names it.
+        against: A server, a GGUF file or an Ollama template to compare prompts with.
+        progress: Somebody who watches.
+    """
+    _need("transformers", "numpy", extra="train")
+    from luthier.data.sources import find_files
+    from luthier.recipe.plan import longest
+    from luthier.tokens.encode import Limits
+    from luthier.tokens.inspect import Looked, look, report
+    from luthier.tokens.verify import verify
+
+    model = _model(recipe)
+    base = Path(model.path)
+    data, names = _sources(recipe)
+    limits = Limits(longest(recipe, model)[0], recipe.train.too_long)
+    with tempfile.TemporaryDirectory(prefix="luthier-inspect-") as folder:
+        run = Run(Path(folder))
+        prepare(recipe, run, progress)
+        files = [file.name for file in find_files(data.sources, names)]
+        rows, total = _prepared(run, split, files, limit=limit)
+    mine = renderer(recipe, base)
+    checks = verify(mine, room=model.vocabulary)  # first: it finds a template that never ends
+    looked: list[Looked] = []
+    for source, example, reason in rows:
+        looked += look(example, mine, limits) if example else [Looked(source, None, dropped=reason)]
+    other = None
+    if template is not None:
+        changed = recipe.model_copy(update={"train": recipe.train.model_copy(update={"template": template})})
+        other = renderer(changed, base), limits
+    told = partial(report, looked, mine, checks=checks, total=total, other=other)
+    if against is None:
+        return told()
+    from luthier.export.prompts import against as asked
+
+    with asked(against, mine.tokenizer) as target:
+        return told(against=(target.label, target.rows))
+
+
+def _prepared(
+    run: Run, split: str, files: Sequence[str], *, limit: int | None
+) -> "tuple[list[tuple[Source, Example | None, str]], int]":
+    """Return the first rows of one split or all, as they stand in the files, and how many there are.
+
+    A row that preparing dropped has no example and a reason. Only the rows returned are in memory together.
+    """
+    import heapq
+    import json
+
+    from luthier.core.example import Source
+    from luthier.tokens.encode import read_examples
+
+    order = {name: place for place, name in enumerate(files)}
+    total = 0
+
+    def rows() -> "Iterator[tuple[Source, Example | None, str]]":
+        nonlocal total
+        for name in [split] if split else ["train", "valid", "test"]:
+            path = run / "data" / f"{name}.jsonl"
+            for example in read_examples(path) if path.is_file() else ():
+                total += 1
+                yield example.source, example, ""
+        with (run / "data" / "dropped.jsonl").open("rb") as handle:
+            for row in () if split else map(json.loads, handle):
+                total += 1
+                yield Source(row["source"], row["line"]), None, f"dropped while preparing: {row['reason']}"
+
+    def place(row: "tuple[Source, Example | None, str]") -> tuple[int, int]:
+        return order.get(row[0].file, len(order)), row[0].line
+
+    first = sorted(rows(), key=place) if limit is None else heapq.nsmallest(limit, rows(), key=place)
+    return first, total
 
 
 # Plan ------------------------------------------------------------------------------------------------------
@@ -210,7 +375,7 @@ def plan(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     """Decide steps, rates, lengths and memory, each with its reason; kept in `run/plan.json`."""
     _model(recipe)  # as in `train`
     data = prepare(recipe, run, progress).data
-    report, plan_key, decided = _decide(recipe, data)
+    report, plan_key, decided = _decide(recipe, data, tokens(recipe, run, progress))
     finished = run.finished("plan", plan_key)
     if finished is not None:
         return _stored("Plan", finished)
@@ -221,31 +386,36 @@ def plan(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
 
 
 def preview(recipe: Recipe, progress: Progress | None = None) -> Report:
-    """Return the plan of a recipe without leaving anything behind: data is prepared in a temporary folder."""
+    """Return the plan of a recipe without leaving anything behind: data is prepared in a temporary folder.
+
+    Where Transformers is not installed, lengths are estimated and the template is not looked at.
+    """
     _model(recipe)  # as in `train`
     with tempfile.TemporaryDirectory(prefix="luthier-plan-") as folder:
         run = Run(Path(folder))
-        return _decide(recipe, prepare(recipe, run, progress).data)[0]
+        data = prepare(recipe, run, progress).data
+        counted = tokens(recipe, run, progress) if importlib.util.find_spec("transformers") else None
+        return _decide(recipe, data, counted)[0]
 
 
-def _decide(recipe: Recipe, data: dict[str, Any]) -> tuple[Report, str, "Plan"]:
+def _decide(recipe: Recipe, data: dict[str, Any], counted: Report | None) -> tuple[Report, str, "Plan"]:
     from luthier.model.facts import facts
     from luthier.recipe.facts import RowFacts
     from luthier.recipe.plan import plan as decide
 
     model = facts(recipe.model)
-    lengths = data["tokens"]["total"]
-    rows = RowFacts(
-        train=data["splits"]["train"],
-        valid=data["splits"]["valid"],
-        mean_tokens=lengths["mean"],
-        longest_tokens=lengths["max"],
-        fingerprint=data["fingerprint"],
-    )
+    if counted is None:
+        lengths, splits = data["tokens"]["total"], data["splits"]
+        rows = RowFacts(splits["train"], splits["valid"], lengths["mean"], lengths["max"], data["fingerprint"])
+    else:
+        train, valid = (counted.data["splits"].get(split) for split in ("train", "valid"))
+        mean = round(train["tokens"] / train["rows"], 1)
+        held_back = valid["rows"] if valid else 0
+        rows = RowFacts(train["rows"], held_back, mean, train["longest"], data["fingerprint"])
     machine = hardware()
     decided = decide(recipe, model, rows, machine)
-    key = digest([recipe.train.model_dump(mode="json"), model.as_dict(), rows.fingerprint])
-    return onepage.plan_report(decided, model, rows, machine), key, decided
+    key = digest([recipe.train.model_dump(mode="json"), model.as_dict(), rows.as_dict()])
+    return onepage.plan_report(decided, model, rows, machine, counted), key, decided
 
 
 def _kept_plan(run: Run) -> "Plan":
@@ -264,12 +434,12 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     _need("torch", "transformers", "peft", extra="train")
     watcher = progress or Silent()
     _model(recipe)  # a wrong name is told before the data are prepared
-    prepared = prepare(recipe, run, watcher).data
     plan(recipe, run, watcher)
     decided, model = _kept_plan(run), _model(recipe)
     # Values only: a reason may tell how much memory was free.
     values = [entry["value"] for entry in decided.as_dict().values()]
-    key = digest([values, recipe.train.model_dump(mode="json"), model.fingerprint, prepared["fingerprint"]])
+    token_key = run.manifest()["stages"]["tokens"]["key"]
+    key = digest([values, recipe.train.model_dump(mode="json"), model.fingerprint, token_key])
     finished = run.finished("train", key)
     if finished is not None:
         return _stored("Training", finished)
@@ -283,8 +453,13 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
         tokens = int(measured.tokens_R.sum())
         return HeldOut(float(measured.nll_R.sum()) / tokens, tokens)
 
-    report = train_model(recipe, decided, run, base=Path(model.path), key=key, held_out=held_out, progress=watcher)
-    files = sorted(path for path in (run / "model").iterdir() if path.is_file())
+    base = Path(model.path)
+    report = train_model(
+        recipe, decided, run, renderer=renderer(recipe, base), base=base, key=key, held_out=held_out, progress=watcher
+    )
+    told = run.manifest()["stages"]["tokens"]["report"]["findings"]  # rows left out, before anything else
+    report = replace(report, findings=(*(Finding(**entry) for entry in told), *report.findings))
+    files = sorted(path for path in (run / "model").rglob("*") if path.is_file())
     about = {"base": model.fingerprint, "hardware": hardware().as_dict(), "versions": _versions()}
     run.finish("train", key=key, report=report.as_dict(), files=files, **about)
     return report
@@ -319,15 +494,24 @@ def _trained(recipe: Recipe, run: Run) -> tuple[dict[str, Any], Path]:
     return entry, Path(model.path)
 
 
-def _held_out(run: Run) -> list["Example"]:
+def _held_out(run: Run) -> Path | None:
     """Return the rows nobody learned from: the test split where there is one, else the validation split."""
-    from luthier.train.encode import read_examples
-
     for name in ("test.jsonl", "valid.jsonl"):
         path = run / "data" / name
         if path.is_file() and path.stat().st_size:
-            return list(read_examples(path))
-    return []
+            return path
+    return None
+
+
+def _stored_tokens(recipe: Recipe, run: Run, rows: Path, max_length: int) -> "Stored | None":
+    """Return the tokens of prepared rows, where the run holds them as they would be made again."""
+    from luthier.tokens.stage import SPLITS, open_tokens
+
+    prepared = run.manifest()["stages"]["prepare"]["report"]
+    key = _tokens_key(recipe, _model(recipe), max_length, prepared["fingerprint"])
+    if rows.stem not in SPLITS or run.finished("tokens", key) is None:
+        return None
+    return open_tokens(run / "tokens", rows.stem)
 
 
 # Evaluate --------------------------------------------------------------------------------------------------
@@ -343,9 +527,10 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
         return _stored("Evaluation", finished)
 
     from luthier.evaluate.compare import compare
+    from luthier.tokens.encode import Limits, read_examples
 
     rows = _held_out(run)
-    if not rows:
+    if rows is None:
         raise DataError(
             "no row was held out, so there is nothing to compare on",
             hint="set `data.split.valid` above 0 and start a new run",
@@ -357,10 +542,12 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
         recipe_model=recipe.model,
         base_path=base,
         tuned_path=run / "model",
-        rows=rows,
+        examples=partial(read_examples, rows),
+        stored=_stored_tokens(recipe, run, rows, decided.max_length),
         options=recipe.evaluate,
         capacity=decided.pack_tokens,
-        max_length=decided.max_length,
+        limits=Limits(decided.max_length, recipe.train.too_long),
+        learn=recipe.train.learn,
         precision=decided.precision,
         out=run / "evaluate",
         progress=progress or Silent(),
@@ -427,11 +614,17 @@ def _certified_rows(run: Run) -> list["Example"]:
 
     A certificate compares two forms of one model, so it may use rows that were learned.
     """
-    from luthier.train.encode import read_examples
+    import orjson
 
-    rows = _held_out(run) or list(read_examples(run / "data" / "train.jsonl"))
-    stride = max(1, len(rows) // CERTIFIED_ROWS)
-    return rows[::stride][:CERTIFIED_ROWS]
+    from luthier.core.example import Example
+
+    path = _held_out(run) or run / "data" / "train.jsonl"
+    with path.open("rb") as handle:
+        count = sum(1 for _ in handle)
+        chosen = range(0, count, max(1, count // CERTIFIED_ROWS))[:CERTIFIED_ROWS]
+        handle.seek(0)
+        lines = [line for place, line in enumerate(handle) if place in chosen]
+    return [Example.from_dict(orjson.loads(line)) for line in lines]
 
 
 # The whole road --------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from luthier.cli import show
 from luthier.core.errors import DataError, Problems, RecipeError
-from luthier.core.report import Comparison, Curve, Finding, Paragraph, Report, Section, Table
+from luthier.core.report import Comparison, Curve, Finding, Paragraph, Report, Section, Table, Token, TokenText
 
 
 class TerminalStream(io.StringIO):
@@ -177,3 +177,60 @@ def test_importing_show_is_light() -> None:
     check = "import sys; from luthier.cli import show; show.say('hello'); assert 'rich' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stderr == "hello\n"
+
+
+def token_report(*blocks: TokenText) -> Report:
+    return Report("Inspect", "S", {}, (Section("Rows", blocks), Section("More", blocks)))
+
+
+def row(*, long: int = 0) -> TokenText:
+    words = [Token("<|user|>", 1, "context", special=True), Token("Why?\x1b[2J [red] ", 2, "context")]
+    words += [Token(f" c{index}", index, "context") for index in range(long)]
+    words += [Token("so", 4, "learned"), Token("\n", 5, "learned"), Token("it", 6, "learned"), Token("!", 7, "cut")]
+    return TokenText("tickets.csv:1", tuple(words), "ends with `it`", 1)
+
+
+def test_tokens_are_told_apart_in_a_pipe(capsys) -> None:
+    show.report(token_report(row()), as_json=False)
+    out = capsys.readouterr().out
+    assert "  tickets.csv:1\n  ends with `it`\n  ⟨<|user|>⟩▶Why?\\x1b[2J [red]␣◀⟦so⏎\n  it⟧✂!✂\n" in out
+    assert out.count("⟦learned⟧   context   ⟨special token⟩   ✂cut✂   ▶first difference◀") == 1
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_tokens_have_brackets_where_colour_is_not_wanted(monkeypatch, no_color) -> None:
+    stream = TerminalStream()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    show.report(token_report(row()), as_json=False)
+    shown = stream.getvalue()
+    assert ("⟦" in shown) is ("✂" in shown) is bool(no_color)
+    assert ("\x1b[1;4;32mso\x1b[0m\x1b[4;32m⏎" in shown) is not bool(no_color)
+    assert "\x1b[2J" not in shown
+
+
+def test_a_very_long_row_loses_the_middle_of_its_context_only(capsys) -> None:
+    show.report(token_report(row(long=900)), as_json=False)
+    out = capsys.readouterr().out
+    assert "⋯ 7" in out
+    assert "so⏎" in out
+    assert "c450" not in out
+    assert "`--verbose` shows all" in out
+    assert max(map(len, out.splitlines())) <= 80
+    show.report(token_report(row(long=900)), as_json=False, verbose=True)
+    out = capsys.readouterr().out
+    assert "⋯" not in out
+    assert all(f"c{index}" in out for index in range(900))
+
+
+def test_a_row_without_tokens_says_why(capsys) -> None:
+    show.report(token_report(TokenText("tickets.csv:2", (), "left out: too long")), as_json=False)
+    assert "  tickets.csv:2\n  left out: too long\n" in capsys.readouterr().out
+
+
+def test_tokens_on_an_encoding_that_lacks_the_signs_are_no_error(monkeypatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    show.report(token_report(row()), as_json=False)
+    sys.stdout.flush()
+    assert b"\\u27e6so" in raw.getvalue()

@@ -1,4 +1,5 @@
 import errno
+import os
 import stat
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.core.errors import Failed
-from luthier.core.files import digest, publish_folder, space_needed, write_json, write_text
+from luthier.core.files import digest, known_sha256, publish_folder, sha256, space_needed, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -81,3 +82,16 @@ def test_lone_surrogates_do_not_stop_a_write(tmp_path: Path) -> None:
 @given(st.dictionaries(st.text(), st.integers() | st.text()))
 def test_a_digest_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
     assert digest(value) == digest(dict(reversed(value.items())))
+
+
+def test_a_known_hash_is_made_anew_when_the_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("one")
+    assert known_sha256(path) == known_sha256(path) == sha256(path)
+    path.write_text("three")
+    assert known_sha256(path) == sha256(path)
+    other = tmp_path / "b"
+    other.write_text("seven")
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)  # same name, size and time: another file
+    assert known_sha256(path) == sha256(path)

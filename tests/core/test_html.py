@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luthier.core.html import ticks, to_html
-from luthier.core.report import Comparison, Curve, Finding, Paragraph, Report, Section, Table
+from luthier.core.report import Comparison, Curve, Finding, Paragraph, Report, Section, Table, Token, TokenText
 from luthier.core.text import safe
 
 texts = st.text(max_size=40) | st.text(alphabet=st.sampled_from("<>&\"'`/=! ab\n\x1b\u202e-"), max_size=40)
@@ -62,6 +62,7 @@ def filled(text: str) -> Report:
                     Table(text, ("what", text), ((text, text),)),
                     Curve(text, text, text, ((text, ((0, 1), (1, 2))), (text, ()))),
                     Comparison(text, ((text, text),)),
+                    TokenText(text, (Token(text, 1, "learned", special=True), Token(text, 2, "cut")), text, 1),
                 ),
             ),
         ),
@@ -73,8 +74,8 @@ def filled(text: str) -> Report:
 @settings(max_examples=50, deadline=None)
 @given(texts.filter(str.strip))
 def test_data_text_never_becomes_markup(text: str) -> None:
-    expected = [tag for tag in read(to_html(filled("words"))).tags if tag not in ("code", "span", "p")]
-    assert [tag for tag in read(to_html(filled(text))).tags if tag not in ("code", "span", "p")] == expected
+    expected = [tag for tag in read(to_html(filled("words"))).tags if tag not in ("code", "span", "p", "i")]
+    assert [tag for tag in read(to_html(filled(text))).tags if tag not in ("code", "span", "p", "i")] == expected
 
 
 @settings(max_examples=50, deadline=None)
@@ -141,3 +142,51 @@ def test_numbers_are_aligned_right() -> None:
     text = to_html(page(Table("T", ("rows", "n"), (("all", "1,204"),))))
     assert '<th scope="col" class="number">n</th>' in text
     assert '<td class="number">1,204</td>' in text
+
+
+def test_each_token_has_a_frame_that_names_its_id_and_kind() -> None:
+    words = (
+        Token("<|user|>", 9, "context", special=True),
+        Token("a<b", 10, "context"),
+        Token(" so", 11, "learned"),
+        Token("", 12, "learned"),
+        Token("\n", 13, "cut"),
+    )
+    text = to_html(page(TokenText("row 1", words, "a `note`", 1)))
+    for piece in (
+        '<span class="context"><span class="special" title="id 9 · context · special">&lt;|user|&gt;</span>',
+        '<span class="differs" title="id 10 · context · first difference"><i>▶</i>a&lt;b</span></span>',
+        '<u class="learned"><span title="id 11 · learned"> so</span>',
+        '<span title="id 12 · learned"><i>∅</i></span></u>',
+        '<s class="cut"><span title="id 13 · cut"><i>⏎</i>\n</span></s>',
+        "a <code>note</code>",
+    ):
+        assert piece in text
+
+
+def test_the_legend_stands_once_before_the_first_tokens() -> None:
+    block = TokenText("row 1", (Token("a", 1, "learned"),))
+    sections = (Section("Words", (Paragraph("p"),)), Section("Rows", (block, block)), Section("More", (block,)))
+    text = to_html(Report("R", "S", {}, sections=sections))
+    assert text.count("legend kinds") == 1
+    assert text.index(">Rows<") < text.index("legend kinds") < text.index("row 1")
+    assert "legend kinds" not in to_html(page(Paragraph("p")))
+
+
+def test_a_row_that_is_left_out_says_why_and_has_no_tokens() -> None:
+    text = to_html(page(TokenText("row 1", (), "left out: too long")))
+    assert "left out: too long" in text
+    assert 'class="tokens"></div>' not in text
+
+
+def test_a_long_row_is_folded_and_whole() -> None:
+    words = tuple(Token(f" w{index}", index, "context") for index in range(401))
+    folded = to_html(page(TokenText("row 1", words)))
+    assert "<summary>401 tokens</summary>" in folded
+    assert all(f'title="id {index} ·' in folded for index in range(401))
+    assert "<details" not in to_html(page(TokenText("row 1", words[:400])))
+
+
+def test_many_rows_stay_small_enough_to_open() -> None:
+    words = tuple(Token(" word", 150_000, "learned" if index % 2 else "context") for index in range(500))
+    assert len(to_html(page(*[TokenText("row", words)] * 200))) < 15_000_000

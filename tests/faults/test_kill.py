@@ -131,6 +131,26 @@ def test_full_fine_tuning_and_dropout_resume_to_the_same_bits_too(
         assert history(cut) == history(whole)
 
 
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ("train.technique={kind: lora, dora: true, dropout: 0.1}", "train.optimizer=lion"),
+        ("train.technique=ia3", "train.optimizer=adafactor", "train.schedule=wsd"),
+        ("train.technique={kind: full, freeze_layers: 1}", "train.optimizer=sgd", "train.learning_rate=0.1"),
+    ],
+    ids=["dora-lion", "ia3-adafactor", "frozen-sgd"],
+)
+def test_every_technique_and_optimizer_resumes_to_the_same_bits_too(
+    sets: tuple[str, ...], kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    more = [part for each in sets for part in ("--set", each)]
+    finish(tmp_path / "whole", kept_tickets, tiny_llama, *more)
+    stop_at(12, signal.SIGKILL, tmp_path / "cut", kept_tickets, tiny_llama, *more)
+    finish(tmp_path / "cut", kept_tickets, tiny_llama, *more)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+
+
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_taken(
     uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": ("luthier.cli.recipes", "what a recipe key means"),
     "prepare": ("luthier.cli.stages", "raw files to clean, split data, every dropped row accounted for"),
     "plan": ("luthier.cli.stages", "steps, memory, rates, each with its reason; changes nothing"),
+    "inspect": ("luthier.cli.recipes", "real rows token by token: what is learned, what is not, what is cut"),
     "train": ("luthier.cli.stages", "train, from the last checkpoint if there is one"),
     "evaluate": ("luthier.cli.stages", "base against tuned on held-out rows, with intervals"),
     "merge": ("luthier.cli.stages", "adapter into base, streamed, with a certificate"),
@@ -100,8 +101,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         show.errors(
             Interrupted(
-                "interrupted; what was finished is kept",
-                hint="type the same command again: it goes on where it stopped",
+                "interrupted; a run keeps what it finished",
+                hint="type the same command again: a run goes on where it stopped",
             )
         )
         return 130

@@ -22,7 +22,7 @@ def recipe_options(command: Command) -> Command:
     """Add RECIPE, and the options that stand for the common parts of one."""
     for add in (
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one recipe value."),
-        click.option("--technique", metavar="NAME", help="lora or full."),
+        click.option("--technique", metavar="NAME", help="lora, ia3 or full."),
         click.option("--format", "data_format", metavar="NAME", help="Shape of the rows; auto when left out."),
         click.option("--model", metavar="NAME", help="A local folder, a hub name, or `bundled`."),
         click.option("--data", multiple=True, metavar="PATH", help="File, folder or glob; repeatable."),

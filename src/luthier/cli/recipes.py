@@ -78,3 +78,57 @@ def init(*, out: Path, force: bool, as_json: bool, quiet: bool, verbose: bool, *
     with show.progress(quiet=quiet, as_json=as_json) as bar:
         result = workflow.init(recipe, out, force=force, progress=bar)
     tell(result, as_json=as_json, verbose=verbose)
+
+
+@click.command()
+@recipe_options
+@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="Rows to show.")
+@click.option("--all", "everything", is_flag=True, help="Show every row.")
+@click.option("--split", type=click.Choice(["train", "valid", "test"]), help="Rows of one split only.")
+@click.option("--template", metavar="NAME|FILE", help="Show where another chat template gives other tokens.")
+@click.option(
+    "--against",
+    metavar="TARGET",
+    help="Compare prompts with a vLLM or llama.cpp server (URL), a .gguf file, or an Ollama Modelfile or template.",
+)
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page as well.")
+@output_options
+def inspect(  # noqa: PLR0913 - one argument an option
+    *,
+    limit: int,
+    everything: bool,
+    split: str | None,
+    template: str | None,
+    against: str | None,
+    html: Path | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **asked: Any,
+) -> int:
+    """Show real rows token by token: learned, not learned, cut, left out. Nothing is trained, nothing is kept.
+
+    \b
+    luthier inspect recipe.yaml --html rows.html
+    luthier inspect --data tickets.csv --model bundled --template chatml
+    luthier inspect recipe.yaml --against http://localhost:8000 --limit 100
+    """
+    hello("luthier inspect: reading the recipe …", quiet=quiet)
+    from luthier import workflow
+    from luthier.core.files import write_text
+    from luthier.core.html import to_html
+
+    recipe, _ = given_recipe(**asked)
+    with show.progress(quiet=quiet, as_json=as_json) as bar:
+        result = workflow.inspect(
+            recipe,
+            limit=None if everything else limit,
+            split=split or "",
+            template=template,
+            against=against,
+            progress=bar,
+        )
+    if html is not None:
+        write_text(html, to_html(result))
+        hello(f"{html} is written", quiet=quiet)
+    return tell(result, as_json=as_json, verbose=verbose)

@@ -12,14 +12,27 @@ from collections import deque
 from typing import TYPE_CHECKING, TextIO
 
 from luthier.core.errors import LuthierError
-from luthier.core.markdown import code_spans, command_and_why, curve_table, filled_rows, numeric_columns
-from luthier.core.report import Block, Comparison, Curve, Finding, Paragraph, Report, Table
+from luthier.core.markdown import (
+    EDGE_SIGNS,
+    GAP,
+    Piece,
+    code_spans,
+    command_and_why,
+    curve_table,
+    filled_rows,
+    first_with_tokens,
+    legend,
+    numeric_columns,
+    pieces,
+)
+from luthier.core.report import Block, Comparison, Curve, Finding, Paragraph, Report, Section, Table, TokenText
 from luthier.core.text import human_bytes, human_seconds, one_line, plural, safe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.progress import Progress as RichProgress
     from rich.text import Text
 
@@ -27,6 +40,13 @@ LEVEL_STYLES = {"ok": "green", "note": "blue", "warning": "yellow", "failure": "
 
 MOST_ROWS, MOST_COMPARISONS, MOST_LINES = 20, 3, 12
 """How much of a table, of many comparisons and of an answer is shown unless `--verbose` asks for all."""
+
+KIND_STYLES = {"learned": "bold green underline", "context": "dim", "cut": "red strike"}
+MARK_STYLES = {"learned": "green underline", "context": "dim", "cut": "red"}
+SPECIAL_STYLES = {"learned": "bold green underline reverse", "context": "cyan reverse", "cut": "red strike reverse"}
+
+MOST_TOKENS, MOST_EDGE = 600, 60
+"""A text of more tokens loses the middle of its long stretches that are not learned, up to so many at each end."""
 
 BAR_WIDTH = 16
 """Length of a progress bar, in characters."""
@@ -45,10 +65,12 @@ def report(report: Report, *, as_json: bool, verbose: bool = False) -> None:
     console.print(_prose(report.summary))
     if report.findings:
         console.print(Padding(_findings(report.findings), (1, 0, 0, 0), expand=False))
+    first = first_with_tokens(report)
     for section in report.sections:
         console.print(Padding(_plain(one_line(section.title), "bold underline"), (1, 0, 0, 0), expand=False))
-        for block in _shortened(section.blocks, verbose=verbose):
-            console.print(Padding(_block(block, verbose=verbose), (1, 0, 0, 2), expand=False))
+        if section is first:
+            console.print(Padding(_legend(report, brackets=_without_colour(console)), (1, 0, 0, 2), expand=False))
+        _section(section, console, verbose=verbose)
     if report.next_steps:
         console.print(Padding(_plain("Next", "bold underline"), (1, 0, 0, 0), expand=False))
         for step in report.next_steps:
@@ -230,7 +252,17 @@ class _Lines:
 # a report on the terminal ----------------------------------------------------------------------------------
 
 
-def _block(block: Block, *, verbose: bool) -> "RenderableType":
+def _section(section: Section, console: "Console", *, verbose: bool) -> None:
+    from rich.padding import Padding
+
+    for block in _shortened(section.blocks, verbose=verbose):
+        if isinstance(block, TokenText):
+            _token_text(block, console, verbose=verbose)
+        else:
+            console.print(Padding(_block(block, verbose=verbose), (1, 0, 0, 2), expand=False))
+
+
+def _block(block: Paragraph | Table | Curve | Comparison, *, verbose: bool) -> "RenderableType":
     match block:
         case Paragraph():
             return _prose(block.text)
@@ -297,6 +329,46 @@ def _comparison(comparison: Comparison, *, verbose: bool) -> "RenderableType":
             words = words + _plain(f"\n… {plural(len(lines) - len(kept), 'more line')}", "dim")
         grid.add_row(_plain(one_line(name), "bold"), words)
     return grid
+
+
+def _token_text(text: TokenText, console: "Console", *, verbose: bool) -> None:
+    """Print a text token by token, in lines that end where they end: rich would fill them up with spaces."""
+    edge = 0 if verbose or len(text.tokens) <= MOST_TOKENS else MOST_EDGE
+    told = [*pieces(text, brackets=_without_colour(console), edge=edge)]
+    words = _joined(told)
+    words.remove_suffix("\n")
+    parts = [_plain(one_line(text.title), "bold")] if text.title else []
+    parts += [_prose(text.note)] if text.note else []
+    parts += [words] if text.tokens else []
+    if any(piece.mark and GAP in piece.text for piece in told):
+        parts.append(_prose(f"{GAP} tokens that are not learned are left out (`--verbose` shows all)"))
+    console.print()
+    for part in parts:
+        for line in part.wrap(console, max(1, console.width - 2), overflow="fold"):
+            console.print(_plain("  ") + line)
+
+
+def _legend(report: Report, *, brackets: bool) -> "Text":
+    samples = [_joined(pieces(sample, brackets=brackets)) for sample in legend(report)]
+    return _plain("   ").join(samples) + _plain(f"\n{EDGE_SIGNS}", "dim")
+
+
+def _joined(parts: "Iterable[Piece]") -> "Text":
+    from rich.text import Text
+
+    return Text.assemble(*((_encodable(piece.text), _piece_style(piece)) for piece in parts))
+
+
+def _piece_style(piece: Piece) -> str:
+    if piece.differs:
+        return "bold magenta reverse"
+    if piece.special:
+        return SPECIAL_STYLES[piece.kind]
+    return (MARK_STYLES if piece.mark else KIND_STYLES)[piece.kind]
+
+
+def _without_colour(console: "Console") -> bool:
+    return console.no_color or console.color_system is None
 
 
 def _step(step: str) -> "Text":

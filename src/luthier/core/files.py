@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,20 @@ def sha256(path: Path) -> str:
     """Return the hex digest of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """Return what `sha256` does, remembered until the file is another or its size or time changes.
+
+    For what is asked several times in a process and may be large: weights, and the files a user names as sources.
+    """
+    state = path.stat()
+    return _content(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _content(path: Path, _file: int, _size: int, _changed: int) -> str:
+    return sha256(path)
 
 
 def digest(value: Any) -> str:

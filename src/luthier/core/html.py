@@ -9,17 +9,34 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from luthier.core.markdown import (
+    SIGNS,
     code_spans,
     command_and_why,
     curve_table,
     filled_rows,
+    first_with_tokens,
+    legend,
     numeric_columns,
     short_number,
+    spelled,
 )
-from luthier.core.report import Block, Comparison, Curve, Finding, Paragraph, Report, Section, Table
-from luthier.core.text import one_line, safe
+from luthier.core.report import (
+    Block,
+    Comparison,
+    Curve,
+    Finding,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+    Token,
+    TokenKind,
+    TokenText,
+)
+from luthier.core.text import one_line, plural, safe
 
 Points = Sequence[tuple[float, float]]
 
@@ -34,6 +51,12 @@ MOST_POINTS = 600
 
 LETTER = 7.0
 """Width of a letter of the chart's 12-pixel type, in pixels, rounded up."""
+
+MOST_OPEN = 400
+"""A text of more tokens is folded away behind its title."""
+
+KIND_TAGS: dict[TokenKind, str] = {"learned": "u", "context": "span", "cut": "s"}
+"""Underlined and struck through by themselves: seen without colour, and where the style sheet is lost."""
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -109,6 +132,26 @@ summary { cursor: pointer; color: var(--soft); margin-bottom: .5rem; }
   font: inherit; font-size: .95rem; }
 .prompt .words { font-weight: 500; }
 .none { color: var(--soft); font-style: italic; }
+.kinds { position: sticky; top: 0; z-index: 1; align-items: baseline; padding: .6rem 0; margin-bottom: 1rem;
+  background: var(--paper); border-bottom: 1px solid var(--rule); }
+.told { margin-bottom: .75rem; font-size: .92rem; color: var(--soft); }
+.tokens { font: .88rem/1.9 ui-monospace, "SF Mono", SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono",
+  monospace; white-space: break-spaces; overflow-wrap: anywhere; unicode-bidi: plaintext; }
+.tokens span > span, .tokens u > span, .tokens s > span { box-shadow: inset 1px 0 var(--edge);
+  padding-block: .15em; }
+.tokens :is(span, u, s) > span:nth-child(odd) { background: var(--tint); }
+.tokens .context { --tint: var(--code); --edge: var(--rule); color: var(--soft); }
+.tokens .learned { --tint: var(--ok-tint); --edge: color-mix(in srgb, var(--ok) 40%, transparent);
+  color: var(--ok); font-weight: 600; text-decoration: underline 2px;
+  text-underline-offset: 4px; text-decoration-skip-ink: none; }
+.tokens .cut { --tint: var(--failure-tint);
+  --edge: color-mix(in srgb, var(--failure) 40%, transparent); color: var(--failure);
+  text-decoration: line-through 2px; }
+.tokens .special { outline: 1px solid; outline-offset: -1px; border-radius: 4px; font-style: italic;
+  unicode-bidi: isolate; }
+.tokens .differs { outline: 3px solid var(--warning); outline-offset: 0; }
+.tokens i { font-style: normal; font-weight: 400; color: var(--note); }
+.row { margin: 0; font-size: inherit; }
 .steps { list-style: none; margin: 0; padding: 0; display: grid; gap: .5rem; }
 .steps pre { margin: 0; padding: .7rem 1rem; background: var(--code); border-radius: 8px;
   white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -116,11 +159,12 @@ summary { cursor: pointer; color: var(--soft); margin-bottom: .5rem; }
 .steps .why { color: var(--soft); }
 @media (max-width: 34rem) { main { padding: 2rem 1rem 3rem; } h2 { margin-top: 2.5rem; } figure {
   padding: 1rem; }
-  .findings li { grid-template-columns: 1fr; } .findings .hint { grid-column: 1; } }
+  .findings li { grid-template-columns: 1fr; } .findings .hint { grid-column: 1; }
+  .kinds { position: static; } }
 @media print { :root { --paper: #fff; --card: #fff; } main { max-width: none; padding: 0; } figure,
   .findings li { break-inside: avoid; }
   h2 { break-after: avoid; } .words { max-height: none; } .scroll { overflow: visible; } details {
-  display: none; } }
+  display: none; } details.row { display: block; } .kinds { position: static; } }
 """
 
 
@@ -150,11 +194,12 @@ def to_html(report: Report) -> str:
     """Return the report as a whole web page that can be sent by mail and opened anywhere."""
     findings = "".join(_finding(finding) for finding in report.findings)
     steps = "".join(_step(step) for step in report.next_steps)
+    first = first_with_tokens(report)
     body = [
         f'<h1 dir="auto">{_text(report.title)}</h1>',
         f'<p class="lead" dir="auto">{_prose(report.summary)}</p>' if report.summary else "",
         f'<ul class="findings">{findings}</ul>' if findings else "",
-        *map(_section, report.sections),
+        *(_section(section, _legend(report) if section is first else "") for section in report.sections),
         f'<section><h2>Next</h2><ul class="steps">{steps}</ul></section>' if steps else "",
     ]
     return f"""<!doctype html>
@@ -214,9 +259,9 @@ def _step(step: str) -> str:
     return f'<li><pre><code><span class="command">{_text(command)}</span>{dimmed}</code></pre></li>'
 
 
-def _section(section: Section) -> str:
+def _section(section: Section, legend: str) -> str:
     blocks = "\n".join(map(_block, section.blocks))
-    return f'<section>\n<h2 dir="auto">{_text(section.title)}</h2>\n{blocks}\n</section>'
+    return f'<section>\n<h2 dir="auto">{_text(section.title)}</h2>\n{legend}{blocks}\n</section>'
 
 
 def _block(block: Block) -> str:
@@ -229,6 +274,8 @@ def _block(block: Block) -> str:
             return _figure(block.title, _curve(block))
         case Comparison():
             return _comparison(block)
+        case TokenText():
+            return _figure(block.title, _token_text(block))
 
 
 def _figure(title: str, body: str) -> str:
@@ -263,6 +310,43 @@ def _voice(name: str, text: str) -> str:
     words = _text(text) if text.strip() else '<span class="none">(empty)</span>'
     heading = f'<h3 class="who" dir="auto">{_text(name)}</h3>'
     return f'{heading}<div class="words" dir="auto" tabindex="0">{words}</div>'
+
+
+# tokens ----------------------------------------------------------------------------------------------------
+
+
+def _token_text(text: TokenText) -> str:
+    note = f'<p class="told" dir="auto">{_prose(text.note)}</p>' if text.note else ""
+    if not text.tokens:
+        return note
+    words = f'<div class="tokens">{_tokens(text)}</div>'
+    if len(text.tokens) <= MOST_OPEN:
+        return note + words
+    return f'{note}<details class="row"><summary>{plural(len(text.tokens), "token")}</summary>{words}</details>'
+
+
+def _tokens(text: TokenText) -> str:
+    """Return an element for each stretch of one kind, and in it a frame for each token."""
+    stretches = []
+    for kind, group in groupby(enumerate(text.tokens), key=lambda pair: pair[1].kind):
+        tag = KIND_TAGS[kind]
+        tokens = "".join(_token(token, differs=index == text.differs_at) for index, token in group)
+        stretches.append(f'<{tag} class="{kind}">{tokens}</{tag}>')
+    return "".join(stretches)
+
+
+def _token(token: Token, *, differs: bool) -> str:
+    classes = [name for name, holds in (("special", token.special), ("differs", differs)) if holds]
+    style = f' class="{" ".join(classes)}"' if classes else ""
+    about = f"id {token.id} · {token.kind}{' · special' * token.special}{' · first difference' * differs}"
+    words = "".join(f"<i>{_text(piece)}</i>" if mark else _text(piece) for piece, mark in spelled(token.text))
+    arrow = "<i>▶</i>" if differs else ""
+    return f'<span{style} title="{about}">{arrow}{words}</span>'
+
+
+def _legend(report: Report) -> str:
+    samples = "".join(f'<li class="tokens">{_tokens(sample)}</li>' for sample in legend(report))
+    return f'<ul class="legend kinds">{samples}<li>{SIGNS}; point at a token for its id</li></ul>'
 
 
 # charts ----------------------------------------------------------------------------------------------------

@@ -6,11 +6,24 @@ as they are and never become HTML, a link, an image, a heading or another table 
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, zip_longest
 
-from luthier.core.report import Block, Comparison, Curve, Finding, Paragraph, Report, Section, Table
-from luthier.core.text import safe
+from luthier.core.report import (
+    Block,
+    Comparison,
+    Curve,
+    Finding,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+    Token,
+    TokenKind,
+    TokenText,
+)
+from luthier.core.text import plural, safe
 
 BARS = "▁▂▃▄▅▆▇█"
 EMPTY = ("", "-", "–", "—", "n/a", "nan", "inf", "-inf")
@@ -26,15 +39,49 @@ LIST_NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 ADDRESS = re.compile(r"@(?=\w)")
 """GitHub links a mail address even when its `@` is escaped, so an unseen word joiner goes behind it."""
 
+BRACKETS: dict[TokenKind, tuple[str, str]] = {"learned": ("⟦", "⟧"), "context": ("", ""), "cut": ("✂", "✂")}
+SPECIAL_BRACKETS, DIFFERS_BRACKETS = ("⟨", "⟩"), ("▶", "◀")
+"""What tells tokens apart where there is no colour. Rare signs: guillemets, say, are part of French text."""
+
+LINE_BREAK, TAB, SPACE, NOTHING, GAP = "⏎", "⇥", "␣", "∅", "⋯"
+"""What stands for characters that can't be seen, for an empty token, and around a number of tokens left out."""
+
+UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
+    r"\u205f-\u206f\u2800\u3000\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    r"⟦⟧✂⟨⟩▶◀⏎⇥␣∅⋯]"
+)
+"""Characters that are not themselves on a screen: controls, blanks other than the space, joiners, half characters,
+tags that hide a text. And the signs above, so that no data passes for ours."""
+
+UNSEEN_OR_EDGE = re.compile(rf"^ +| +(?=\n)| +\Z|{UNSEEN.pattern}")
+
+SIGNS = f"{LINE_BREAK} line break, {TAB} tab, {NOTHING} empty token, \\xNN character that can't be seen"
+EDGE_SIGNS = f"{SIGNS}, {SPACE} space at an edge"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of a text that is told token by token."""
+
+    text: str
+    kind: TokenKind
+    special: bool = False
+    differs: bool = False
+    mark: bool = False
+    """Whether it is ours: a bracket, or what stands for something that can't be seen."""
+
 
 def to_markdown(report: Report) -> str:
     """Return the report as GitHub Markdown: the answer first, then the evidence, what to type next last."""
     parts = [f"# {_inline(report.title)}", _paragraphs(report.summary)]
     if report.findings:
         parts.append("\n".join(_finding(finding) for finding in report.findings))
-    parts += [_section(section) for section in report.sections]
+    first = first_with_tokens(report)
+    parts += [_section(section, _legend(report) if section is first else "") for section in report.sections]
     if report.next_steps:
-        parts += ["## Next", _fenced("\n".join(report.next_steps))]
+        parts += ["## Next", _fenced("\n".join(report.next_steps), "sh")]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -98,8 +145,147 @@ def short_number(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
-def _section(section: Section) -> str:
-    return "\n\n".join([f"## {_inline(section.title)}", *map(_block, section.blocks)])
+def first_with_tokens(report: Report) -> Section | None:
+    """Return the section that needs the legend: the first with a text told token by token."""
+    return next((section for section in report.sections if any(_token_texts(section))), None)
+
+
+def legend(report: Report) -> list[TokenText]:
+    """Return what the legend explains, each as a text of one token that says what such a token is."""
+    texts = [text for section in report.sections for text in _token_texts(section)]
+    samples = [
+        Token("learned", 0, "learned"),
+        Token("context", 0, "context"),
+        Token("special token", 0, "context", special=True),
+    ]
+    if any(token.kind == "cut" for text in texts for token in text.tokens):
+        samples.append(Token("cut", 0, "cut"))
+    shown = [TokenText("", (sample,)) for sample in samples]
+    if any(text.differs_at is not None for text in texts):
+        shown.append(TokenText("", (Token("first difference", 0, "context"),), differs_at=0))
+    return shown
+
+
+def spelled(text: str, *, edges: bool = False) -> Iterator[tuple[str, bool]]:
+    """Yield the pieces of a token's text, and whether each is ours and stands for what can't be seen.
+
+    A line break stays, behind the sign for it.
+
+    Args:
+        text: The text of a token or of several.
+        edges: Show a space at either end, or before a line break, by a sign: no frame shows that it is there.
+    """
+    if not text:
+        yield NOTHING, True
+    end = 0
+    for match in (UNSEEN_OR_EDGE if edges else UNSEEN).finditer(text):
+        if match.start() > end:
+            yield text[end : match.start()], False
+        yield _sign(match.group()), True
+        if match.group() == "\n":
+            yield "\n", False
+        end = match.end()
+    if end < len(text):
+        yield text[end:], False
+
+
+def pieces(text: TokenText, *, brackets: bool, edge: int = 0) -> Iterator[Piece]:
+    """Yield a text's tokens in order, as they read without a frame around each.
+
+    Args:
+        text: The tokens.
+        brackets: Put brackets around what is learned, special, cut or different, for where there is no colour.
+        edge: Leave out the middle of a long stretch that is not learned, and keep so many tokens at its ends and
+            around the first difference. 0 leaves nothing out.
+    """
+    start = 0
+    for kind, stretch in groupby(text.tokens, key=lambda token: token.kind):
+        end = start + sum(1 for _ in stretch)
+        parts = _stretch(text, start, end, brackets=brackets, edge=0 if kind == "learned" else edge)
+        yield from _bracketed(parts, BRACKETS[kind] if brackets else ("", ""), Piece("", kind, mark=True))
+        start = end
+
+
+def _token_texts(section: Section) -> Iterator[TokenText]:
+    return (block for block in section.blocks if isinstance(block, TokenText))
+
+
+def _sign(unseen: str) -> str:
+    if unseen[0] == " ":
+        return SPACE * len(unseen)
+    return {"\n": LINE_BREAK, "\t": TAB}.get(unseen) or f"\\x{ord(unseen):02x}"
+
+
+def _stretch(text: TokenText, start: int, end: int, *, brackets: bool, edge: int) -> Iterator[Piece]:
+    """Yield the tokens from `start` to `end`, which are of one kind."""
+    kind = text.tokens[start].kind
+    at = start
+    for first, last in _kept(start, end, text.differs_at, edge):
+        if first > at:
+            yield Piece(f" {GAP} {plural(first - at, 'token')} {GAP} ", kind, mark=True)
+        yield from _run(text, first, last, brackets=brackets)
+        at = last
+
+
+def _kept(start: int, end: int, differs_at: int | None, edge: int) -> list[tuple[int, int]]:
+    """Return which parts of a stretch are shown: all of a short one, the ends of a long one."""
+    if not edge or end - start <= 3 * edge:  # leaving out a few would save little
+        return [(start, end)]
+    wanted = [(start, start + edge), (end - edge, end)]
+    if differs_at is not None and start <= differs_at < end:
+        wanted.insert(1, (max(start, differs_at - edge // 2), min(end, differs_at + edge // 2 + 1)))
+    kept = wanted[:1]
+    for first, last in wanted[1:]:
+        if first <= kept[-1][1]:
+            kept[-1] = (kept[-1][0], max(last, kept[-1][1]))
+        else:
+            kept.append((first, last))
+    return kept
+
+
+def _run(text: TokenText, start: int, end: int, *, brackets: bool) -> Iterator[Piece]:
+    """Yield tokens that are all shown: special ones and the one that differs by themselves, the others joined."""
+
+    def alone(index: int) -> int:
+        return index if text.tokens[index].special or index == text.differs_at else -1
+
+    for index, group in groupby(range(start, end), key=alone):
+        tokens = [text.tokens[i] for i in group]
+        like = Piece("", tokens[0].kind, tokens[0].special, differs=index >= 0 and index == text.differs_at, mark=True)
+        inner = _bracketed(_words(tokens, like), SPECIAL_BRACKETS if like.special and brackets else ("", ""), like)
+        # The first difference is one token in a page of text, so it has its brackets in colour as well.
+        yield from _bracketed(inner, DIFFERS_BRACKETS if like.differs else ("", ""), like)
+
+
+def _words(tokens: Sequence[Token], like: Piece) -> Iterator[Piece]:
+    """Yield the joined text of tokens. An empty one in between has a sign, or nobody would know of it."""
+    for empty, group in groupby(tokens, key=lambda token: not token.text):
+        texts = [token.text for token in group]
+        for words, mark in [(NOTHING * len(texts), True)] if empty else spelled("".join(texts), edges=True):
+            yield replace(like, text=words, mark=mark)
+
+
+def _bracketed(parts: Iterable[Piece], brackets: tuple[str, str], like: Piece) -> Iterator[Piece]:
+    """Yield pieces between brackets; the closing one stands before a last line break, not on a line of its own."""
+    opening, closing = brackets
+    if opening:
+        yield replace(like, text=opening)
+    held: Piece | None = None
+    for piece in parts:
+        if held is not None:
+            yield held
+        held = piece if piece.text == "\n" else None
+        if held is None:
+            yield piece
+    if closing:
+        yield replace(like, text=closing)
+    if held is not None:
+        yield held
+
+
+def _section(section: Section, legend: str = "") -> str:
+    parts = [f"## {_inline(section.title)}", legend, *map(_block, section.blocks)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _block(block: Block) -> str:
@@ -112,6 +298,8 @@ def _block(block: Block) -> str:
             return _table(curve_table(block))
         case Comparison():
             return _comparison(block)
+        case TokenText():
+            return _token_text(block)
 
 
 def _finding(finding: Finding) -> str:
@@ -135,6 +323,17 @@ def _table(table: Table) -> str:
     lines.insert(1, ruler)
     drawn = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"**{_inline(table.title)}**\n\n{drawn}" if table.title else drawn
+
+
+def _legend(report: Report) -> str:
+    samples = ("".join(piece.text for piece in pieces(sample, brackets=True)) for sample in legend(report))
+    return f"{' · '.join(samples)} · {_inline(EDGE_SIGNS)}"
+
+
+def _token_text(text: TokenText) -> str:
+    words = "".join(piece.text for piece in pieces(text, brackets=True)).removesuffix("\n")
+    title = f"**{_inline(text.title)}**" if text.title else ""
+    return "\n\n".join(part for part in (title, _paragraphs(text.note), _fenced(words, "") if words else "") if part)
 
 
 def _comparison(comparison: Comparison) -> str:
@@ -183,10 +382,10 @@ def _at_line_start(line: str) -> str:
     return LIST_NUMBER.sub(r"\1\\\2", LINE_START.sub(r"\\\1", line))
 
 
-def _fenced(text: str) -> str:
+def _fenced(text: str, language: str) -> str:
     shown = safe(text)
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", shown)), 3)
-    return f"{fence}sh\n{shown}\n{fence}"
+    return f"{fence}{language}\n{shown}\n{fence}"
 
 
 def _is_numeric(cells: Sequence[str]) -> bool:

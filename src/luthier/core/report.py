@@ -41,6 +41,24 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """One question asked of data or model, and the answer."""
+
+    name: str
+    status: Level
+    details: str
+    hint: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return `{name, status, details}`."""
+        return {"name": self.name, "status": self.status, "details": self.details}
+
+    def as_finding(self) -> Finding:
+        """Return the check as a sentence for people."""
+        return Finding(self.status, self.details, self.hint)
+
+
+@dataclass(frozen=True, slots=True)
 class Paragraph:
     """Plain text."""
 
@@ -76,7 +94,34 @@ class Comparison:
     """Each answer: whose it is, and the text."""
 
 
-Block = Paragraph | Table | Curve | Comparison
+TokenKind = Literal["learned", "context", "cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a text, and what training makes of it."""
+
+    text: str
+    """As the tokenizer decodes this one token, or its own spelling where that is half a character; may be empty."""
+    id: int
+    kind: TokenKind
+    special: bool = False
+    """Whether it is one of the tokenizer's special tokens, which text that looks the same is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenText:
+    """One text token by token: what is learned, what is context, what was cut."""
+
+    title: str
+    tokens: tuple[Token, ...]
+    note: str = ""
+    """What to know about the whole, such as its length, or why there are no tokens."""
+    differs_at: int | None = None
+    """Index of the first token that disagrees with what it is compared to."""
+
+
+Block = Paragraph | Table | Curve | Comparison | TokenText
 
 
 @dataclass(frozen=True, slots=True)

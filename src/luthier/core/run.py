@@ -21,7 +21,7 @@ from typing import Any
 from luthier.core.errors import RunError
 from luthier.core.files import described, fsync_path, space_needed, write_json
 
-STAGES = ("prepare", "plan", "train", "evaluate", "merge", "export")
+STAGES = ("prepare", "tokens", "plan", "train", "evaluate", "merge", "export")
 """The road, in order."""
 
 
