@@ -28,8 +28,9 @@ from luthier.recipe.plan import plan
 from luthier.recipe.schema import Data, Recipe, Train
 from luthier.tokens.batch import steps_per_epoch
 from luthier.tokens.render import Encoded
-from luthier.train.loop import Work, _step
 from luthier.train.optim import optimizer_of
+from luthier.train.step import take
+from luthier.train.work import Work
 
 IGNORED = -100  # Transformers' label of a token that is not learned
 
@@ -72,12 +73,13 @@ def luthier(case: Case, meter: Meter, precision: str) -> None:
     planned = plan(recipe, facts(name), RowFacts(len(rows), 0, 0.0, 0, ""), hardware())
     adapted = locate(technique)(load_model(case.model), technique, base=name, seed=SEED)
     adapted.model.train()
-    work = Work(recipe, planned, Run(case.documents.parent / "run"), "", adapted, rows, None)
+    objective = locate(train.objective)(train.objective)
+    work = Work(recipe, planned, Run(case.documents.parent / "run"), "", adapted, objective, rows, None)
     optimizer = optimizer_of(train.optimizer, adapted, learning_rate=RATE, weight_decay=train.weight_decay)
     for turn in range(case.rounds + 1):
         meter.begin()
         for step in range(steps_per_epoch(len(rows), BATCH)):
-            result = _step(work, locate(train.objective), optimizer, step, RATE * (turn > 0))
+            result = take(work, optimizer, step, RATE * (turn > 0))
             meter.step(result.loss, result.supervised_tokens)
         meter.end()
 

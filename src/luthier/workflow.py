@@ -445,8 +445,8 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
         return _stored("Training", finished)
 
     from luthier.evaluate.likelihood import row_nll
-    from luthier.train.loop import HeldOut
     from luthier.train.stage import train_model
+    from luthier.train.work import HeldOut
 
     def held_out(trained: Any, rows: Any, capacity: int, precision: str) -> HeldOut:
         measured = row_nll(trained, rows, capacity=capacity, precision=precision, progress=Silent())

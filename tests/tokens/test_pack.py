@@ -130,7 +130,8 @@ def test_packs_for_a_model_that_pads_are_batches_by_length() -> None:
 
 
 def same(one: module.Pack, other: module.Pack) -> bool:
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in module.Pack.__slots__)
+    fields = [(getattr(one, name), getattr(other, name)) for name in module.Pack.__slots__]
+    return all(np.array_equal(a, b, equal_nan=isinstance(a, np.ndarray)) for a, b in fields)
 
 
 @given(st.lists(st.integers(2, CAPACITY), max_size=60), st.booleans())

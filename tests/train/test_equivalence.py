@@ -13,9 +13,13 @@ from luthier.core.example import Source
 from luthier.model.kernels import attention
 from luthier.model.load import load_model
 from luthier.model.probe import leak
+from luthier.recipe.methods import Sft as Options
 from luthier.tokens.pack import pack, packs
 from luthier.tokens.render import Encoded
+from luthier.train.objectives.objective import Totals
 from luthier.train.objectives.sft import Sft
+
+SFT = Sft(Options())
 
 LIMIT = 1e-6
 """Relative, in float32: what the order of sums may change."""
@@ -47,7 +51,7 @@ def packed(path: Path, rows: Sequence[Encoded], capacity: int) -> tuple[float, t
     total = sum(int(row.learned[1:].sum()) for row in rows)
     loss = 0.0
     for one in packs(rows, range(len(rows)), capacity):
-        part = Sft.loss(model, one) / total
+        part = SFT.loss(model, one, Totals(len(rows), total)).loss
         part.backward()
         loss += part.item()
     return loss, gradients(model)
@@ -117,7 +121,7 @@ def test_masked_tokens_get_no_gradient_through_the_head(tiny_llama: Path) -> Non
     model = load_model(tiny_llama)
     row = documents()[0]
     only = Encoded(row.input_ids, np.arange(row.length) == 9, row.source)
-    Sft.loss(model, pack([only], [0])).backward()
+    SFT.loss(model, pack([only], [0]), Totals(1, 1)).loss.backward()
     touched = model.lm_head.weight.grad.abs().sum(dim=1)
     probabilities = touched / touched.sum()
     assert int(probabilities.argmax()) == int(row.input_ids[9])

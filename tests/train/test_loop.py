@@ -18,7 +18,9 @@ from luthier.recipe.methods import Full, Lora
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 from luthier.tokens.render import Encoded
-from luthier.train.loop import HeldOut, Work, train
+from luthier.train.loop import train
+from luthier.train.objectives.sft import Sft
+from luthier.train.work import HeldOut, Work
 
 PLAN = Plan(
     technique="lora",
@@ -56,7 +58,8 @@ def work(model: Path, out: Path, plan: Plan = PLAN, **more: Any) -> Work:
     settings = {"model": "m", "data": {"sources": ["a"]}, "train": {"technique": technique.model_dump(), **more}}
     recipe = Recipe.model_validate(settings, strict=False)
     adapted = attach(load_model(model), technique, base="m", seed=0)  # type: ignore[operator]
-    return Work(recipe, plan, Run(out), "key", adapted, rows(), None)
+    objective = Sft(recipe.train.objective)
+    return Work(recipe, plan, Run(out), "key", adapted, objective, rows(), None)
 
 
 def losses(out: Path) -> list[float]:

@@ -12,9 +12,13 @@ from luthier.model.adapters.adapted import Adapted
 from luthier.model.forward import precise
 from luthier.model.load import load_model
 from luthier.recipe.methods import Full, Lora
+from luthier.recipe.methods import Sft as SftOptions
 from luthier.tokens.pack import packs
+from luthier.train.objectives.objective import Totals
 from luthier.train.objectives.sft import Sft
 from luthier.train.stage import recompute
+
+SFT = Sft(SftOptions())
 
 TECHNIQUES = {"lora-dropout": Lora(rank=4, dropout=0.2), "dora": Lora(rank=4, dora=True), "full": Full()}
 
@@ -39,7 +43,7 @@ def learned(made: Adapted, precision: str) -> tuple[list[float], int]:
     losses = []
     for pack in packs(rows(), range(8), 64):
         with precise(made.model, precision):
-            loss = Sft.loss(made.model, pack)
+            loss = SFT.loss(made.model, pack, Totals(1, 1)).loss
         loss.backward()
         losses.append(loss.item())
     return losses, len(calls)
@@ -65,7 +69,7 @@ def test_measuring_computes_nothing_again(tiny_llama: Path) -> None:
     made.model.eval()
     with torch.no_grad():
         (pack, *_) = packs(rows(), range(8), 1000)
-        assert Sft.loss(made.model, pack).isfinite()
+        assert SFT.loss(made.model, pack, Totals(1, 1)).loss.isfinite()
 
 
 def test_an_architecture_that_cannot_is_told(tiny_llama: Path) -> None:

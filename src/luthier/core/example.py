@@ -1,7 +1,11 @@
 """One training item, and where it came from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+TEXT = "text"
+"""The role of plain text that belongs to no conversation."""
 
 ROLES = ("system", "user", "assistant", "tool")
 """Who may speak in a conversation, in the words of the OpenAI chat format."""
@@ -33,19 +37,36 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A conversation to learn from, with its source and tags (free key-value pairs such as a label)."""
+    """A training item with its source and tags (free key-value pairs such as a language).
+
+    A conversation; with `rejected`, a preference between two endings; with `label`, a judged or classified one. Plain
+    text is one message of the role `text`.
+    """
 
     messages: tuple[Message, ...]
+    """All turns; of a preference, with the better ending."""
     source: Source
     tags: dict[str, str] = field(default_factory=dict)
     tools: tuple[dict[str, Any], ...] = ()
     """Functions the assistant may call, in the OpenAI shape: `{"type": "function", "function": {…}}`."""
+    rejected: tuple[Message, ...] = ()
+    """Of a preference: all turns with the worse ending. Both begin with the same turns, the prompt."""
+    label: bool | str | None = None
+    """Whether the last answer is a good one (KTO), or the class of the text."""
+    margin: float | None = None
+    """Of a preference: by how much one is better, in the annotator's units."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row that is written to `data/*.jsonl`."""
         row: dict[str, Any] = {"messages": [message.as_dict() for message in self.messages]}
         if self.tools:
             row["tools"] = [*self.tools]
+        if self.rejected:
+            row["rejected"] = [message.as_dict() for message in self.rejected]
+        if self.label is not None:
+            row["label"] = self.label
+        if self.margin is not None:
+            row["margin"] = self.margin
         row["source"] = {"file": self.source.file, "line": self.source.line}
         if self.tags:
             row["tags"] = self.tags
@@ -54,13 +75,24 @@ class Example:
     @staticmethod
     def from_dict(row: dict[str, Any]) -> "Example":
         """Return the example a row of `data/*.jsonl` holds; the inverse of `as_dict`."""
-        messages = tuple(
-            Message(
-                role=turn["role"],
-                text=turn["content"],
-                extra={key: value for key, value in turn.items() if key not in ("role", "content")},
-            )
-            for turn in row["messages"]
-        )
         source = Source(file=row["source"]["file"], line=row["source"]["line"])
-        return Example(messages, source, row.get("tags", {}), tuple(row.get("tools", ())))
+        return Example(
+            _messages(row["messages"]),
+            source,
+            row.get("tags", {}),
+            tuple(row.get("tools", ())),
+            _messages(row.get("rejected", ())),
+            row.get("label"),
+            row.get("margin"),
+        )
+
+
+def _messages(turns: Iterable[dict[str, Any]]) -> tuple[Message, ...]:
+    return tuple(
+        Message(
+            role=turn["role"],
+            text=turn["content"],
+            extra={key: value for key, value in turn.items() if key not in ("role", "content")},
+        )
+        for turn in turns
+    )

@@ -12,6 +12,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 UpToOne = Annotated[float, Field(ge=0, le=1)]
 
 
+Rows = Literal["conversation", "pair", "judged", "class", "text"]
+"""What an objective learns from: a conversation, two endings of one, an answer called good or bad, a text with its
+class, plain text."""
+
 Layers = tuple[Annotated[int, Field(ge=0)], ...]
 Named = Annotated[str, Field(min_length=1)]
 
@@ -127,6 +131,7 @@ class Sft(Method):
     """Supervised fine-tuning: the next token of every assistant turn is learned, the rest is context."""
 
     implementation: ClassVar[str] = "luthier.train.objectives.sft:Sft"
+    rows: ClassVar[Rows] = "conversation"
     kind: Literal["sft"] = "sft"
 
 

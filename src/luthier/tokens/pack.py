@@ -99,6 +99,10 @@ class Pack:
     """Shape (S,): those next tokens."""
     rows: NDArray[np.int64]
     """Shape (S,): which example each supervised position belongs to, as an index into what was packed."""
+    members: NDArray[np.int64]
+    """Shape (D,): which example each document is, as an index into what was packed."""
+    labels: NDArray[np.float64]
+    """Shape (D,): the label of each; NaN where it has none."""
     tokens: int
     """T without the filler."""
 
@@ -132,6 +136,8 @@ def pack(encoded: Sequence[Encoded], members: Sequence[int]) -> Pack:
         predict_at=targets - 1,
         targets=ids[targets],
         rows=np.repeat(np.asarray(members, dtype=np.int64), lengths)[targets],
+        members=np.asarray(members, dtype=np.int64),
+        labels=np.array([document.label for document in documents]),
         tokens=tokens,
     )
 

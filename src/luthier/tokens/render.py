@@ -4,6 +4,7 @@ Shapes: T tokens of one example.
 """
 
 import json
+import math
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ class Encoded:
     """Tokens that truncation took away."""
     traits: frozenset[str] = field(default=frozenset(), compare=False)
     """What a person should know about it: `control tokens in the text`, `system text is not rendered` …"""
+    label: float = math.nan
+    """What objectives with labels learn from: the number of a class, 1 or 0 for a good or bad answer, the margin of a
+    preference. NaN where there is none."""
 
     @property
     def length(self) -> int:

@@ -5,52 +5,23 @@ a checkpoint holds everything else. Steps that were logged before the kill are c
 their losses must repeat, and a difference is told.
 """
 
-import math
 import resource
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from luthier.core.errors import Failed, Interrupted
 from luthier.core.progress import Progress
-from luthier.core.run import Run
-from luthier.model.adapters.adapted import Adapted
-from luthier.model.forward import batching, precise
 from luthier.recipe.options import locate
-from luthier.recipe.plan import Plan
-from luthier.recipe.schema import Recipe
-from luthier.tokens.batch import members
-from luthier.tokens.render import Encoded
 from luthier.train import checkpoint
+from luthier.train.history import History
 from luthier.train.noise import noisy
-from luthier.train.optim import optimizer_of, set_rate
+from luthier.train.optim import optimizer_of
+from luthier.train.step import examples_of, finite, take
 from luthier.train.watch import StopRequest
-
-
-class HeldOut(NamedTuple):
-    """A measurement on rows that are not learned from."""
-
-    loss: float
-    """Nats per learned token."""
-    tokens: int
-    """Learned tokens it rests on."""
-
-
-Measure = Callable[[Any], HeldOut]
-"""Takes the model in training, returns the held-out loss. The workflow brings it, from the evaluation stage."""
-
-
-class StepResult(NamedTuple):
-    """What one optimizer step gave."""
-
-    loss: float
-    grad_norm: float
-    tokens: int
-    supervised_tokens: int
+from luthier.train.work import StepResult, Work
 
 
 class Outcome(NamedTuple):
@@ -58,21 +29,6 @@ class Outcome(NamedTuple):
 
     resumed_from: int
     peak_memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Everything one training needs, put together by the workflow."""
-
-    recipe: Recipe
-    plan: Plan
-    run: Run
-    key: str
-    """Hash of all that the weights depend on; a checkpoint with another is refused."""
-    adapted: Adapted
-    rows: Sequence[Encoded]
-    measure: Measure | None
-    """None when no row was held out."""
 
 
 def train(work: Work, progress: Progress) -> Outcome:
@@ -83,7 +39,6 @@ def train(work: Work, progress: Progress) -> Outcome:
         Interrupted: Ctrl-C or SIGTERM; the state is saved first.
     """
     plan, run = work.plan, work.run
-    objective = locate(work.recipe.train.objective)
     options = work.recipe.train
     optimizer = optimizer_of(
         options.optimizer, work.adapted, learning_rate=plan.learning_rate, weight_decay=options.weight_decay
@@ -103,7 +58,9 @@ def train(work: Work, progress: Progress) -> Outcome:
         for step in range(start, plan.steps):
             began_step = time.perf_counter()
             rate = _learning_rate(work, step)
-            result = _step(work, objective, optimizer, step, rate)
+            result = take(work, optimizer, step, rate)
+            if not finite(result):
+                _not_a_number(work, step, result)
             seconds = time.perf_counter() - began_step
             seen += result.tokens
             done = step + 1
@@ -132,79 +89,16 @@ def _learning_rate(work: Work, step: int) -> float:
     return float(work.plan.learning_rate * factor)
 
 
-def _step(work: Work, objective: Any, optimizer: torch.optim.Optimizer, step: int, rate: float) -> StepResult:
-    """Take one optimizer step and return what it gave; `step` counts from 0."""
-    plan, adapted = work.plan, work.adapted
-    seed = work.recipe.train.seed
-    torch.manual_seed(seed * 1_000_003 + step)
-    chosen = members(step, len(work.rows), batch_size=plan.batch_size, seed=seed)
-    padded = batching(work.adapted.model).way == "padded"
-    batch = objective.collate(work.rows, chosen, plan.pack_tokens, padded=padded)
-    supervised = sum(len(pack.targets) for pack in batch)
-    parameters = list(adapted.trainable.values())
-    total = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
-    for pack in batch:
-        with precise(adapted.model, plan.precision):
-            loss = objective.loss(adapted.model, pack)
-        (loss / supervised).backward()
-        total += loss.detach().double()
-    norm = torch.nn.utils.clip_grad_norm_(parameters, work.recipe.train.clip)
-    mean, length = (total / supervised).item(), norm.item()
-    if not (math.isfinite(mean) and math.isfinite(length)):
-        _not_a_number(work, step, chosen, mean, length)
-    set_rate(optimizer, rate)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return StepResult(mean, length, sum(pack.tokens for pack in batch), supervised)
-
-
-def _not_a_number(work: Work, step: int, chosen: Sequence[int], loss: float, norm: float) -> None:
-    rows = [str(work.rows[i].source) for i in chosen]
+def _not_a_number(work: Work, step: int, result: StepResult) -> None:
+    texts = work.objective.texts
+    rows = [str(work.rows[i * texts].source) for i in examples_of(work, step)]
     work.run.log("warning", text="loss or gradient is not a number", step=step + 1, rows=rows)
     raise Failed(
-        f"the loss ({loss}) or its gradient ({norm}) is not a number at step {step + 1}; its rows are in events.jsonl",
+        f"the loss ({result.loss}) or its gradient ({result.grad_norm}) is not a number at step {step + 1}; its rows "
+        "are in events.jsonl",
         hint=f"start a new run with a smaller rate: `--set train.learning_rate={work.plan.learning_rate / 3:.0e}`",
         place=str(work.run.path),
     )
-
-
-class History:
-    """The events of one training: told once, also over kills and restarts."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.steps = {event["step"]: event["loss"] for event in run.events("step")}
-        self.evals = {event["step"] for event in run.events("eval")}
-        self.saves = {event["step"] for event in run.events("checkpoint")}
-
-    def stepped(self, step: int, result: StepResult, rate: float, seconds: float, *, every: int, last: int) -> None:
-        """Tell a step, unless it was told before the process died; then its loss must be the same."""
-        if step in self.steps:
-            if self.steps[step] != result.loss:
-                text = f"repeated step {step} gave loss {result.loss!r}, before {self.steps[step]!r}"
-                self.run.log("warning", step=step, text=f"{text}: machine, threads or software changed")
-            return
-        if step % every == 0 or step in (1, last):
-            self.run.log(
-                "step",
-                step=step,
-                loss=result.loss,
-                learning_rate=rate,
-                grad_norm=result.grad_norm,
-                tokens=result.tokens,
-                supervised_tokens=result.supervised_tokens,
-                seconds=round(seconds, 4),
-            )
-
-    def measured(self, step: int, held_out: HeldOut) -> None:
-        """Tell a held-out loss once."""
-        if step not in self.evals:
-            self.run.log("eval", step=step, loss=held_out.loss, tokens=held_out.tokens)
-
-    def saved(self, step: int) -> None:
-        """Tell a checkpoint once."""
-        if step not in self.saves:
-            self.run.log("checkpoint", step=step, path=f"checkpoints/{checkpoint.folder_name(step)}")
 
 
 def peak_memory() -> int:

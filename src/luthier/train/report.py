@@ -8,9 +8,10 @@ import numpy as np
 from luthier.core.report import Curve, Finding, Number, Report, Section, Table
 from luthier.core.text import human_bytes, human_seconds
 from luthier.recipe.plan import Plan
-from luthier.tokens.batch import members
 from luthier.tokens.store import Stored
-from luthier.train.loop import Outcome, Work
+from luthier.train.loop import Outcome
+from luthier.train.step import examples_of
+from luthier.train.work import Work
 
 
 def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Report:
@@ -18,12 +19,9 @@ def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Rep
     plan, run = work.plan, work.run
     steps = [event for event in run.events("step") if event["step"] <= plan.steps]
     evals = [event for event in run.events("eval") if event["step"] <= plan.steps]
-    chosen = np.concatenate(
-        [
-            members(step, len(rows), batch_size=plan.batch_size, seed=work.recipe.train.seed)
-            for step in range(plan.steps)
-        ]
-    )
+    texts = work.objective.texts
+    examples = np.concatenate([examples_of(work, step) for step in range(plan.steps)])
+    chosen = np.concatenate([examples * texts + text for text in range(texts)])
     losses = [event["loss"] for event in steps]
     seconds = sum(event["seconds"] for event in steps)
     speed = sum(event["tokens"] for event in steps) / seconds if seconds else 0.0

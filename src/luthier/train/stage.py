@@ -18,11 +18,13 @@ from luthier.recipe.schema import Recipe
 from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.stage import open_tokens
 from luthier.train.keep import keep
-from luthier.train.loop import HeldOut, Work, train
+from luthier.train.loop import train
 from luthier.train.report import report
+from luthier.train.work import HeldOut, Work
 
 if TYPE_CHECKING:
     from luthier.model.adapters.adapted import Adapted
+    from luthier.train.objectives.objective import Objective
 
 HeldOutLoss = Callable[[Any, Sequence[Encoded], int, str], HeldOut]
 """Takes model, rows, pack size and precision; the evaluation stage's, handed in by the workflow."""
@@ -60,7 +62,8 @@ def train_model(
     def measure(model_in_training: Any) -> HeldOut:
         return held_out(model_in_training, valid, plan.pack_tokens, plan.precision)
 
-    work = Work(recipe, plan, run, key, adapted, rows, measure if len(valid) else None)
+    objective: Objective = locate(recipe.train.objective)(recipe.train.objective)
+    work = Work(recipe, plan, run, key, adapted, objective, rows, measure if len(valid) else None)
     outcome = train(work, progress)
     keep(adapted, renderer, base=base, out=run / "model")
     return report(work, rows, outcome, trainable=count)

@@ -4,12 +4,13 @@ Shapes: S supervised positions of a pack.
 """
 
 from collections.abc import Sequence
-
-import torch
+from typing import Any
 
 from luthier.model.forward import supervised_nll
+from luthier.recipe.methods import Sft as Options
 from luthier.tokens.pack import Pack, packs
 from luthier.tokens.render import Encoded
+from luthier.train.objectives.objective import Share, Totals
 
 
 class Sft:
@@ -19,14 +20,22 @@ class Sft:
     cut into packs.
     """
 
-    @staticmethod
-    def collate(
-        encoded: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False
-    ) -> list[Pack]:
-        """Return the examples of one optimizer step as packs of at most `capacity` tokens, `padded` as in `packs`."""
-        return packs(encoded, members, capacity, padded=padded)
+    texts = 1
+    refers = False
 
-    @staticmethod
-    def loss(model: torch.nn.Module, pack: Pack) -> torch.Tensor:
-        """Return the summed negative log-likelihood of a pack's learned tokens, in nats: a scalar, float32."""
-        return supervised_nll(model, pack).sum()
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def collate(
+        self, rows: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False
+    ) -> list[Pack]:
+        """Return the examples of one optimizer step as packs of at most `capacity` tokens."""
+        return packs(rows, members, capacity, padded=padded)
+
+    def totals(self, packs: Sequence[Pack]) -> Totals:
+        """Return the examples and learned tokens of a step."""
+        return Totals(sum(pack.documents for pack in packs), sum(len(pack.targets) for pack in packs))
+
+    def loss(self, model: Any, pack: Pack, totals: Totals) -> Share:
+        """Return the pack's negative log-likelihood, in nats, over the learned tokens of the step."""
+        return Share(supervised_nll(model, pack).sum() / totals.supervised)

@@ -1,0 +1,52 @@
+"""One optimizer step: examples to packs, packs to gradients, gradients to weights."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from luthier.model.forward import batching, precise
+from luthier.tokens.batch import members
+from luthier.train.optim import set_rate
+from luthier.train.work import StepResult, Work
+
+
+def examples_of(work: Work, step: int) -> Sequence[int]:
+    """Return the examples of an optimizer step, counted from 0: a pure function of the plan."""
+    return members(step, work.examples, batch_size=work.plan.batch_size, seed=work.recipe.train.seed)
+
+
+def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -> StepResult:
+    """Take one optimizer step, counted from 0, at a learning rate, and return what it gave.
+
+    Weights stay as they are when the loss or the gradient is not a number: see `finite`.
+    """
+    plan, adapted, objective = work.plan, work.adapted, work.objective
+    torch.manual_seed(work.recipe.train.seed * 1_000_003 + step)
+    padded = batching(adapted.model).way == "padded"
+    batch = objective.collate(work.rows, examples_of(work, step), plan.pack_tokens, padded=padded)
+    totals = objective.totals(batch)
+    parameters = list(adapted.trainable.values())
+    loss = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
+    figures: dict[str, torch.Tensor] = {}
+    for pack in batch:
+        with precise(adapted.model, plan.precision):
+            share = objective.loss(adapted.model, pack, totals)
+        share.loss.backward()  # type: ignore[no-untyped-call]
+        loss += share.loss.detach().double()
+        for name, figure in share.figures.items():
+            figures[name] = figures.get(name, 0) + figure.double()
+    norm = torch.nn.utils.clip_grad_norm_(parameters, work.recipe.train.clip)
+    told = {name: figure.item() for name, figure in figures.items()}
+    tokens = sum(pack.tokens for pack in batch)
+    result = StepResult(loss.item(), norm.item(), tokens, totals.supervised, told)
+    if finite(result):
+        set_rate(optimizer, rate)
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return result
+
+
+def finite(result: StepResult) -> bool:
+    """Return whether loss and gradient are numbers."""
+    return math.isfinite(result.loss) and math.isfinite(result.grad_norm)
