@@ -7,6 +7,7 @@ import torch
 
 from luthier.model.forward import batching, precise
 from luthier.tokens.batch import members
+from luthier.train.objectives.objective import Looks
 from luthier.train.optim import set_rate
 from luthier.train.work import StepResult, Work
 
@@ -26,6 +27,10 @@ def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -
     padded = batching(adapted.model).way == "padded"
     batch = objective.collate(work.rows, examples_of(work, step), plan.pack_tokens, padded=padded)
     totals = objective.totals(batch)
+    if isinstance(objective, Looks):
+        with torch.no_grad(), precise(adapted.model, plan.precision):
+            seen = sum(objective.look(adapted.model, pack).item() for pack in batch)
+        totals = totals._replace(seen=seen)
     parameters = list(adapted.trainable.values())
     loss = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
     figures: dict[str, torch.Tensor] = {}

@@ -6,7 +6,7 @@ and the shares its `loss` returns add up to the same number however the step was
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -21,6 +21,10 @@ class Totals(NamedTuple):
     """Examples: of pairs, not their halves."""
     supervised: int
     """Learned tokens."""
+    chosen: int = 0
+    """How much of it people liked: of pairs, learned tokens of the better endings; of judged rows, the good ones."""
+    seen: float = 0.0
+    """What `look` saw in all packs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +62,11 @@ class Objective(Protocol):
 
     def loss(self, model: Any, pack: Pack, totals: Totals) -> Share:
         """Return what a pack adds to the loss of its step."""
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """An objective whose loss needs to know something of all packs of a step before it can be taken of one."""
+
+    def look(self, model: Any, pack: Pack) -> torch.Tensor:
+        """Return what a pack adds to `Totals.seen`: a scalar, computed without gradient."""
