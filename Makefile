@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: quickstart test check faults gpu bench base-model sample-data lock
+.PHONY: quickstart test check lint faults gpu bench base-model sample-data lock
 
 quickstart: .venv/app
 	$(BIN)/luthier quickstart
@@ -12,12 +12,14 @@ quickstart: .venv/app
 test: .venv/dev
 	$(THREADS) $(BIN)/pytest -m "not gpu"
 
-check: .venv/dev
+check: lint
+	$(THREADS) $(BIN)/pytest -q -m "not gpu and not slow"
+
+lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(THREADS) $(BIN)/pytest -q -m "not gpu and not slow"
 
 faults: .venv/dev
 	$(THREADS) $(BIN)/pytest tests/faults
@@ -38,7 +40,7 @@ sample-data: .venv/dev
 # Every package at the version this was tested with. torch is pinned: a newer one drags gigabytes of CUDA along.
 .venv/app: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,gguf]"
 	touch $@
 
 .venv/dev: .venv/app

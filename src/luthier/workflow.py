@@ -160,6 +160,14 @@ def _unchanged(run: Run, stage: str, key: str, what: str) -> None:
         )
 
 
+def _need_methods(recipe: Recipe) -> None:
+    """Say which extra a method of the recipe needs."""
+    options = recipe.train
+    for method in (options.technique, options.objective, options.optimizer, options.schedule):
+        if method.needs is not None:
+            _need(method.needs[0], extra=method.needs[1])
+
+
 def _need(*packages: str, extra: str) -> None:
     """Say which extra is missing before anything long begins."""
     for package in packages:
@@ -432,6 +440,7 @@ def _kept_plan(run: Run) -> "Plan":
 def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     """Train as planned, from the run's last checkpoint if it has one; the result is in `run/model`."""
     _need("torch", "transformers", "peft", extra="train")
+    _need_methods(recipe)
     watcher = progress or Silent()
     _model(recipe)  # a wrong name is told before the data are prepared
     plan(recipe, run, watcher)
@@ -633,6 +642,7 @@ def _certified_rows(run: Run) -> list["Example"]:
 def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     """Go the whole road: prepare, plan, train, evaluate, merge, export; leave one page, `report.html`."""
     _need("torch", "transformers", "peft", extra="train")
+    _need_methods(recipe)
     if recipe.export:
         _need("gguf", "xllamacpp", extra="gguf")
     _model(recipe)  # as in `train`

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from luthier.core.errors import ModelError
 from luthier.core.run import Run
-from luthier.model.adapters import ia3, lora
+from luthier.model.adapters import full, ia3, lora
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.load import load_model
-from luthier.recipe.methods import Adafactor, AdamW, Ia3, Lion, Lora, Sgd
+from luthier.recipe.methods import Adafactor, AdamW, AdamW8bit, Full, Ia3, Lion, Lora, Sgd
 from luthier.recipe.options import Method
 from luthier.train import checkpoint
-from luthier.train.optim import LionOptimizer, optimizer_of, set_rate
+from luthier.train.optim import LionOptimizer, optimizer_of, set_rate, state_bytes
 
 OPTIMIZERS = {
     "adamw": AdamW(beta2=0.95, epsilon=1e-6),
@@ -22,6 +23,7 @@ OPTIMIZERS = {
     "sgd-nesterov": Sgd(nesterov=True),
     "sgd-plain": Sgd(momentum=0.0),
     "lion": Lion(),
+    "adamw_8bit": AdamW8bit(beta2=0.95),
 }
 
 
@@ -106,3 +108,40 @@ def test_absolute_adafactor_moves_a_weight_of_zero_by_the_rate() -> None:
         weight.grad = torch.ones(3, 5)
         optimizer.step()
         assert torch.allclose(weight, torch.full((3, 5), -step), rtol=1e-4, atol=0)
+
+
+def test_large_weights_have_8_bit_moments_that_come_back_to_the_bit(tiny_llama: Path, tmp_path: Path) -> None:
+    def learning(seed: int) -> tuple[Adapted, torch.optim.Optimizer]:
+        adapted = full.attach(load_model(tiny_llama, dtype=torch.float32), Full(), base="m", seed=seed)
+        return adapted, optimizer_of(AdamW8bit(), adapted, learning_rate=1e-2, weight_decay=0.1)
+
+    whole, optimizer = learning(0)
+    moved(whole, optimizer, range(4))
+    large = sum(2 * p.numel() for p in whole.trainable.values() if p.numel() >= 4096)
+    kept, in_8_bits = state_bytes(optimizer)
+    assert in_8_bits == large > 0
+    assert kept < 4 * sum(p.numel() for p in whole.trainable.values())
+    part, optimizer = learning(0)
+    moved(part, optimizer, range(2))
+    checkpoint.save(Run(tmp_path), 2, part, optimizer, key="k")
+    again, fresh = learning(1)
+    checkpoint.restore(Run(tmp_path), again, fresh, key="k")
+    moved(again, fresh, range(2, 4))
+    assert all(torch.equal(again.trainable[name], whole.trainable[name]) for name in whole.trainable)
+
+
+def test_8_bit_moments_make_nearly_the_steps_of_32_bits(tiny_llama: Path) -> None:
+    ends = []
+    for options in (AdamW(), AdamW8bit()):
+        adapted = full.attach(load_model(tiny_llama, dtype=torch.float32), Full(), base="m", seed=0)
+        before = {name: parameter.detach().clone() for name, parameter in adapted.trainable.items()}
+        moved(adapted, optimizer_of(options, adapted, learning_rate=1e-3, weight_decay=0.0), range(8))
+        ends.append(torch.cat([(p.detach() - before[n]).flatten() for n, p in adapted.trainable.items()]))
+    assert torch.nn.functional.cosine_similarity(*ends, dim=0) > 0.98
+
+
+def test_moments_are_not_paged_where_there_is_no_gpu(tiny_llama: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ModelError, match="no GPU"):
+        optimizer_of(AdamW8bit(paged=True), adapters(tiny_llama), learning_rate=1e-2, weight_decay=0.0)

@@ -36,6 +36,7 @@ WAYS = {
     "train_layers": "technique: {kind: full, train_layers: [0]}",
     "adafactor": "optimizer: adafactor, schedule: {kind: wsd, warmup_steps: 2}",
     "lion": "optimizer: lion, schedule: linear",
+    "adamw_8bit": "technique: full, optimizer: adamw_8bit, weight_decay: 0.1",
     "sgd": "optimizer: {kind: sgd, nesterov: true}, schedule: {kind: restarts, cycles: 3}",
     "ia3-adafactor": "technique: ia3, optimizer: {kind: adafactor, relative: true}, schedule: inverse_sqrt",
     "recompute": "technique: {kind: lora, dropout: 0.2}, gradient_checkpointing: on",

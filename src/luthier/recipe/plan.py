@@ -10,7 +10,7 @@ from typing import Any
 from luthier.core.hardware import Hardware
 from luthier.core.text import human_bytes
 from luthier.recipe.facts import ModelFacts, RowFacts
-from luthier.recipe.methods import Adafactor, AdamW, Full, Ia3, Lion, Lora, Optimizer, Sgd
+from luthier.recipe.methods import Adafactor, AdamW, AdamW8bit, Full, Ia3, Lion, Lora, Optimizer, Sgd
 from luthier.recipe.schema import Recipe
 
 
@@ -274,6 +274,8 @@ def _trainable(recipe: Recipe, model: ModelFacts) -> tuple[int, str]:
 def _kept(optimizer: Optimizer) -> tuple[int, str]:
     """Return the bytes an optimizer keeps for a weight, and what they are."""
     match optimizer:
+        case AdamW8bit():
+            return 2, "AdamW's two moments in 8 bits"
         case AdamW():
             return 8, "AdamW's two moments"
         case Lion():

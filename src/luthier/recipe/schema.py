@@ -116,7 +116,7 @@ class Train(Options):
     """Peak learning rate. `null` lets the plan choose by technique, model size and optimizer, with its reason."""
 
     optimizer: Optimizer = AdamW()
-    """What turns gradients into steps: `adamw`, `adafactor`, `sgd` or `lion`."""
+    """What turns gradients into steps: `adamw`, `adamw_8bit`, `adafactor`, `sgd` or `lion`."""
 
     schedule: Schedule = Cosine()
     """How the learning rate moves: `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `wsd`, `inverse_sqrt`."""

@@ -14,6 +14,7 @@ import json
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -103,13 +104,18 @@ def _fault(folder: Path) -> str | None:
 def _state(adapted: Adapted, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Return the optimizer's whole state as `key/parameter`; nothing for parameters that had no gradient yet.
 
-    Keys are those of the optimizer: two moments and a count of AdamW, rows and columns of Adafactor.
+    Keys are those of the optimizer: two moments and a count of AdamW, rows and columns of Adafactor. Counts that are
+    plain integers (bitsandbytes) become tensors of int64, which no optimizer has of its own.
     """
-    found = {
-        f"{key}/{name}": value
-        for name, parameter in adapted.trainable.items()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+    found: dict[str, Any] = {}
+    shared: set[int] = set()  # bitsandbytes gives all parameters one table, which safetensors doesn't write twice
+    for name, parameter in adapted.trainable.items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensor = torch.tensor(value) if isinstance(value, int) else value
+            if torch.is_tensor(tensor) and tensor.numel():
+                tensor = tensor.clone() if tensor.data_ptr() in shared else tensor
+                shared.add(tensor.data_ptr())
+            found[f"{key}/{name}"] = tensor
     odd = sorted(key for key, value in found.items() if not isinstance(value, torch.Tensor))
     assert not odd, f"state that is no tensor would be lost: {odd}"
     return found
@@ -117,10 +123,10 @@ def _state(adapted: Adapted, optimizer: torch.optim.Optimizer) -> dict[str, torc
 
 def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer) -> None:
     weights = load_file(folder / adapted.weight_file)
-    found: dict[str, dict[str, torch.Tensor]] = {}
+    found: dict[str, dict[str, torch.Tensor | int]] = {}
     for place, value in load_file(folder / "optimizer.safetensors").items():
         key, _, name = place.partition("/")
-        found.setdefault(name, {})[key] = value
+        found.setdefault(name, {})[key] = int(value) if value.dtype == torch.int64 else value
     with torch.no_grad():
         for name, parameter in adapted.trainable.items():
             parameter.copy_(weights[name])

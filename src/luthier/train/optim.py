@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from luthier.core.errors import ModelError
 from luthier.model.adapters.adapted import Adapted
-from luthier.recipe.methods import Adafactor, AdamW, Lion, Sgd
+from luthier.model.bits import bitsandbytes
+from luthier.recipe.methods import Adafactor, AdamW, AdamW8bit, Lion, Sgd
 from luthier.recipe.options import Method, locate
 
 Groups = list[dict[str, Any]]
@@ -47,6 +49,32 @@ def adamw(options: AdamW, groups: Groups, *, learning_rate: float) -> torch.opti
     """Return AdamW (Loshchilov & Hutter, arXiv:1711.05101, algorithm 2)."""
     betas = (options.beta1, options.beta2)
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=options.epsilon, fused=True)
+
+
+def adamw_8bit(options: AdamW8bit, groups: Groups, *, learning_rate: float) -> torch.optim.Optimizer:
+    """Return AdamW with moments in blocks of 256 numbers of 8 bits (Dettmers et al., arXiv:2110.02861).
+
+    Raises:
+        ModelError: Moments are to be paged, and there is no CUDA device.
+    """
+    if options.paged and not torch.cuda.is_available():
+        problem = "`paged` moves the optimizer's moments between GPU and machine, and here is no GPU"
+        raise ModelError(problem, hint="`--set train.optimizer.paged=false`")
+    made: torch.optim.Optimizer = bitsandbytes().optim.AdamW8bit(
+        groups,
+        lr=learning_rate,
+        betas=(options.beta1, options.beta2),
+        eps=options.epsilon,
+        weight_decay=0.0,  # each group has its own
+        is_paged=options.paged,
+    )
+    return made
+
+
+def state_bytes(optimizer: torch.optim.Optimizer) -> tuple[int, int]:
+    """Return the bytes of an optimizer's state, and how many of them are 8-bit numbers."""
+    tensors = [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
+    return sum(t.nbytes for t in tensors), sum(t.nbytes for t in tensors if t.dtype == torch.uint8)
 
 
 def adafactor(options: Adafactor, groups: Groups, *, learning_rate: float) -> torch.optim.Optimizer:

@@ -1,0 +1,16 @@
+"""The door to bitsandbytes: an extra, slow to import, and talkative about kernels it would rather have."""
+
+import logging
+import warnings
+from functools import cache
+from typing import Any
+
+
+@cache
+def bitsandbytes() -> Any:
+    """Return the package, imported quietly; `recipe.options.Method.needs` has made sure that it is there."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import bitsandbytes as package
+    return package
