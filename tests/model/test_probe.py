@@ -72,7 +72,7 @@ def test_a_hybrid_model_would_leak_in_a_pack(kind: str) -> None:
 
 
 def one_token_too_far(
-    module: Any, query: Any, key: Any, value: Any, mask: Any, *, bounds: list[int], **more: Any
+    module: Any, query: Any, key: Any, value: Any, mask: Any, *, bounds: list[int], shared: object, **more: Any
 ) -> Any:
     """Attend within documents, but let each see the last token of the one before."""
     out, _ = attention.packed_attention(module, query, key, value, mask, bounds=bounds, **more)

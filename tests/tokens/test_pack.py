@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from luthier.core.example import Source
 from luthier.tokens import pack as module
-from luthier.tokens.pack import MULTIPLE, best_fit, by_length, lengths_of, pack, packs, stream
+from luthier.tokens.pack import MULTIPLE, best_fit, by_length, lengths_of, pack, packs, pairs, stream
 from luthier.tokens.render import Encoded
 from luthier.tokens.store import Shard, Stored, shard_name
 
@@ -176,3 +176,57 @@ def test_stored_rows_tell_their_lengths_as_rows_in_memory_do(tmp_path: Path) -> 
     stored = Stored(tmp_path, 1)
     assert lengths_of(stored).tolist() == lengths_of(rows).tolist() == [3, 9, 4]
     assert all(map(same, stream(stored, [0, 2], 10), stream(rows, [0, 2], 10)))
+
+
+def text(ids: list[int], learned: int, label: float = float("nan")) -> Encoded:
+    """Return a text of which the last tokens are learned."""
+    flags = np.arange(len(ids)) >= len(ids) - learned
+    return Encoded(np.array(ids, dtype=np.int32), flags, Source("here", 1), label=label)
+
+
+def test_a_pair_shares_what_both_begin_with_by_hand() -> None:
+    rows = [text([1, 2, 3, 4, 5], 2, 0.5), text([1, 2, 3, 6, 7, 8], 3, 0.5)]
+    (one,) = pairs(rows, [0], 8)
+    assert one.input_ids[:8].tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert one.bounds[:3].tolist() == [0, 5, 8]
+    assert one.shared.tolist() == [0, 3]
+    assert one.position_ids[:8].tolist() == [0, 1, 2, 3, 4, 3, 4, 5]
+    assert one.predict_at.tolist() == [2, 3, 2, 5, 6]  # 6 is predicted from the 3 they share
+    assert one.targets.tolist() == [4, 5, 6, 7, 8]
+    assert one.document.tolist() == one.rows.tolist() == [0, 0, 1, 1, 1]
+    assert one.members.tolist() == [0, 1]
+    assert one.labels.tolist() == [0.5, 0.5]
+    assert (one.tokens, one.documents, one.width) == (8, 2, 16)
+
+
+def test_learned_tokens_that_both_begin_with_count_in_each() -> None:
+    (one,) = pairs([text([1, 2, 3, 4], 3), text([1, 2, 3], 2)], [0], 5)
+    assert one.input_ids[:5].tolist() == [1, 2, 3, 4, 3]
+    assert one.shared.tolist() == [0, 2]  # a document keeps a token of its own
+    assert one.targets.tolist() == [2, 3, 4, 2, 3]
+    assert one.predict_at.tolist() == [0, 1, 2, 0, 1]
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 8)), max_size=30), st.data())
+def test_a_pair_is_never_split(sizes: list[tuple[int, int, int]], data: st.DataObject) -> None:
+    rows = [
+        text([*range(alike), *range(100 + i, 100 + i + own)], own)
+        for i, (a, b, alike) in enumerate(sizes)
+        for i, own in ((2 * i, a), (2 * i + 1, b))
+    ]
+    examples = data.draw(st.permutations(range(len(sizes))))
+    padded, share = data.draw(st.sampled_from([(True, True), (False, True), (False, False)]))
+    got = pairs(rows, examples, CAPACITY, padded=padded, share=share)
+    halves = [one.members.reshape(-1, 2) for one in got]
+    assert sorted(pair for of in halves for pair, _ in (of // 2).tolist()) == list(range(len(sizes)))
+    assert all((of[:, 0] + 1 == of[:, 1]).all() and (of[:, 0] % 2 == 0).all() for of in halves)
+    assert all(one.tokens <= CAPACITY for one in got)
+    assert sum(len(one.targets) for one in got) == sum(int(row.learned[1:].sum()) for row in rows)
+
+
+def test_a_pair_longer_than_a_pack_is_refused() -> None:
+    rows = [text([1, 2, 3, 4, 5], 2), text([1, 2, 3, 6, 7, 8], 3)]
+    with pytest.raises(ValueError, match="8 tokens, a pack holds 7"):
+        pairs(rows, [0], 7)
+    with pytest.raises(ValueError, match="11 tokens, a pack holds 10"):
+        pairs(rows, [0], 10, share=False)

@@ -12,7 +12,7 @@ from luthier.model.forward import Batching, plain, set_batching, supervised_logi
 from luthier.model.load import load_model
 from luthier.recipe.methods import Lora
 from luthier.tokens.pack import pack
-from luthier.train.noise import noisy
+from luthier.train.noise import document_lengths, noisy
 
 ALPHA = 5.0
 
@@ -59,3 +59,8 @@ def test_no_strength_leaves_the_model_alone(tiny_llama: Path) -> None:
     clean = embeddings(model, "packed")
     with noisy(model, 0.0):
         assert torch.equal(embeddings(model, "packed"), clean)
+
+
+def test_what_a_pair_shares_counts_to_the_length_of_both() -> None:
+    inputs = {"input_ids": torch.zeros(1, 9), "bounds": [0, 4, 6, 9], "shared": [0, 3, 0]}
+    assert document_lengths(inputs).tolist() == [[4, 4, 4, 4, 5, 5, 3, 3, 3]]

@@ -36,11 +36,19 @@ class Packed(Protocol):
         """Shape (D + 1,), one more when there is filler."""
 
     @property
+    def shared(self) -> NDArray[np.int32]:
+        """Shape (D,)."""
+
+    @property
     def predict_at(self) -> NDArray[np.int64]:
         """Shape (S,)."""
 
     @property
     def targets(self) -> NDArray[np.int64]:
+        """Shape (S,)."""
+
+    @property
+    def document(self) -> NDArray[np.int64]:
         """Shape (S,)."""
 
     @property
@@ -70,8 +78,10 @@ class Documents:
     input_ids: NDArray[np.int64]
     position_ids: NDArray[np.int64]
     bounds: NDArray[np.int32]
+    shared: NDArray[np.int32]
     predict_at: NDArray[np.int64]
     targets: NDArray[np.int64]
+    document: NDArray[np.int64]
     documents: int
     width: int
 
@@ -104,48 +114,89 @@ def supervised_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
     """Return the logits that predict the learned tokens: shape (S, V), in the dtype the model computes in."""
     way, _, turn = batching(model)
     logits = packed_logits if way == "packed" else padded_logits
-    lengths_D = np.diff(pack.bounds[: pack.documents + 1])
-    if turn is None or lengths_D.max() <= turn or lengths_D.min() > turn:
+    long_D = lengths(pack) > (np.inf if turn is None else turn)
+    if long_D.all() or not long_D.any():
         return logits(model, pack)
     # Transformers chooses the angles of a whole pass by its longest document: a long one would change its neighbours.
-    long_S = np.repeat(lengths_D > turn, lengths_D)[pack.predict_at]
-    parts = [logits(model, _part(pack, chosen_D)) for chosen_D in (lengths_D <= turn, lengths_D > turn)]
-    order_S = np.argsort(np.argsort(long_S, kind="stable"))
+    pack = unshared(pack)
+    parts = [logits(model, _part(pack, chosen_D)) for chosen_D in (~long_D, long_D)]
+    order_S = np.argsort(np.argsort(long_D[pack.document], kind="stable"))
     return torch.cat(parts)[torch.from_numpy(order_S).to(parts[0].device)]
 
 
+def lengths(pack: Packed) -> NDArray[np.int64]:
+    """Return the tokens of each document with what it shares, without filler: shape (D,)."""
+    return np.diff(pack.bounds[: pack.documents + 1]).astype(np.int64) + pack.shared
+
+
+def unshared(pack: Packed) -> Packed:
+    """Return the pack with every document whole and without filler, the same supervised positions in the same order."""
+    if not pack.shared.any():
+        return pack
+    starts_D = pack.bounds[: pack.documents].astype(np.int64)
+    whole_D = lengths(pack)
+    bounds = np.concatenate([[0], np.cumsum(whole_D)])
+    # Where each token stands in the pack: what a document shares, in the one before.
+    place_T = np.concatenate(
+        [
+            np.concatenate([np.arange(common) + starts_D[d - 1], np.arange(length - common) + starts_D[d]])
+            for d, (common, length) in enumerate(zip(pack.shared, whole_D, strict=True))
+        ]
+    )
+    return Documents(
+        input_ids=pack.input_ids[place_T],
+        position_ids=pack.position_ids[place_T],
+        bounds=bounds.astype(np.int32),
+        shared=np.zeros_like(pack.shared),
+        predict_at=bounds[pack.document] + pack.position_ids[pack.predict_at],
+        targets=pack.targets,
+        document=pack.document,
+        documents=pack.documents,
+        width=pack.width,
+    )
+
+
 def _part(pack: Packed, chosen_D: NDArray[np.bool_]) -> Documents:
-    """Return some documents of a pack, without filler."""
-    lengths_D = np.diff(pack.bounds[: pack.documents + 1])
-    chosen_T = np.repeat(chosen_D, lengths_D)
-    kept = lengths_D[chosen_D]
-    chosen_S = chosen_T[pack.predict_at]
+    """Return some documents of a pack in which none shares anything, without filler."""
+    whole_D = lengths(pack)
+    chosen_T = np.repeat(chosen_D, whole_D)
+    kept = whole_D[chosen_D]
+    chosen_S = chosen_D[pack.document]
     return Documents(
         input_ids=pack.input_ids[: len(chosen_T)][chosen_T],
         position_ids=pack.position_ids[: len(chosen_T)][chosen_T],
         bounds=np.concatenate([[0], np.cumsum(kept)]).astype(np.int32),
+        shared=np.zeros(len(kept), dtype=np.int32),
         predict_at=(np.cumsum(chosen_T) - 1)[pack.predict_at[chosen_S]],
         targets=pack.targets[chosen_S],
+        document=(np.cumsum(chosen_D) - 1)[pack.document[chosen_S]],
         documents=len(kept),
         width=int(kept.max()),
     )
 
 
 def packed_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
-    """Return the supervised logits of a model with packed attention, in one row.
+    """Return the supervised logits of a model with packed attention: the head runs on the S positions alone."""
+    device = next(model.parameters()).device
+    keep_S = torch.from_numpy(pack.predict_at).to(device)
+    logits: torch.Tensor = model(**packed_inputs(pack, device), logits_to_keep=keep_S).logits
+    return logits[0]
+
+
+def packed_inputs(pack: Packed, device: torch.device) -> dict[str, Any]:
+    """Return what a model with packed attention is called with: all documents in one row.
 
     `use_cache=False` is not a saving but a condition: with a cache, Transformers 5 takes the documents for one
-    and they see each other. The head runs on the S rows alone.
+    and they see each other.
     """
-    device = next(model.parameters()).device
-    logits: torch.Tensor = model(
-        input_ids=torch.from_numpy(pack.input_ids)[None].to(device),
-        position_ids=torch.from_numpy(pack.position_ids)[None].to(device),
-        logits_to_keep=torch.from_numpy(pack.predict_at).to(device),
-        bounds=pack.bounds.tolist(),
-        use_cache=False,
-    ).logits
-    return logits[0]
+    filler = len(pack.bounds) - 1 - pack.documents
+    return {
+        "input_ids": torch.from_numpy(pack.input_ids)[None].to(device),
+        "position_ids": torch.from_numpy(pack.position_ids)[None].to(device),
+        "bounds": pack.bounds.tolist(),
+        "shared": [*pack.shared.tolist(), *[0] * filler],
+        "use_cache": False,
+    }
 
 
 def padded_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
@@ -154,13 +205,14 @@ def padded_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
     Padding stands on the right: in a causal model nothing before it sees it. The head runs on the columns in which
     any document learns.
     """
+    pack = unshared(pack)
     device = next(model.parameters()).device
     starts_D, ends_D = pack.bounds[: pack.documents].astype(np.int64), pack.bounds[1 : pack.documents + 1]
     lengths_D = ends_D - starts_D
     real_DW = np.arange(pack.width) < lengths_D[:, None]
     ids_DW = np.zeros(real_DW.shape, dtype=np.int64)
     ids_DW[real_DW] = pack.input_ids[: ends_D[-1]]
-    row_S = np.searchsorted(ends_D, pack.predict_at, side="right")
+    row_S = pack.document
     column_S = pack.predict_at - starts_D[row_S]
     inputs: dict[str, Any] = {
         "attention_mask": torch.from_numpy(real_DW.astype(np.int64)).to(device),

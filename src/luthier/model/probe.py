@@ -156,8 +156,10 @@ def _pack(documents: Sequence[NDArray[np.int64]], *, bounds: Sequence[int] | Non
         input_ids=ids,
         position_ids=np.concatenate([np.arange(length) for length in lengths]),
         bounds=told.astype(np.int32),
+        shared=np.zeros(len(told) - 1, dtype=np.int32),
         predict_at=np.flatnonzero(learned) - 1,
         targets=ids[learned],
+        document=np.repeat(np.arange(len(lengths)), lengths)[learned],
         documents=len(told) - 1,
         width=max(16, *lengths),
     )

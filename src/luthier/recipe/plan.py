@@ -181,11 +181,11 @@ def _warm_up(draft: _Draft, recipe: Recipe) -> None:
 
 def _lengths(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
     length = draft.decide("max_length", *longest(recipe, model))
-    draft.decide(
-        "pack_tokens",
-        max(length, 2048),
-        "documents share a forward pass of this many tokens, isolated from each other; no padding",
-    )
+    reason = "documents share a forward pass of this many tokens, isolated from each other; no padding"
+    if recipe.train.objective.rows == "pair":
+        draft.decide("pack_tokens", max(2 * length, 2048), f"{reason}; a pair is two of `max_length`")
+    else:
+        draft.decide("pack_tokens", max(length, 2048), reason)
 
 
 def _precision(draft: _Draft, recipe: Recipe, hardware: Hardware) -> None:

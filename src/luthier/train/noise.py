@@ -56,9 +56,8 @@ def document_lengths(inputs: dict[str, Any]) -> torch.Tensor:
     """Return for every token of a pass how many its document has: float32, shape (1, T) or (D, W)."""
     ids = inputs["input_ids"]
     if "bounds" in inputs:
-        bounds = torch.tensor(inputs["bounds"])
-        lengths_D = bounds.diff()
-        return lengths_D.repeat_interleave(lengths_D)[None].float()
+        own_D = torch.tensor(inputs["bounds"]).diff()
+        return (own_D + torch.tensor(inputs.get("shared", 0))).repeat_interleave(own_D)[None].float()
     mask_DW = inputs.get("attention_mask")
     lengths_DW = torch.full(ids.shape, ids.shape[1]) if mask_DW is None else mask_DW.sum(1, keepdim=True).expand_as(ids)
     return lengths_DW.float()

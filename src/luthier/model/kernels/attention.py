@@ -22,6 +22,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     attention_mask: torch.Tensor | None,
     *,
     bounds: list[int],
+    shared: list[int] | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -29,7 +30,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     s_aux: torch.Tensor | None = None,
     **_unused: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Return causal attention within each document; no document sees another.
+    """Return causal attention within each document; none sees another, but for the beginning that two share.
 
     Args:
         module: The attention layer; not used, Transformers passes it.
@@ -38,6 +39,8 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
         value: Shape (1, G, T, D).
         attention_mask: Must be None: documents are told by `bounds`.
         bounds: D + 1 integers: where documents begin, and the end of the last.
+        shared: D integers: how many first tokens of the document before stand before this one too. That document
+            must hold them itself. None for none.
         scaling: Factor on query times key; 1/sqrt(D) when None.
         dropout: Share of attention weights set to zero.
         sliding_window: Tokens a token may look back at, itself included; None for all.
@@ -66,12 +69,19 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     grouped = query.shape[1] != key.shape[1]
     pieces = []
     with torch.autocast(query.device.type, enabled=False):
-        for start, end in pairwise(bounds):
-            length = end - start
-            document = query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]
+        earlier = 0  # where the document before begins
+        for (start, end), common in zip(pairwise(bounds), shared or [0] * (len(bounds) - 1), strict=True):
+            own, length = end - start, end - start + common
+            keys, values = key[:, :, start:end], value[:, :, start:end]
+            if common:
+                seen = slice(earlier, earlier + common)
+                keys = torch.cat([key[:, :, seen], keys], dim=2)
+                values = torch.cat([value[:, :, seen], values], dim=2)
+            document = query[:, :, start:end], keys, values
             mask = None
-            if sliding_window is not None and length > sliding_window:
-                mask = _banded(length, sliding_window, device=query.device)
+            if common or (sliding_window is not None and length > sliding_window):
+                mask = _banded(own, length, sliding_window or length, device=query.device)
+            earlier = start
             if plain:
                 piece = functional.scaled_dot_product_attention(
                     *document,
@@ -82,7 +92,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
                     enable_gqa=grouped,
                 )
             else:
-                sees = _banded(length, length, device=query.device) if mask is None else mask
+                sees = _banded(own, length, length, device=query.device) if mask is None else mask
                 piece = _explicit(*document, sees=sees, scaling=scaling, dropout=dropout, softcap=softcap, sinks=s_aux)
             pieces.append(piece)
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous().to(dtype), None
@@ -101,13 +111,13 @@ def _explicit(
 ) -> torch.Tensor:
     """Return the attention of one document with every score written out, as no fused kernel of torch computes it.
 
-    Scores and softmax are float32: L * L of them for each head, so memory grows with the square of a document.
+    Scores and softmax are float32: L * K of them for each head, so memory grows with the square of a document.
 
     Args:
         query: Shape (1, H, L, D), L tokens of the document.
-        key: Shape (1, G, L, D).
-        value: Shape (1, G, L, D).
-        sees: Shape (L, L): True where a token may look.
+        key: Shape (1, G, K, D), K those and what stands before them elsewhere.
+        value: Shape (1, G, K, D).
+        sees: Shape (L, K): True where a token may look.
         scaling: As in `packed_attention`; so are the next two.
         dropout: Share of attention weights set to zero.
         softcap: Bound of the scores.
@@ -134,10 +144,11 @@ def _explicit(
     return (weights @ value[:, :, None]).flatten(1, 2)
 
 
-def _banded(length: int, window: int, *, device: torch.device) -> torch.Tensor:
-    """Return shape (length, length): True where a token may look, its own place and `window - 1` before."""
-    ones = torch.ones(length, length, dtype=torch.bool, device=device)
-    return ones.tril() & ones.triu(1 - window)
+def _banded(own: int, length: int, window: int, *, device: torch.device) -> torch.Tensor:
+    """Return shape (own, length): True where the last `own` tokens may look, each at itself and `window - 1` before."""
+    ones = torch.ones(own, length, dtype=torch.bool, device=device)
+    before = length - own
+    return ones.tril(before) & ones.triu(before + 1 - window)
 
 
 AttentionInterface.register(NAME, packed_attention)
