@@ -1,11 +1,12 @@
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
 from luthier.core.errors import RecipeError
 from luthier.model.adapters import full, ia3, lora
@@ -123,6 +124,35 @@ def test_every_kind_of_adapter_comes_back_through_plain_peft(
         assert torch.allclose(back(input_ids=ids).logits, logits(adapted.model.eval()), atol=1e-5)
     own = {name: p for name, p in back.named_parameters() if "lora_" in name or "ia3_" in name}
     assert len(own) == len(adapted.trainable)
+
+
+@pytest.mark.parametrize(
+    "options", [Lora(rank=4), Lora(rank=4, layers=(1,), dora=True), Ia3(), Full(train_layers=(1,)), Full()], ids=str
+)
+def test_a_head_of_scores_learns_whole_and_comes_back_through_plain_peft(
+    options: Lora | Ia3 | Full, tiny_llama: Path, tmp_path: Path
+) -> None:
+    def scorer() -> Any:
+        torch.manual_seed(0)
+        return AutoModelForSequenceClassification.from_pretrained(tiny_llama, num_labels=3, pad_token_id=0)
+
+    attach = full.attach if isinstance(options, Full) else attached
+    extra = {"base": "b", "seed": 0} if isinstance(options, Full) else {}
+    adapted = attach(scorer(), options, **extra)  # type: ignore[operator]
+    head = [name for name in adapted.trainable if name.endswith("score.weight")]
+    assert len(head) == 1
+    assert adapted.trainable[head[0]].shape == (3, 64)
+    if isinstance(options, Full):
+        return
+    with torch.no_grad():
+        for number, parameter in enumerate(adapted.trainable.values()):
+            parameter.mul_(1 + 0.01 * number).add_(0.01)
+    save_tensors(adapted.trainable, tmp_path / adapted.weight_file)
+    adapted.describe(tmp_path)
+    back = PeftModel.from_pretrained(scorer(), str(tmp_path)).eval()
+    ids = torch.arange(3, 40)[None]
+    with torch.inference_mode():
+        assert torch.allclose(back(input_ids=ids).logits, adapted.model.eval()(input_ids=ids).logits, atol=1e-5)
 
 
 def test_ranks_strengths_and_layers_go_where_they_were_named(tiny_llama: Path) -> None:

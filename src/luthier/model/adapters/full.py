@@ -13,7 +13,8 @@ def attach(model: Any, options: Full, *, base: str, seed: int) -> Adapted:  # no
     """Return the model with every weight in float32, all or some of them learning.
 
     In bfloat16 small steps would be rounded away. With `freeze_layers` the first layers and the embeddings stay as
-    they are, and a head that shares their weights; with `train_layers` everything but those layers does.
+    they are, and a head that shares their weights; with `train_layers` everything but those layers does, and a head of
+    scores, which is new.
 
     Raises:
         RecipeError: The model has no such layer.
@@ -25,7 +26,7 @@ def attach(model: Any, options: Full, *, base: str, seed: int) -> Adapted:  # no
     for name, parameter in model.named_parameters():
         layer = layer_of(name)
         if options.train_layers is not None:
-            parameter.requires_grad_(requires_grad=layer in options.train_layers)
+            parameter.requires_grad_(requires_grad=layer in options.train_layers or name.startswith("score."))
         elif options.freeze_layers:
             first = id(parameter) in embeddings or (layer is not None and layer < options.freeze_layers)
             parameter.requires_grad_(requires_grad=not first)

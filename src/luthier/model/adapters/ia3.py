@@ -11,7 +11,7 @@ from peft.utils import (
 from luthier.core.errors import RecipeError
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.adapters.lora import refuse_shared
-from luthier.model.adapters.peft_model import linear_layers, wrap
+from luthier.model.adapters.peft_model import linear_layers, task_type, wrap
 from luthier.recipe.methods import Ia3
 
 
@@ -22,7 +22,7 @@ def attach(model: Any, options: Ia3, *, base: str, seed: int) -> Adapted:  # noq
     The vectors are float32, and weight decay spares them: towards zero they would switch the model off.
 
     Args:
-        model: A causal language model.
+        model: A causal language model, or one with a head of scores, which then learns whole.
         options: Which layers get a vector.
         base: Name of the base model, written into the adapter's config.
         seed: Not used.
@@ -32,7 +32,7 @@ def attach(model: Any, options: Ia3, *, base: str, seed: int) -> Adapted:  # noq
     """
     targets, feedforward = _chosen(model, options)
     refuse_shared(model, targets)
-    config = IA3Config(task_type="CAUSAL_LM", target_modules=targets, feedforward_modules=feedforward)
+    config = IA3Config(task_type=task_type(model), target_modules=targets, feedforward_modules=feedforward)
     adapted = wrap(model, config, base=base, place="train.technique")
     _refuse_transposed(adapted.model)
     return Adapted(

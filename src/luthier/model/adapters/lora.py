@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel
 from luthier.core.errors import RecipeError
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.adapters.layers import layer_of, refuse_unknown
-from luthier.model.adapters.peft_model import linear_layers, stored_name, wrap
+from luthier.model.adapters.peft_model import linear_layers, stored_name, task_type, wrap
 from luthier.recipe.methods import Lora
 
 KEY = "train.technique"
@@ -31,7 +31,7 @@ def attach(model: Any, options: Lora, *, base: str, seed: int) -> Adapted:
     The adapters are float32 whatever the base is: bfloat16 would round small steps away.
 
     Args:
-        model: A causal language model.
+        model: A causal language model, or one with a head of scores, which then learns whole.
         options: Rank, strength, dropout, targets and kind.
         base: Name of the base model, written into the adapter's config.
         seed: Of the random half of each adapter; the other half is zero.
@@ -45,7 +45,7 @@ def attach(model: Any, options: Lora, *, base: str, seed: int) -> Adapted:
     for key in ("rank_pattern", "alpha_pattern"):
         _refuse_idle(model, list(getattr(options, key)), key)
     config = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=task_type(model),
         r=options.rank,
         lora_alpha=_alpha(options),
         lora_dropout=options.dropout,
@@ -91,7 +91,7 @@ def _targets(model: Any, options: Lora) -> str | list[str]:
         return named
     refuse_unknown(model, options.layers or (), key=f"{KEY}.layers")
     head = model.get_output_embeddings()
-    linear = {name: module for name, module in model.named_modules() if _is_linear(module)}
+    linear = {name: module for name, module in model.named_modules() if _is_linear(module) and name != "score"}
     if options.targets_pattern is not None:
         pattern = _compiled(options.targets_pattern, f"{KEY}.targets_pattern")
         chosen = [name for name in linear if pattern.fullmatch(name)]

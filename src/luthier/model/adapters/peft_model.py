@@ -53,8 +53,23 @@ def wrap(model: Any, config: PeftConfig, *, base: str, place: str) -> Adapted:
 
 def stored_name(name: str) -> str:
     """Return the name PEFT gives a parameter in its file: without the adapter's own, `default`."""
-    # The length vector of DoRA is a parameter in a module here, and a plain tensor in the file.
-    return name.replace("lora_magnitude_vector.default.weight", "lora_magnitude_vector").replace(".default", "")
+    # The length vector of DoRA is a parameter in a module here, and a plain tensor in the file. A module that is kept
+    # whole stands beside its original here, and in its place in the file.
+    for mine, theirs in (
+        ("lora_magnitude_vector.default.weight", "lora_magnitude_vector"),
+        (".modules_to_save.default", ""),
+        (".default", ""),
+    ):
+        name = name.replace(mine, theirs)
+    return name
+
+
+def task_type(model: Any) -> str:
+    """Return PEFT's word for what a model is made for; with `SEQ_CLS` it lets the head learn whole beside the adapter.
+
+    A model with a head of scores (`*ForSequenceClassification`) has a module `score`.
+    """
+    return "SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM"
 
 
 def linear_layers(model: torch.nn.Module) -> list[str]:
