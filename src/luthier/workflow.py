@@ -18,6 +18,7 @@ from luthier import onepage
 from luthier.core.errors import DataError, LuthierError, MissingExtra, Problems, RunError
 from luthier.core.files import digest, known_sha256, write_json, write_text
 from luthier.core.hardware import hardware
+from luthier.core.processes import place
 from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
 from luthier.core.report import Finding, Report
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from luthier.recipe.plan import Plan
     from luthier.tokens.render import Renderer
     from luthier.tokens.store import Stored
+    from luthier.train.parallel import World
 
 CERTIFIED_ROWS = 16
 """Held-out rows a certificate compares. Each gives dozens of positions; more only takes longer."""
@@ -443,12 +445,37 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     _need_methods(recipe)
     watcher = progress or Silent()
     _model(recipe)  # a wrong name is told before the data are prepared
-    plan(recipe, run, watcher)
+    where = place()
+    if where.size == 1:
+        plan(recipe, run, watcher)
+        return _train(recipe, run, watcher)
+
+    from luthier.train.parallel import joined
+
+    with joined(where) as world:
+        world.from_first(lambda: (plan(recipe, run, watcher), str(run.path.absolute()))[1])
+        return _train(recipe, run, watcher, world)
+
+
+def follow(recipe: Recipe) -> None:
+    """Take part in a training that another process leads: what `train` is in every process but the first."""
+    _need("torch", "transformers", "peft", extra="train")
+    from luthier.train.parallel import joined
+
+    with joined(place()) as world:
+        run = Run.open(Path(world.from_first(str)), writes=False)
+        _train(recipe, run, Silent(), world)
+
+
+def _train(recipe: Recipe, run: Run, watcher: Progress, world: "World | None" = None) -> Report:
+    """Train on a run that has its plan; in a process that follows, the report is an empty one."""
     decided, model = _kept_plan(run), _model(recipe)
     # Values only: a reason may tell how much memory was free.
     values = [entry["value"] for entry in decided.as_dict().values()]
     token_key = run.manifest()["stages"]["tokens"]["key"]
     key = digest([values, recipe.train.model_dump(mode="json"), model.fingerprint, token_key])
+    if world is not None:
+        world.same(key, "recipe, model or plan")
     finished = run.finished("train", key)
     if finished is not None:
         return _stored("Training", finished)
@@ -464,8 +491,18 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
 
     base = Path(model.path)
     report = train_model(
-        recipe, decided, run, renderer=renderer(recipe, base), base=base, key=key, held_out=held_out, progress=watcher
+        recipe,
+        decided,
+        run,
+        renderer=renderer(recipe, base),
+        base=base,
+        key=key,
+        held_out=held_out,
+        progress=watcher,
+        world=world,
     )
+    if report is None:
+        return Report(title="Training", summary="The first process tells.", data={})
     told = run.manifest()["stages"]["tokens"]["report"]["findings"]  # rows left out, before anything else
     report = replace(report, findings=(*(Finding(**entry) for entry in told), *report.findings))
     files = sorted(path for path in (run / "model").rglob("*") if path.is_file())

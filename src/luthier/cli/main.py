@@ -87,7 +87,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     from luthier.core.errors import Interrupted, LuthierError
 
     try:
-        result: Any = luthier.main(args=None if arguments is None else [*arguments], standalone_mode=False)
+        given = [*(sys.argv[1:] if arguments is None else arguments)]
+        result: Any = luthier.main(args=given, obj=given, standalone_mode=False)  # `--nproc` starts the same again
     except LuthierError as error:
         show.errors(error)
         return error.exit_code

@@ -1,6 +1,7 @@
 """Options that several commands share, and the recipe they add up to."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,39 @@ def out_option(command: Command) -> Command:
     """Add `--out`."""
     text = "The run directory; default runs/<date>-<name>."
     return click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help=text)(command)
+
+
+def nproc_option(command: Command) -> Command:
+    """Add `--nproc`."""
+    text = "Train with so many processes of this machine: one for each GPU."
+    return click.option("--nproc", type=click.IntRange(min=1), metavar="N", help=text)(command)
+
+
+def started(nproc: int | None) -> int | None:
+    """Start the processes that `--nproc` asks for and return their exit code; None in one of them, or where one does.
+
+    Raises:
+        RecipeError: Another number of processes was started already.
+    """
+    from luthier.core.errors import RecipeError
+    from luthier.core.processes import place, start
+
+    size = place().size
+    if nproc is None or nproc == size:
+        return None
+    if size > 1:
+        raise RecipeError(
+            f"`--nproc {nproc}` was asked, and {size} processes were started by something else",
+            hint="leave out `--nproc`",
+        )
+    return start(nproc, [sys.executable, "-m", "luthier", *click.get_current_context().obj])
+
+
+def follows() -> bool:
+    """Return whether this is one of several processes, and not the first: it trains with it, and tells nothing."""
+    from luthier.core.processes import place
+
+    return place().rank > 0
 
 
 def output_options(command: Command) -> Command:

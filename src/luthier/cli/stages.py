@@ -7,7 +7,18 @@ from typing import Any, get_args
 import click
 
 from luthier.cli import show
-from luthier.cli.options import begun, given_recipe, hello, out_option, output_options, recipe_options, tell
+from luthier.cli.options import (
+    begun,
+    follows,
+    given_recipe,
+    hello,
+    nproc_option,
+    out_option,
+    output_options,
+    recipe_options,
+    started,
+    tell,
+)
 
 
 class Quant(click.ParamType[str]):
@@ -65,24 +76,33 @@ def plan(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
 @recipe_options
 @out_option
 @click.option("--resume", is_flag=True, help="Insist on going on with a run that was begun before.")
+@nproc_option
 @output_options
-def train(*, out: Path | None, resume: bool, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
+def train(
+    *, out: Path | None, resume: bool, nproc: int | None, as_json: bool, quiet: bool, verbose: bool, **asked: Any
+) -> int:
     """Prepare, plan and train; from the last checkpoint if there is one.
 
     The same command again goes on where the last one stopped. With `--resume` it must find such a run.
     """
-    hello("luthier train: reading the recipe …", quiet=quiet)
+    code = started(nproc)
+    if code is not None:
+        return code
+    hello("luthier train: reading the recipe …", quiet=quiet or follows())
     recipe, text = given_recipe(**asked)
     from luthier import workflow
     from luthier.cli.options import run_folder
     from luthier.core.run import Run
 
+    if follows():
+        workflow.follow(recipe)
+        return 0
     if resume:
         Run.open(run_folder(recipe, out))
     run = begun(recipe, text, out)
     with run.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
         result = workflow.train(recipe, run, bar)
-    tell(result, as_json=as_json, verbose=verbose)
+    return tell(result, as_json=as_json, verbose=verbose)
 
 
 @click.command()

@@ -30,9 +30,10 @@ class Run:
 
     Args:
         path: The folder. Created, with its parents, when it is not there.
+        writes: Whether this process writes in it: of several that train together only the first does.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
         if path.exists() and not path.is_dir():
             raise RunError("the run directory is a file", hint="choose another folder with `--out`", place=str(path))
         try:
@@ -42,6 +43,7 @@ class Run:
             problem = f"the run directory can't be made ({(error.strerror or str(error)).lower()})"
             raise RunError(problem, hint="choose another folder with `--out`", place=str(path)) from error
         self.path = path
+        self.writes = writes
 
     @staticmethod
     def begun(path: Path) -> bool:
@@ -49,7 +51,7 @@ class Run:
         return (path / "events.jsonl").is_file() and (path / "recipe.yaml").is_file()
 
     @staticmethod
-    def open(path: Path) -> "Run":
+    def open(path: Path, *, writes: bool = True) -> "Run":
         """Return an existing run.
 
         Raises:
@@ -61,7 +63,7 @@ class Run:
                 hint="name the folder that `luthier train` or `luthier run` wrote, e.g. `runs/2026-01-31-tickets`",
                 place=str(path),
             )
-        return Run(path)
+        return Run(path, writes=writes)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -70,6 +72,8 @@ class Run:
 
     def log(self, kind: str, **fields: Any) -> None:
         """Append one event with the time now. One write call a line: a reader never sees half of two lines."""
+        if not self.writes:
+            return
         line = json.dumps({"time": round(time.time(), 3), "kind": kind, **fields}, ensure_ascii=False)
         path = self.path / "events.jsonl"
         with space_needed(path):

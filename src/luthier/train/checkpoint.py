@@ -24,6 +24,7 @@ from luthier.core.files import described, digest, publish_folder, write_json
 from luthier.core.run import Run
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.weights import save_tensors
+from luthier.train.parallel import gathered, spread
 
 KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is damaged."""
@@ -37,14 +38,20 @@ def folder_name(step: int) -> str:
 def save(run: Run, step: int, adapted: Adapted, optimizer: torch.optim.Optimizer, *, key: str) -> None:
     """Write the state after `step` optimizer steps; then, and only then, remove old checkpoints.
 
+    Of several processes all must call it: each may hold a part, and the first writes.
+
     Raises:
         Failed: The disk is full. Nothing of an earlier checkpoint is touched.
     """
+    weights = gathered(adapted.trainable, keep=run.writes)
+    state = gathered(_state(adapted, optimizer), keep=run.writes)
+    if not run.writes:
+        return
     home = run / "checkpoints"
     run.sync()  # a power cut may not leave a checkpoint that is ahead of its history
     with publish_folder(home / folder_name(step)) as folder:
-        save_tensors(adapted.trainable, folder / adapted.weight_file)
-        save_tensors(_state(adapted, optimizer), folder / "optimizer.safetensors")
+        save_tensors(weights, folder / adapted.weight_file)
+        save_tensors(state, folder / "optimizer.safetensors")
         write_json(folder / "state.json", {"step": step})
         adapted.describe(folder)
         files = [described(path, folder) for path in sorted(folder.iterdir())]
@@ -64,6 +71,8 @@ def restore(run: Run, adapted: Adapted, optimizer: torch.optim.Optimizer, *, key
     """
     for folder in _newest_first(run / "checkpoints"):
         fault = _fault(folder)
+        if fault and not run.writes:
+            continue
         if fault:
             aside = folder.with_name(f".corrupt-{folder.name}-{uuid.uuid4().hex[:6]}")
             folder.rename(aside)
@@ -126,10 +135,11 @@ def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer) -> N
     found: dict[str, dict[str, torch.Tensor | int]] = {}
     for place, value in load_file(folder / "optimizer.safetensors").items():
         key, _, name = place.partition("/")
-        found.setdefault(name, {})[key] = int(value) if value.dtype == torch.int64 else value
+        mine = spread(value, like=adapted.trainable[name])
+        found.setdefault(name, {})[key] = int(value) if value.dtype == torch.int64 else mine
     with torch.no_grad():
         for name, parameter in adapted.trainable.items():
-            parameter.copy_(weights[name])
+            parameter.copy_(spread(weights[name], like=parameter))
     # Torch counts parameters over its groups; its own way in knows which tensors belong on which device.
     groups = optimizer.state_dict()["param_groups"]
     numbers = [number for group in groups for number in group["params"]]

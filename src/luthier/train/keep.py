@@ -10,9 +10,10 @@ from luthier.model.adapters.adapted import Adapted
 from luthier.model.companions import TEMPLATE_FILES, TEMPLATE_FOLDER, TOKENIZER_FILES, copy_templates
 from luthier.model.weights import save_tensors
 from luthier.tokens.render import Renderer
+from luthier.train.parallel import gathered
 
 
-def keep(adapted: Adapted, renderer: Renderer, *, base: Path, out: Path) -> None:
+def keep(adapted: Adapted, renderer: Renderer, *, base: Path, out: Path, writes: bool = True) -> None:
     """Write the trained weights, rounded once to their stored type, with tokenizer, template and stop ids.
 
     Args:
@@ -20,9 +21,12 @@ def keep(adapted: Adapted, renderer: Renderer, *, base: Path, out: Path) -> None
         renderer: The chat template it was trained with; written out where the base has none.
         base: Folder of the base model.
         out: Folder to put in place, whole or not at all.
+        writes: Whether this process does; of several all must call it, for each may hold a part.
     """
+    whole = gathered({**adapted.trainable, **adapted.frozen}, keep=writes)
+    if not writes:
+        return
     with publish_folder(out) as folder:
-        whole = {**adapted.trainable, **adapted.frozen}
         weights = {name: parameter.to(adapted.stored_dtype) for name, parameter in whole.items()}
         save_tensors(weights, folder / adapted.weight_file)
         adapted.describe(folder)

@@ -44,6 +44,7 @@ def train(work: Work, progress: Progress) -> Outcome:
         options.optimizer, work.adapted, learning_rate=plan.learning_rate, weight_decay=options.weight_decay
     )
     start = checkpoint.restore(run, work.adapted, optimizer, key=work.key)
+    work.world.same(start, "checkpoint")
     log = History(run)
     if start:
         run.log("state", stage="train", state="resumed", step=start)
@@ -59,6 +60,7 @@ def train(work: Work, progress: Progress) -> Outcome:
             began_step = time.perf_counter()
             rate = _learning_rate(work, step)
             result = take(work, optimizer, step, rate)
+            signal = work.world.asked(stop.signal)
             if not finite(result):
                 _not_a_number(work, step, result)
             seconds = time.perf_counter() - began_step
@@ -69,13 +71,13 @@ def train(work: Work, progress: Progress) -> Outcome:
             if work.measure is not None and (done % plan.evaluate_every == 0 or done == plan.steps):
                 log.measured(done, work.measure(work.adapted.model))
                 work.adapted.model.train()
-            if done % plan.checkpoint_every == 0 or done == plan.steps or stop.signal:
+            if done % plan.checkpoint_every == 0 or done == plan.steps or signal:
                 checkpoint.save(run, done, work.adapted, optimizer, key=work.key)
                 log.saved(done)
-            if stop.signal:
-                run.log("state", stage="train", state="interrupted", step=done, signal=stop.signal)
+            if signal:
+                run.log("state", stage="train", state="interrupted", step=done, signal=signal)
                 raise Interrupted(
-                    f"stopped by {stop.signal} after step {done} of {plan.steps}; everything is saved",
+                    f"stopped by {signal} after step {done} of {plan.steps}; everything is saved",
                     hint="type the same command again: it goes on from this step",
                     place=str(run.path),
                 )

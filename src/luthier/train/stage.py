@@ -1,6 +1,7 @@
 """The training stage: from prepared rows and a plan to a trained model and its report."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.stage import open_tokens
 from luthier.train.keep import keep
 from luthier.train.loop import train
+from luthier.train.parallel import World
 from luthier.train.report import report
 from luthier.train.work import HeldOut, Work
 
@@ -30,7 +32,7 @@ HeldOutLoss = Callable[[Any, Sequence[Encoded], int, str], HeldOut]
 """Takes model, rows, pack size and precision; the evaluation stage's, handed in by the workflow."""
 
 
-def train_model(
+def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not import
     recipe: Recipe,
     plan: Plan,
     run: Run,
@@ -40,14 +42,18 @@ def train_model(
     key: str,
     held_out: HeldOutLoss,
     progress: Progress,
-) -> Report:
+    world: World | None = None,
+) -> Report | None:
     """Train as planned on the run's tokens, from its last checkpoint if it has one; leave the model in `run/model`.
+
+    Of several processes all must call it; those that don't write in the run get no report.
 
     Raises:
         ModelError: The model can't be loaded, or knows fewer tokens than its tokenizer.
     """
     run.log("stage", stage="train", state="began")
-    torch.set_num_threads(plan.threads)
+    world = world or World()
+    torch.set_num_threads(max(1, plan.threads // world.local_size))
     rows, valid = (open_tokens(run / "tokens", split) for split in ("train", "valid"))
     technique = recipe.train.technique
     model = load_model(base, dtype=stored_as(plan.precision))
@@ -60,13 +66,15 @@ def train_model(
     run.log("stage", stage="train", trainable_parameters=count, rows=len(rows))
 
     def measure(model_in_training: Any) -> HeldOut:
-        return held_out(model_in_training, valid, plan.pack_tokens, plan.precision)
+        found = held_out(model_in_training, valid, plan.pack_tokens, plan.precision)
+        return HeldOut(**world.from_first(lambda: asdict(found)))
 
     objective: Objective = locate(recipe.train.objective)(recipe.train.objective)
-    work = Work(recipe, plan, run, key, adapted, objective, rows, measure if len(valid) else None)
+    work = Work(recipe, plan, run, key, adapted, objective, rows, measure if len(valid) else None, world)
     outcome = train(work, progress)
-    keep(adapted, renderer, base=base, out=run / "model")
-    return report(work, rows, outcome, trainable=count)
+    keep(adapted, renderer, base=base, out=run / "model", writes=run.writes)
+    torch.set_num_threads(plan.threads)
+    return report(work, rows, outcome, trainable=count) if run.writes else None
 
 
 def recompute(model: Any) -> bool:

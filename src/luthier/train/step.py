@@ -1,8 +1,12 @@
-"""One optimizer step: examples to packs, packs to gradients, gradients to weights."""
+"""One optimizer step: examples to packs, packs to gradients, gradients to weights.
+
+Of several processes each computes its share of the packs; the sums are the same step.
+"""
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from luthier.model.forward import batching, precise
@@ -23,9 +27,10 @@ def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -
     Weights stay as they are when the loss or the gradient is not a number: see `finite`.
     """
     plan, adapted, objective = work.plan, work.adapted, work.objective
-    torch.manual_seed(work.recipe.train.seed * 1_000_003 + step)
+    world, examples = work.world, examples_of(work, step)
     padded = batching(adapted.model).way == "padded"
-    batch = objective.collate(work.rows, examples_of(work, step), plan.pack_tokens, padded=padded)
+    capacity = world.capacity(_lengths(work, examples), plan.pack_tokens)
+    batch = objective.collate(work.rows, examples, capacity, padded=padded)
     totals = objective.totals(batch)
     if isinstance(objective, Looks):
         with torch.no_grad(), precise(adapted.model, plan.precision):
@@ -34,22 +39,36 @@ def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -
     parameters = list(adapted.trainable.values())
     loss = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
     figures: dict[str, torch.Tensor] = {}
-    for pack in batch:
+    for number in world.mine([pack.tokens for pack in batch]):
+        seed_pack(work, step, number)
         with precise(adapted.model, plan.precision):
-            share = objective.loss(adapted.model, pack, totals)
+            share = objective.loss(adapted.model, batch[number], totals)
         share.loss.backward()  # type: ignore[no-untyped-call]
         loss += share.loss.detach().double()
         for name, figure in share.figures.items():
             figures[name] = figures.get(name, 0) + figure.double()
+    world.add_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, work.recipe.train.clip)
-    told = {name: figure.item() for name, figure in figures.items()}
+    told = world.sums({"loss": loss.item()} | {name: figure.item() for name, figure in figures.items()})
     tokens = sum(pack.tokens for pack in batch)
-    result = StepResult(loss.item(), norm.item(), tokens, totals.supervised, told)
+    result = StepResult(told.pop("loss"), norm.item(), tokens, totals.supervised, told)
     if finite(result):
         set_rate(optimizer, rate)
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return result
+
+
+def seed_pack(work: Work, step: int, number: int) -> None:
+    """Start the random numbers of one pack anew: whoever computes it, after whatever, draws the same."""
+    seed = np.random.SeedSequence([work.recipe.train.seed, step, number]).generate_state(1)[0]
+    torch.manual_seed(int(seed))
+
+
+def _lengths(work: Work, examples: Sequence[int]) -> list[int]:
+    """Return the tokens of each example, all its texts together."""
+    texts = work.objective.texts
+    return [sum(work.rows[i * texts + text].length for text in range(texts)) for i in examples]
 
 
 def finite(result: StepResult) -> bool:

@@ -10,6 +10,7 @@ from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 from luthier.tokens.render import Encoded
 from luthier.train.objectives.objective import Objective
+from luthier.train.parallel import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Work:
     """Rows of the token store; `objective.texts` of them are one example."""
     measure: Measure | None
     """None when no row was held out."""
+    world: World = field(default_factory=World)
+    """The processes that train together; this one alone where nothing is said."""
 
     @property
     def examples(self) -> int:
