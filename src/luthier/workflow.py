@@ -82,6 +82,7 @@ def begin(recipe: Recipe, text: str, out: Path) -> Run:
         else:
             write_text(run / "recipe.yaml", text)
             run.log("state", state="begun", versions=_versions())
+            run.sync()
     return run
 
 

@@ -706,3 +706,10 @@ def test_an_override_sets_what_the_file_would(number, key):
     for part in section.split("."):
         recipe = getattr(recipe, part)
     assert getattr(recipe, name) == number
+
+
+@pytest.mark.parametrize("asked", ["{keep: best}", "{early_stopping: {patience: 2}}"])
+def test_a_choice_by_the_held_out_loss_needs_held_out_rows(asked: str) -> None:
+    text = f"model: m\ndata: {{sources: [a], split: {{valid: 0.0}}}}\ntrain: {asked}\n"
+    with pytest.raises(LuthierError, match="hold out some rows"):
+        parse_recipe(text, file="recipe.yaml")

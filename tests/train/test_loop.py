@@ -126,3 +126,74 @@ def test_a_repeated_step_with_another_loss_is_told(tiny_llama: Path, tmp_path: P
 def test_only_two_checkpoints_are_kept(tiny_llama: Path, tmp_path: Path) -> None:
     train(work(tiny_llama, tmp_path, replace(PLAN, checkpoint_every=4)), Silent())
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000016", "step-000020"]
+
+
+def measuring(losses: list[float]) -> Any:
+    """Return a measurement that gives these held-out losses, one after another."""
+    left = iter(losses)
+    return lambda _model: HeldOut(next(left), 10)
+
+
+def test_training_ends_when_the_held_out_loss_has_not_fallen_for_as_long_as_patience_says(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, steps=12, evaluate_every=2, checkpoint_every=100)
+    job = work(tiny_llama, tmp_path, plan, early_stopping={"patience": 2, "min_delta": 0.1})
+    # At 2 the first, at 4 better, at 6 lower by less than min_delta, at 8 no better: two in a row without improvement.
+    outcome = train(replace(job, measure=measuring([9.0, 3.0, 2.0, 1.95, 1.95])), Silent())
+    assert outcome.steps == 8
+    assert [event["step"] for event in Run(tmp_path).events("step")] == [*range(1, 9)]
+    again = work(tiny_llama, tmp_path, plan, early_stopping={"patience": 2, "min_delta": 0.1})
+    assert train(again, Silent()).steps == 8  # killed after it stopped, it stays stopped
+
+
+def test_patience_is_counted_on_after_a_kill(tiny_llama: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, steps=12, evaluate_every=2, checkpoint_every=4)
+    options = {"early_stopping": {"patience": 3}, "keep": "best"}
+
+    def killed() -> Any:
+        left = iter([9.0, 2.0, 3.0, 3.0])
+
+        def measure(_model: Any) -> HeldOut:
+            for loss in left:
+                return HeldOut(loss, 10)
+            raise KeyboardInterrupt
+
+        return measure
+
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(work(tiny_llama, tmp_path, plan, **options), measure=killed()), Silent())
+    # Restored at 4, where one measurement had waited: 6 and 8 make three.
+    outcome = train(replace(work(tiny_llama, tmp_path, plan, **options), measure=measuring([3.0, 3.0])), Silent())
+    assert (outcome.resumed_from, outcome.steps, outcome.kept) == (4, 8, 2)
+
+
+def test_the_best_weights_are_kept_when_asked_for_and_retention_spares_them(tiny_llama: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, steps=10, evaluate_every=2, checkpoint_every=2)
+    at_four: dict[str, torch.Tensor] = {}
+    measured = measuring([9.0, 3.0, 1.0, 2.0, 2.0, 2.0])
+    job = work(tiny_llama, tmp_path, plan, keep="best")
+
+    def measure(model: Any) -> HeldOut:
+        held_out: HeldOut = measured(model)
+        if held_out.loss == 1.0:
+            at_four.update({name: value.detach().clone() for name, value in job.adapted.trainable.items()})
+        return held_out
+
+    outcome = train(replace(job, measure=measure), Silent())
+    assert (outcome.steps, outcome.kept) == (10, 4)
+    assert all(torch.equal(job.adapted.trainable[name], at_four[name]) for name in at_four)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step-000004", "step-000008", "step-000010"]
+
+
+def test_a_best_checkpoint_that_was_damaged_is_told_and_the_last_weights_are_taken(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, steps=4, evaluate_every=2, checkpoint_every=2)
+    job = work(tiny_llama, tmp_path, plan, keep="best")
+    train(replace(job, measure=measuring([9.0, 1.0, 2.0])), Silent())
+    (tmp_path / "checkpoints" / "step-000002" / "state.json").write_text("{}")
+    again = work(tiny_llama, tmp_path, plan, keep="best")
+    assert train(again, Silent()).kept == 4
+    assert "the best checkpoint (step 2) is missing or damaged" in Run(tmp_path).events("warning")[0]["text"]

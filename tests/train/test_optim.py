@@ -14,6 +14,7 @@ from luthier.recipe.methods import Adafactor, AdamW, AdamW8bit, Full, Ia3, Lion,
 from luthier.recipe.options import Method
 from luthier.train import checkpoint
 from luthier.train.optim import LionOptimizer, optimizer_of, set_rate, state_bytes
+from luthier.train.state import State
 
 OPTIMIZERS = {
     "adamw": AdamW(beta2=0.95, epsilon=1e-6),
@@ -49,10 +50,10 @@ def test_a_saved_state_goes_on_to_the_same_bits(options: Method, tiny_llama: Pat
     part = adapters(tiny_llama)
     optimizer = optimizer_of(options, part, learning_rate=1e-2, weight_decay=0.1)
     moved(part, optimizer, range(3))
-    checkpoint.save(Run(tmp_path), 3, part, optimizer, key="k")
+    checkpoint.save(Run(tmp_path), State(3), part, optimizer, key="k")
     again = adapters(tiny_llama, seed=9)
     fresh = optimizer_of(options, again, learning_rate=1e-2, weight_decay=0.1)
-    assert checkpoint.restore(Run(tmp_path), again, fresh, key="k") == 3
+    assert checkpoint.restore(Run(tmp_path), again, fresh, key="k") == State(3)
     moved(again, fresh, range(3, 6))
     assert all(torch.equal(again.trainable[name], whole.trainable[name]) for name in whole.trainable)
 
@@ -123,7 +124,7 @@ def test_large_weights_have_8_bit_moments_that_come_back_to_the_bit(tiny_llama: 
     assert kept < 4 * sum(p.numel() for p in whole.trainable.values())
     part, optimizer = learning(0)
     moved(part, optimizer, range(2))
-    checkpoint.save(Run(tmp_path), 2, part, optimizer, key="k")
+    checkpoint.save(Run(tmp_path), State(2), part, optimizer, key="k")
     again, fresh = learning(1)
     checkpoint.restore(Run(tmp_path), again, fresh, key="k")
     moved(again, fresh, range(2, 4))

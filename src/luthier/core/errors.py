@@ -6,7 +6,8 @@
     ├── ModelError                a model folder is missing, incomplete or of a kind we refuse (2)
     ├── RunError                  a run directory is missing, locked, or belongs to another recipe (2)
     ├── MissingExtra              a package of an optional extra is not installed (2)
-    ├── Failed                    luthier tried and it failed: disk full, loss not a number, … (1)
+    ├── Failed                    luthier tried and it failed: loss not a number, a tool that died, … (1)
+    │   └── DiskFull              no space left (1)
     ├── Interrupted               Ctrl-C or SIGTERM; the run can be continued (130)
     └── Problems                  several of the above, told all at once
 
@@ -76,6 +77,10 @@ class Failed(LuthierError):
     exit_code = 1
 
 
+class DiskFull(Failed):
+    """No space is left, on the disk or of a quota."""
+
+
 class Interrupted(LuthierError):
     """Stopped by Ctrl-C or SIGTERM after the state was saved; the same command continues."""
 
@@ -98,9 +103,9 @@ class Problems(LuthierError):
         return [line for problem in self.problems for line in problem.lines()]
 
 
-def disk_full(place: str) -> Failed:
+def disk_full(place: str) -> DiskFull:
     """Return the error for a full disk while writing below `place`."""
-    return Failed(
+    return DiskFull(
         "the disk is full; what was finished before this is kept",
         hint="free some space and type the same command again: it continues where it stopped",
         place=place,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import disk_full
+from luthier.core.failpoint import reach
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when a disk, a quota or a size limit is exhausted."""
@@ -42,14 +43,18 @@ def fsync_path(path: Path) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = _beside(path, "tmp")
     try:
         with space_needed(path):
             with temporary.open("wb") as handle:
+                reach("opened", path)
                 handle.write(content)
                 handle.flush()
+                reach("written", path)
                 os.fsync(handle.fileno())
+            reach("synced", path)
             temporary.replace(path)
+            reach("renamed", path)
     finally:
         temporary.unlink(missing_ok=True)
     fsync_path(path.parent)
@@ -88,30 +93,51 @@ def publish_folder(final: Path) -> Iterator[Path]:
     the two renames, the old folder waits under another name, and the next call puts it back.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    _recover(final)
-    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir()
+    recover(final)
+    temporary = _beside(final, "tmp")
+    with space_needed(final):
+        temporary.mkdir()
     try:
         with space_needed(final):
+            reach("begun", final)
             yield temporary
+            reach("filled", final)
             for path in temporary.rglob("*"):
                 _readable(path)
                 fsync_path(path)
             fsync_path(temporary)
+            reach("synced", final)
             if final.exists():
-                retired = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.old")
+                retired = _beside(final, "old")
                 final.rename(retired)
+                reach("retired", final)
                 temporary.rename(final)
+                reach("replaced", final)
                 shutil.rmtree(retired, ignore_errors=True)
             else:
                 temporary.rename(final)
+            reach("in place", final)
             fsync_path(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _recover(final: Path) -> None:
-    """Clean up after a process that was killed while it published `final`."""
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that a kill leaves it whole, or under a name that `recover` clears away."""
+    aside = _beside(folder, "tmp")
+    reach("to be removed", folder)
+    folder.rename(aside)
+    reach("half removed", folder)
+    shutil.rmtree(aside)
+    reach("removed", folder)
+
+
+def _beside(final: Path, ending: str) -> Path:
+    return final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.{ending}")
+
+
+def recover(final: Path) -> None:
+    """Clean up after a process that was killed while it published or removed `final`."""
     for retired in final.parent.glob(f".{final.name}.*.old"):
         if final.exists():
             shutil.rmtree(retired, ignore_errors=True)

@@ -13,12 +13,14 @@ import fcntl
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from luthier.core.errors import RunError
+from luthier.core.errors import DiskFull, RunError
+from luthier.core.failpoint import reach
 from luthier.core.files import described, fsync_path, space_needed, write_json
 
 STAGES = ("prepare", "tokens", "plan", "train", "evaluate", "merge", "export")
@@ -44,6 +46,7 @@ class Run:
             raise RunError(problem, hint="choose another folder with `--out`", place=str(path)) from error
         self.path = path
         self.writes = writes
+        self._waiting: deque[str] = deque()
 
     @staticmethod
     def begun(path: Path) -> bool:
@@ -71,10 +74,19 @@ class Run:
     # events ------------------------------------------------------------------------------------------------
 
     def log(self, kind: str, **fields: Any) -> None:
-        """Append one event with the time now. One write call a line: a reader never sees half of two lines."""
+        """Append one event with the time now.
+
+        Where the disk is full it waits in memory, and is written before the next one.
+        """
         if not self.writes:
             return
-        line = json.dumps({"time": round(time.time(), 3), "kind": kind, **fields}, ensure_ascii=False)
+        event = {"time": round(time.time(), 3), "kind": kind, **fields}
+        self._waiting.append(json.dumps(event, ensure_ascii=False))
+        with suppress(DiskFull):
+            self._write()
+
+    def _write(self) -> None:
+        """Write the events that wait. One write call a line: a reader never sees half of two lines."""
         path = self.path / "events.jsonl"
         with space_needed(path):
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -82,24 +94,33 @@ class Run:
                 # A line torn by a kill stays alone: the next event starts on a line of its own.
                 size = os.fstat(handle).st_size
                 torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-                content = (("\n" if torn else "") + line + "\n").encode("utf-8", "backslashreplace")
-                if os.write(handle, content) != len(content):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+                while self._waiting:
+                    reach("to be written", path)
+                    content = (("\n" if torn else "") + self._waiting[0] + "\n").encode("utf-8", "backslashreplace")
+                    if os.write(handle, content) != len(content):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+                    reach("written", path)
+                    self._waiting.popleft()
+                    torn = False
             finally:
                 os.close(handle)
 
     def sync(self) -> None:
-        """Make the events so far survive a power cut."""
-        if (self.path / "events.jsonl").exists():
-            fsync_path(self.path / "events.jsonl")
+        """Make the events so far survive a power cut.
+
+        Raises:
+            DiskFull: Some can't be written.
+        """
+        self._write()
+        fsync_path(self.path / "events.jsonl")
+        reach("synced", self.path / "events.jsonl")
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return the events so far, of one kind or all, oldest first. A line torn by a kill is left out."""
         path = self.path / "events.jsonl"
-        if not path.exists():
-            return []
+        written = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
         found = []
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        for line in (*written, *self._waiting):
             try:
                 event = json.loads(line)
             except json.JSONDecodeError:
@@ -166,6 +187,7 @@ class Run:
         manifest["state"] = f"{stage} done"
         write_json(self.path / "manifest.json", manifest)
         self.log("state", stage=stage, state="done")
+        self.sync()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -9,6 +9,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from luthier.core.failpoint import reach
+
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write tensors of any device as one safetensors file.
@@ -16,6 +18,7 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     Raises:
         OSError: The system refused, with its number: safetensors reports a full disk as an error of its own.
     """
+    reach("to be written", path)
     try:
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, {"format": "pt"}
@@ -25,3 +28,4 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
         if number is None:
             raise
         raise OSError(int(number.group(1)), os.strerror(int(number.group(1))), str(path)) from error
+    reach("written", path)

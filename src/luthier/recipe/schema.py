@@ -103,6 +103,16 @@ class Data(Options):
     """Rows held back."""
 
 
+class EarlyStopping(Options):
+    """End training when the held-out loss no longer falls (Prechelt 1998)."""
+
+    patience: Positive = 3
+    """Measurements in a row without improvement after which training ends. `evaluate_every` says how often."""
+
+    min_delta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """How far below the lowest so far a held-out loss must be to count as improvement."""
+
+
 class Train(Options):
     """How to train. Lengths are in tokens, batch sizes in examples, durations in optimizer steps."""
 
@@ -179,6 +189,16 @@ class Train(Options):
     log_every: Positive = 1
     """Optimizer steps between `step` events."""
 
+    early_stopping: EarlyStopping | None = None
+    """End when the held-out loss no longer falls: {patience: 3, min_delta: 0.01}. `null` trains to the end."""
+
+    keep: Literal["last", "best"] = "last"
+    """Which weights the trained model gets: the `last`, or the `best`: those with the lowest held-out loss. `best` also
+    writes a checkpoint whenever that loss reaches a new low, and keeps the best one."""
+
+    checkpoints: Positive = 2
+    """Checkpoints to keep: the newest, and those before in case it is damaged. The best one is kept besides."""
+
     @model_validator(mode="after")
     def one_duration(self) -> "Train":
         """Refuse two durations: which one was meant?"""
@@ -226,3 +246,12 @@ class Recipe(Options):
 
     export: tuple[Target, ...] = ()
     """What to make of the result, e.g. [{to: gguf, quant: q8_0}]."""
+
+    @model_validator(mode="after")
+    def held_out_rows_for_what_needs_them(self) -> "Recipe":
+        """Refuse choices by the held-out loss where nothing is held out."""
+        for key, asked in (("early_stopping", self.train.early_stopping), ("keep: best", self.train.keep == "best")):
+            if asked and self.data.split.valid == 0:
+                message = f"`train.{key}` goes by the held-out loss, and `data.split.valid` is 0: hold out some rows"
+                raise ValueError(message)
+        return self

@@ -7,6 +7,7 @@ their losses must repeat, and a difference is told.
 
 import resource
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from luthier.train import checkpoint
 from luthier.train.history import History
 from luthier.train.noise import noisy
 from luthier.train.optim import optimizer_of
+from luthier.train.state import State
 from luthier.train.step import examples_of, finite, take
 from luthier.train.watch import StopRequest
 from luthier.train.work import StepResult, Work
@@ -29,10 +31,14 @@ class Outcome(NamedTuple):
 
     resumed_from: int
     peak_memory_bytes: int
+    steps: int
+    """Steps done: fewer than planned where early stopping ended it."""
+    kept: int
+    """The step after which the model had the weights it has now: the last, or the best."""
 
 
 def train(work: Work, progress: Progress) -> Outcome:
-    """Train from the newest checkpoint, or from the start, to the end of the plan.
+    """Train from the newest checkpoint, or from the start, to the end; leave the weights asked for in the model.
 
     Raises:
         Failed: The loss is not a number, or the disk is full; the last checkpoint is kept.
@@ -43,36 +49,40 @@ def train(work: Work, progress: Progress) -> Outcome:
     optimizer = optimizer_of(
         options.optimizer, work.adapted, learning_rate=plan.learning_rate, weight_decay=options.weight_decay
     )
-    start = checkpoint.restore(run, work.adapted, optimizer, key=work.key)
-    work.world.same(start, "checkpoint")
+    restored = checkpoint.restore(run, work.adapted, optimizer, key=work.key, world=work.world)
     log = History(run)
-    if start:
-        run.log("state", stage="train", state="resumed", step=start)
-        log.saved(start)
+    if restored:
+        run.log("state", stage="train", state="resumed", step=restored.step)
+        log.saved(restored.step)
     elif work.measure is not None:
         log.measured(0, work.measure(work.adapted.model))
+    state = restored or State()
+    start = state.step
     work.adapted.model.train()
     progress.start("train", plan.steps, "step")
     progress.update(start)
     seen, began = 0, time.perf_counter()
     with StopRequest() as stop, noisy(work.adapted.model, options.neftune):
-        for step in range(start, plan.steps):
+        while state.step < plan.steps and not state.stopped:
             began_step = time.perf_counter()
-            rate = _learning_rate(work, step)
-            result = take(work, optimizer, step, rate)
+            rate = _learning_rate(work, state.step)
+            result = take(work, optimizer, state.step, rate)
             signal = work.world.asked(stop.signal)
             if not finite(result):
-                _not_a_number(work, step, result)
+                _not_a_number(work, state.step, result)
             seconds = time.perf_counter() - began_step
             seen += result.tokens
-            done = step + 1
-            log.stepped(done, result, rate, seconds, every=work.recipe.train.log_every, last=plan.steps)
+            state = replace(state, step=state.step + 1)
+            done = state.step
+            log.stepped(done, result, rate, seconds, every=options.log_every, last=plan.steps)
             progress.update(done, f"loss {result.loss:.3f} · {seen / (time.perf_counter() - began):,.0f} tokens/s")
             if work.measure is not None and (done % plan.evaluate_every == 0 or done == plan.steps):
-                log.measured(done, work.measure(work.adapted.model))
+                held_out = work.measure(work.adapted.model)
+                log.measured(done, held_out)
+                state = state.measured(held_out, options)
                 work.adapted.model.train()
-            if done % plan.checkpoint_every == 0 or done == plan.steps or signal:
-                checkpoint.save(run, done, work.adapted, optimizer, key=work.key)
+            if _due(work, state) or signal:
+                checkpoint.save(run, state, work.adapted, optimizer, key=work.key, keep=options.checkpoints)
                 log.saved(done)
             if signal:
                 run.log("state", stage="train", state="interrupted", step=done, signal=signal)
@@ -82,7 +92,26 @@ def train(work: Work, progress: Progress) -> Outcome:
                     place=str(run.path),
                 )
     progress.end()
-    return Outcome(start, peak_memory())
+    return Outcome(start, peak_memory(), state.step, _choose(work, state))
+
+
+def _due(work: Work, state: State) -> bool:
+    """Return whether a checkpoint is to be written after a step."""
+    last = state.stopped or state.step == work.plan.steps
+    best = work.recipe.train.keep == "best" and state.best_step == state.step
+    return last or best or state.step % work.plan.checkpoint_every == 0
+
+
+def _choose(work: Work, state: State) -> int:
+    """Put the weights the recipe asks for into the model, and return after which step it had them."""
+    best = state.best_step
+    if work.recipe.train.keep == "last" or best is None or best == state.step:
+        return state.step
+    if checkpoint.load_weights(work.run, best, work.adapted, key=work.key, world=work.world):
+        return best
+    text = f"the best checkpoint (step {best}) is missing or damaged, so the model has the last weights"
+    work.run.log("warning", step=best, text=text)
+    return state.step
 
 
 def _learning_rate(work: Work, step: int) -> float:

@@ -7,7 +7,6 @@ import numpy as np
 
 from luthier.core.report import Curve, Finding, Number, Report, Section, Table
 from luthier.core.text import human_bytes, human_seconds
-from luthier.recipe.plan import Plan
 from luthier.tokens.store import Stored
 from luthier.train.loop import Outcome
 from luthier.train.step import examples_of
@@ -17,19 +16,22 @@ from luthier.train.work import Work
 def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Report:
     """Return what training did, from the run's events: the same words whether or not it was interrupted."""
     plan, run = work.plan, work.run
-    steps = [event for event in run.events("step") if event["step"] <= plan.steps]
-    evals = [event for event in run.events("eval") if event["step"] <= plan.steps]
+    steps = [event for event in run.events("step") if event["step"] <= outcome.steps]
+    evals = [event for event in run.events("eval") if event["step"] <= outcome.steps]
     texts = work.objective.texts
-    examples = np.concatenate([examples_of(work, step) for step in range(plan.steps)])
+    examples = np.concatenate([examples_of(work, step) for step in range(outcome.steps)])
     chosen = np.concatenate([examples * texts + text for text in range(texts)])
     losses = [event["loss"] for event in steps]
     seconds = sum(event["seconds"] for event in steps)
     speed = sum(event["tokens"] for event in steps) / seconds if seconds else 0.0
-    last = Number(evals[-1]["loss"], evals[-1]["tokens"]).as_dict() if evals else None
+    measured = [event for event in evals if event["step"] <= outcome.kept]
+    last = Number(measured[-1]["loss"], measured[-1]["tokens"]).as_dict() if measured else None
     left_out = sum(1 for _ in rows.left_out())
     data = {
         "state": "done",
-        "steps": plan.steps,
+        "steps": outcome.steps,
+        "stopped_early": outcome.steps < plan.steps,
+        "kept_step": outcome.kept,
         "tokens": int(rows.lengths[chosen].sum()),
         "supervised_tokens": int(rows.learned[chosen].sum()),
         "tokens_per_second": speed,
@@ -53,7 +55,7 @@ def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Rep
         "",
         ("what", "value"),
         (
-            ("optimizer steps", f"{plan.steps:,}"),
+            ("optimizer steps", f"{outcome.steps:,}"),
             ("tokens seen", f"{data['tokens']:,}"),
             ("of them learned", f"{data['supervised_tokens']:,}"),
             ("parameters that learn", f"{trainable:,}"),
@@ -64,23 +66,29 @@ def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Rep
     )
     return Report(
         title="Training",
-        summary=_summary(plan, losses, evals),
+        summary=_summary(outcome, losses, measured),
         data=data,
         sections=(Section("Loss", (Curve("Loss", "step", "nats per learned token", tuple(lines)), table)),),
-        findings=tuple(_findings(work, evals)),
+        findings=tuple(_findings(work, outcome, evals)),
         next_steps=(f"luthier evaluate {run.path}  # is it better than the base?",),
     )
 
 
-def _summary(plan: Plan, losses: Sequence[float], evals: Sequence[dict[str, Any]]) -> str:
-    text = f"{plan.steps:,} steps; training loss {losses[0]:.3f} → {losses[-1]:.3f}"
+def _summary(outcome: Outcome, losses: Sequence[float], evals: Sequence[dict[str, Any]]) -> str:
+    text = f"{outcome.steps:,} steps; training loss {losses[0]:.3f} → {losses[-1]:.3f}"
     if evals:
         first, last = evals[0]["loss"], evals[-1]["loss"]
         text += f", held-out loss {first:.3f} → {last:.3f} nats per learned token"
     return text + "."
 
 
-def _findings(work: Work, evals: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+def _findings(work: Work, outcome: Outcome, evals: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+    if outcome.steps < work.plan.steps:
+        text = f"stopped after {outcome.steps:,} of {work.plan.steps:,} steps: the held-out loss no longer fell"
+        yield Finding("note", text, "raise `train.early_stopping.patience` to wait longer")
+    if outcome.kept < outcome.steps:
+        text = f"the model has the weights of step {outcome.kept:,}, where the held-out loss was lowest"
+        yield Finding("note", text, "`--set train.keep=last` takes the last ones")
     for event in work.run.events("stage"):
         if event.get("batching") == "padded":
             text = f"rows are padded and sorted by length, not packed: {event['reason']}"
@@ -89,7 +97,7 @@ def _findings(work: Work, evals: Sequence[dict[str, Any]]) -> Iterator[Finding]:
     if not evals:
         text = "no row was held out, so nothing shows whether the model learned or memorised"
         yield Finding("warning", text, "set `data.split.valid` above 0")
-    else:
+    elif outcome.kept == outcome.steps:
         yield from _overfitting(work, evals)
     for event in work.run.events("warning"):
         yield Finding("warning", event["text"])
@@ -103,4 +111,4 @@ def _overfitting(work: Work, evals: Sequence[dict[str, Any]]) -> Iterator[Findin
         lowest = f"was lowest at step {best['step']} ({best['loss']:.3f})"
         text = f"the held-out loss {lowest} and has risen since: the model has begun to memorise"
         shorter = f"train for about {epochs:.1g} epochs, or " if best["step"] else ""
-        yield Finding("warning", text, f"{shorter}lower `train.learning_rate`")
+        yield Finding("warning", text, f"{shorter}`--set train.keep=best`, or lower `train.learning_rate`")

@@ -1,0 +1,38 @@
+"""What a training carries from step to step besides weights and the optimizer's state. Saved with every checkpoint."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from luthier.recipe.schema import Train
+from luthier.train.work import HeldOut
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a training stands: small, plain, and a function of what happened so far."""
+
+    step: int = 0
+    """Optimizer steps done."""
+    best_step: int | None = None
+    """After which step the held-out loss was lowest; None before it was measured."""
+    best_loss: float | None = None
+    """That loss."""
+    waited: int = 0
+    """Measurements since the held-out loss last fell by more than `min_delta`."""
+    stopped: bool = False
+    """Whether early stopping ended the training at this step."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the state as JSON can hold it."""
+        return asdict(self)
+
+    def measured(self, held_out: HeldOut, options: Train) -> "State":
+        """Return the state after the held-out rows were measured: is this the best, is it time to stop?"""
+        stopping = options.early_stopping
+        lowest = float("inf") if self.best_loss is None else self.best_loss
+        better = held_out.loss < lowest - (stopping.min_delta if stopping else 0.0)
+        waited = 0 if better else self.waited + 1
+        after = replace(self, waited=waited, stopped=stopping is not None and waited >= stopping.patience)
+        if held_out.loss < lowest:
+            after = replace(after, best_step=self.step, best_loss=held_out.loss)
+        return after
