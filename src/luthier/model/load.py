@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from luthier.core.errors import ModelError
 from luthier.model.facts import read_config
+from luthier.model.heads import NAME, SUFFIX, Head, States
 from luthier.model.kernels import attention
 from luthier.model.probe import settle
 
@@ -97,29 +98,74 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
             can't share a forward pass at all.
     """
     read_config(path, str(path))
-    model, about = _read(path, dtype, attention.NAME)
-    if about["missing_keys"] or about["mismatched_keys"]:
-        missing = sorted(str(key) for key in [*about["missing_keys"], *about["mismatched_keys"]])
-        raise ModelError(
-            f"the weights lack {len(missing)} tensors, `{missing[0]}` first",
-            hint="copy the model's files again: random numbers would stand in for them",
-            place=str(path),
-        )
+    model, about = _read(AutoModelForCausalLM, path, dtype, attention.NAME)
+    _whole(about, path)
     model = model.to(device()).eval()
     settle(model, place=str(path))
     return model
 
 
-def _read(path: Path, dtype: torch.dtype | None, implementation: str | None) -> tuple[Any, dict[str, Any]]:
-    """Return a model as Transformers reads it, and what it says of missing weights.
+def load_scorer(path: Path, *, head: Head | None = None, dtype: torch.dtype | None = None) -> Any:
+    """Return a model with a head that scores texts (`luthier.model.heads`), ready for packs as `load_model`'s are.
+
+    Args:
+        path: A folder with a causal model, which gets a new head, or with a model that has one already.
+        head: What the head is to give; None for what the folder's own gives.
+        dtype: Type of the weights; None keeps the type they are stored in. The head is float32.
+
+    Raises:
+        ModelError: As `load_model`; or the architecture has no such head, or the folder's own gives other scores.
+    """
+    kinds = read_config(path, str(path)).get("architectures") or [""]
+    own = str(kinds[0]).endswith(SUFFIX)
+    if not own and head is None:
+        raise ModelError("this model has no head that scores texts", hint="name one that has", place=str(path))
+    config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    if head is not None:
+        if own:
+            head.accept(config, str(path))
+        head.put_into(config)
+    model, about = _read(AutoModelForSequenceClassification, path, dtype, attention.NAME, config)
+    if not isinstance(getattr(model, NAME, None), torch.nn.Linear):
+        raise ModelError(
+            f"Transformers gives {type(model).__name__} another head than a linear one over the last token",
+            hint="use a model such as Llama, Mistral, Qwen or Gemma",
+            place=str(path),
+        )
+    if head is not None and not own:
+        about["missing_keys"] = {key for key in about["missing_keys"] if not key.startswith(f"{NAME}.")}
+        head.draw(model)
+    _whole(about, path)
+    getattr(model, NAME).float()
+    model = model.to(device()).eval()
+    settle(States(model), place=str(path))
+    return model
+
+
+def _whole(about: dict[str, Any], path: Path) -> None:
+    """Refuse a model some of whose weights are not in its files."""
+    missing = sorted(str(key) for key in [*about["missing_keys"], *about["mismatched_keys"]])
+    if missing:
+        raise ModelError(
+            f"the weights lack {len(missing)} tensors, `{missing[0]}` first",
+            hint="copy the model's files again: random numbers would stand in for them",
+            place=str(path),
+        )
+
+
+def _read(
+    kind: Any, path: Path, dtype: torch.dtype | None, implementation: str | None, config: Any = None
+) -> tuple[Any, dict[str, Any]]:
+    """Return a model as one of Transformers' classes reads it, and what it says of missing weights.
 
     An architecture that knows a fixed list of attentions (GPT-J) is read with its own.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model, about = AutoModelForCausalLM.from_pretrained(
+            model, about = kind.from_pretrained(
                 str(path),
+                config=config,
                 dtype=dtype or "auto",
                 attn_implementation=implementation,
                 use_safetensors=True,
@@ -129,7 +175,7 @@ def _read(path: Path, dtype: torch.dtype | None, implementation: str | None) -> 
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if implementation is not None and error.args == (implementation,):
-            return _read(path, dtype, None)
+            return _read(kind, path, dtype, None, config)
         raise ModelError(
             f"the model can't be loaded ({_first_line(error)})",
             hint="copy the model's files again",

@@ -10,6 +10,7 @@ Positive = Annotated[int, Field(gt=0)]
 PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 UpToOne = Annotated[float, Field(ge=0, le=1)]
+ZeroOrMore = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 Rows = Literal["conversation", "pair", "judged", "class", "text"]
@@ -135,7 +136,43 @@ class Sft(Method):
     kind: Literal["sft"] = "sft"
 
 
-Objective = Annotated[Sft, Field(discriminator="kind")]
+class Reward(Method):
+    """A reward model: a score for a text, higher for the better of two (arXiv:2203.02155). It can't answer."""
+
+    implementation: ClassVar[str] = "luthier.train.objectives.reward:Reward"
+    rows: ClassVar[Rows] = "pair"
+    kind: Literal["reward"] = "reward"
+
+    margin: ZeroOrMore = 1.0
+    """Times a row's own margin: how far apart the scores of a pair should be (Llama 2, arXiv:2307.09288). 0 takes no
+    notice of margins; rows without one have 0."""
+
+    center: ZeroOrMore = 0.0
+    """Pull of the sum of both scores towards zero (arXiv:2312.09244), so that scores of different prompts can be
+    compared. 0.01 is usual."""
+
+
+class Classify(Method):
+    """Classification: one score for each class, of which the highest is the answer."""
+
+    implementation: ClassVar[str] = "luthier.train.objectives.classify:Classify"
+    rows: ClassVar[Rows] = "class"
+    kind: Literal["classify"] = "classify"
+
+    weights: Literal["even", "balanced"] = "even"
+    """How much a text counts: `even`, all the same; `balanced`, the more the rarer its class, so that each class counts
+    the same."""
+
+    label_smoothing: Share = 0.0
+    """Share of the answer that is spread over all classes (arXiv:1512.00567): a little less certain."""
+
+
+Objective = Annotated[Sft | Reward | Classify, Field(discriminator="kind")]
+
+
+def headed(objective: Objective) -> bool:
+    """Return whether an objective learns scores of whole texts: its model gets a head in place of its vocabulary."""
+    return isinstance(objective, Reward | Classify)
 
 
 class AdamW(Method):

@@ -120,7 +120,7 @@ class Train(Options):
     """What learns: `lora`, `ia3` or `full`; with options as a mapping, {kind: lora, rank: 8}."""
 
     objective: Objective = Sft()
-    """What is learned: `sft`."""
+    """What is learned: `sft`, `reward` or `classify`."""
 
     learning_rate: PositiveReal | None = None
     """Peak learning rate. `null` lets the plan choose by technique, model size and optimizer, with its reason."""

@@ -70,3 +70,11 @@ class Looks(Protocol):
 
     def look(self, model: Any, pack: Pack) -> torch.Tensor:
         """Return what a pack adds to `Totals.seen`: a scalar, computed without gradient."""
+
+
+@runtime_checkable
+class Studies(Protocol):
+    """An objective that needs to know something of all training rows before the first step."""
+
+    def studied(self, labels: Sequence[float]) -> "Objective":
+        """Return the objective that knows the labels of all training rows."""
