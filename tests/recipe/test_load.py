@@ -95,6 +95,8 @@ export: [{to: gguf, quant: f16}, gguf]
         ("full", Full()),
         ("{kind: full}", Full()),
         ("{rank: 8}", Lora(rank=8)),
+        ("dora", Lora(dora=True)),
+        ("{kind: dora, rank: 8}", Lora(rank=8, dora=True)),
         ("{}", Lora()),
     ],
 )
@@ -202,7 +204,7 @@ def test_several_mistakes_are_problems_and_one_is_a_recipe_error():
         (
             "train: {technique: {kind: full, rank: 8}}",
             "unknown key `train.technique.rank`",
-            "`rank` is an option of `lora`",
+            "`rank` is an option of `lora` and `qlora`",
         ),
         ("export: [{to: gguf, quan: f16}]", "unknown key `export.0.quan`", "did you mean `quant`?"),
     ],
@@ -471,7 +473,7 @@ def test_setting_a_method_whole_replaces_its_options():
 def test_switching_only_the_kind_tells_which_options_stay_behind():
     problem, hint = only(BASE + "train: {technique: {kind: lora, rank: 8}}\n", "train.technique.kind=full")
     assert problem == "recipe.yaml:4: unknown key `train.technique.rank`"
-    assert hint == "`rank` is an option of `lora`"
+    assert hint == "`rank` is an option of `lora` and `qlora`"
 
 
 def test_items_of_lists_are_set_by_index():

@@ -90,6 +90,17 @@ def test_full_training_is_estimated_to_need_sixteen_bytes_a_weight() -> None:
     assert decided.trainable_parameters == MODEL.parameters
 
 
+def test_a_quantised_base_is_estimated_to_need_its_bits_and_the_head_and_embeddings_as_stored() -> None:
+    outside = 2 * 128_256 * 4096
+    whole = plan(recipe(technique={"kind": "lora"}), MODEL, rows(800), LAPTOP).memory_bytes
+    for options, bits in (({}, 4.127), ({"double": False}, 4.5), ({"quantize": "int8"}, 8.0)):
+        decided = plan(recipe(technique={"kind": "qlora", **options}), MODEL, rows(800), LAPTOP)
+        expected = whole - 16e9 + 2 * outside + (8e9 - outside) * bits / 8
+        assert decided.memory_bytes == pytest.approx(expected, rel=1e-3)
+        assert "bits a weight" in decided.reasons["memory_bytes"]
+        assert decided.learning_rate == plan(recipe(), MODEL, rows(800), LAPTOP).learning_rate
+
+
 def test_a_warm_up_is_a_share_or_a_number_of_steps() -> None:
     assert plan(recipe(max_steps=200), MODEL, rows(800), LAPTOP).warmup_steps == 10
     share = {"kind": "wsd", "warmup": 0.1}

@@ -10,18 +10,19 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from luthier import workflow
 from luthier.core.errors import Interrupted
 from luthier.core.progress import Silent
 from luthier.core.run import Run
+from luthier.model.bits import bitsandbytes
 from luthier.recipe.load import parse_recipe
 from luthier.recipe.schema import Recipe
 
 WAYS = {
     "rslora": "technique: {kind: lora, rank: 4, rslora: true, dropout: 0.1}",
-    "dora": "technique: {kind: lora, rank: 4, dora: true}",
+    "dora": "technique: {kind: dora, rank: 4}",
     "dora-rslora-patterns": "technique: {kind: lora, rank: 4, dora: true, rslora: true, rank_pattern: {q_proj: 2}}",
     "patterns": (
         "technique: {kind: lora, rank: 4, rank_pattern: {down_proj: 8, 'layers\\.0\\.self_attn\\.q_proj': 2}, "
@@ -30,6 +31,9 @@ WAYS = {
     "layers": "technique: {kind: lora, layers: [1], targets: [q_proj, up_proj]}",
     "targets_pattern": "technique: {kind: lora, targets_pattern: '.*\\.1\\.mlp\\.(up|down)_proj|lm_head'}",
     "loraplus": "technique: {kind: lora, lr_ratio: 8, init: gaussian}",
+    "qlora": "technique: {kind: qlora, rank: 4, dropout: 0.1}",
+    "qlora-dora": "technique: {kind: qlora, dora: true, double: false, targets: [q_proj, down_proj]}",
+    "qlora-int8": "technique: {kind: qlora, quantize: int8, layers: [1]}, gradient_checkpointing: on",
     "ia3": "technique: ia3",
     "ia3-named": "technique: {kind: ia3, outputs: [q_proj, up_proj], inputs: [o_proj]}",
     "freeze_layers": "technique: {kind: full, freeze_layers: 1}",
@@ -86,6 +90,25 @@ def weights(run: Run) -> bytes:
     return file.read_bytes()
 
 
+def plain_base(folder: Path, adapter: Path) -> Any:
+    """Return the base as plain Transformers loads it, in as many bits as the adapter was trained in."""
+    if not (adapter / "quantization.json").is_file():
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    about = json.loads((adapter / "quantization.json").read_text())
+    if "load_in_4bit" in about["quantization_config"]:
+        config = BitsAndBytesConfig(**about["quantization_config"])
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, quantization_config=config)
+        for name in about["modules"]:
+            model.get_submodule(name).support_avx512bf16_for_cpu = False  # a kernel that rounds to bfloat16
+        return model
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for name in about["modules"]:  # bitsandbytes' own layer would round activations too
+        weight = model.get_submodule(name).weight.data
+        whole, scale, _ = bitsandbytes().functional.int8_vectorwise_quant(weight.half())
+        weight.copy_(whole * scale[:, None] / 127)
+    return model
+
+
 def logits(model: Any) -> torch.Tensor:
     with torch.inference_mode():
         found: torch.Tensor = model.eval()(input_ids=torch.arange(3, 60)[None], use_cache=False).logits
@@ -110,11 +133,10 @@ def test_it_learns_resumes_to_the_same_bits_and_merges_to_what_was_trained(
 
     report = workflow.evaluate(asked[0], run).data
     assert report["nll"]["tuned"]["value"] == pytest.approx(held_out[-1], rel=1e-4)
-    workflow.merge(asked[0], run)
+    assert workflow.merge(asked[0], run).data["certificate"]["status"] == "passed"
     merged = AutoModelForCausalLM.from_pretrained(run / "merged", dtype=torch.float32)
     if (run / "model" / "adapter_config.json").is_file():
-        plain = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
-        unmerged = PeftModel.from_pretrained(plain, str(run / "model"))
+        unmerged = PeftModel.from_pretrained(plain_base(tiny_llama, run / "model"), str(run / "model"))
     else:
         unmerged = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
     base = logits(AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32))

@@ -32,6 +32,7 @@ from luthier.model.adapters import lora
 from luthier.model.forward import precise
 from luthier.model.generate import generate, room
 from luthier.model.load import load_model, load_tokenizer, stop_ids, stored_as
+from luthier.model.quantised import Quantised
 from luthier.recipe.schema import Evaluate
 from luthier.tokens.encode import Limits, in_memory
 from luthier.tokens.render import Encoded, Renderer
@@ -97,9 +98,9 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     Args:
         recipe_model: Name of the base model, as the user wrote it.
         base_path: Its folder.
-        tuned_path: A folder with a PEFT adapter (the base is loaded once, the adapter switched off and on),
-            or with a whole model (the two are loaded one after the other). Its tokenizer is used when it has
-            one.
+        tuned_path: A folder with a PEFT adapter (the base is loaded once, in as many bits as in training, the adapter
+            switched off and on), or with a whole model (the two are loaded one after the other). Its tokenizer is used
+            when it has one.
         examples: Conversations neither model learned from. Those that could not be learned are left out here too,
             and told.
         stored: Their tokens, where they are on disk as the tuned model would be trained on them; else they are made.
@@ -134,6 +135,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         progress=progress or Silent(),
     )
     base, tuned = _both(base_path, tuned_path, measure, precision)
+    spoken = "tuned" if home == tuned_path else "base"
     found = Compared(
         paired=paired(base.conversations.nll_R, tuned.conversations.nll_R, base.conversations.tokens_R),
         texts=len(held_out.texts),
@@ -145,7 +147,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         clipped=tuned.clipped,
         left_out=held_out.left_out,
         max_new_tokens=options.max_new_tokens,
-        setting=f"{precision}, chat template of the {'tuned' if home == tuned_path else 'base'} model",
+        setting=f"{precision}{_bits(tuned_path)}, chat template of the {spoken} model",
     )
     report = Report(
         title="Base against tuned",
@@ -160,6 +162,12 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         write_text(folder / "samples.jsonl", "".join(lines))
         write_report(report, folder)
     return report
+
+
+def _bits(tuned: Path) -> str:
+    """Return how the base of both models is kept, where that is in fewer bits."""
+    kind = Quantised.of(tuned)
+    return f", base in {kind.words}" if kind else ""
 
 
 def _held_out(examples: Examples, stored: Stored | None, renderer: Renderer, limits: Limits) -> HeldOut:
@@ -245,7 +253,7 @@ def _both(
     """Return what base and tuned model did. The weights of two models are never in memory together."""
     dtype = stored_as(precision)
     if (tuned_path / "adapter_config.json").is_file():
-        model = _with_adapter(load_model(base_path, dtype=dtype), tuned_path)
+        model = _with_adapter(load_model(base_path, dtype=dtype, quantised=Quantised.of(tuned_path)), tuned_path)
         with model.disable_adapter():
             base = measure(model, "base")
         return base, measure(model, "tuned")

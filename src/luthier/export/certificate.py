@@ -35,6 +35,7 @@ from luthier.export.safetensors_file import model_tensors, read_json
 from luthier.export.servers import sent
 from luthier.export.vocabulary import load_tokenizer
 from luthier.model.load import stop_ids
+from luthier.model.quantised import Quantised, quantising, settle_layers
 from luthier.tokens.render import Renderer
 
 ROWS = 32
@@ -148,7 +149,14 @@ def load(model: Path, adapter: Path | None, device: str) -> Any:
     """
     try:
         with quiet():
-            loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=torch.float32, local_files_only=True)
+            kind = None if adapter is None else Quantised.of(adapter)
+            loaded = AutoModelForCausalLM.from_pretrained(
+                str(model), dtype=torch.float32, local_files_only=True, **quantising(kind, torch.device(device))
+            )
+            if kind is None:
+                loaded = loaded.to(device)
+            else:
+                settle_layers(loaded)
             if adapter is not None and (adapter / CONFIG_NAME).is_file():
                 from peft import PeftModel
 
@@ -159,7 +167,7 @@ def load(model: Path, adapter: Path | None, device: str) -> Any:
             hint="check that the base model is the one the adapter was trained on",
             place=str(adapter or model),
         ) from error
-    return loaded.float().to(device).eval()
+    return loaded.eval()
 
 
 def renderer_of(model: Path, adapter: Path | None, now: datetime) -> Renderer:

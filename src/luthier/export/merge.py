@@ -4,7 +4,8 @@ The merged file has the names, shapes, types and therefore the header of the bas
 adapted tensors is copied inside the kernel, and an adapted tensor goes through memory in blocks of rows:
 stored type -> float32 -> changed (LoRA: + scale * B @ A) -> rounded once to the stored type -> written at the same
 offset.
-Memory does not grow with the model. Neither torch nor transformers nor peft is needed.
+Memory does not grow with the model. Of an adapter that was trained in a quantised base, every tensor that was quantised
+is first rounded as it was then, whole: one tensor more is in memory, and torch and bitsandbytes are needed.
 """
 
 import errno
@@ -19,12 +20,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from luthier.core.errors import Failed, ModelError
 from luthier.core.files import publish_folder
 from luthier.core.progress import Progress, Silent
+from luthier.core.text import one_line
 from luthier.export.adapter import CONFIG_NAME, Change, Scaling, Update, changes_of, read_config, refused
 from luthier.export.safetensors_file import (
+    FLOATS,
     INDEX_NAME,
     SINGLE_NAME,
     Matrix,
@@ -37,6 +41,8 @@ from luthier.export.safetensors_file import (
     weight_files,
 )
 from luthier.model.companions import TEMPLATE_FILES, TEMPLATE_FOLDER, TOKENIZER_FILES, copy_templates
+from luthier.model.load import device
+from luthier.model.quantised import Quantised, modules_of, rounded
 
 BLOCK = 1 << 20
 """Values of a target tensor in memory at once, per worker: 4 MB as float32, small enough for the cache."""
@@ -61,6 +67,8 @@ class MergeSummary:
     """Size of all weight files."""
     dtypes: tuple[str, ...]
     """Stored types, as safetensors names them; the base model's."""
+    kept: str | None = None
+    """How the base was kept in training, where that was in fewer bits."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as JSON-like values."""
@@ -90,6 +98,17 @@ def write_all(handle: int, content: bytes, offset: int) -> None:
     while view:
         done = os.pwrite(handle, view, offset)
         view, offset = view[done:], offset + done
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What becomes of one tensor of the base."""
+
+    target: Tensor
+    change: Change | None
+    """What the adapter does to it."""
+    kept: Quantised | None
+    """How it was kept in training, where that was in fewer bits."""
 
 
 Rows = Callable[[Matrix, int, int], Matrix]
@@ -122,11 +141,32 @@ def multiplied(scaling: Scaling) -> Rows:
     return change
 
 
-def merge_rows(source: int, target: int, tensor: Tensor, change: Rows, rows: tuple[int, int]) -> int:
+def unchanged(values: Matrix, _first: int, _last: int) -> Matrix:
+    """Return rows as they are."""
+    return values
+
+
+Read = Callable[[int, int], Matrix]
+"""Returns rows of a base tensor: the first's number, and the one after the last's."""
+
+
+def as_trained(tensor: Tensor, kind: Quantised) -> Read:
+    """Return how to read a tensor as it was when the adapter was trained: in fewer bits."""
+    # On the device that training took, if it is here: kernels may break ties differently.
+    stored = torch.from_numpy(read_tensor(tensor).copy()).to(device())
+    whole: Matrix = rounded(stored, kind).cpu().numpy()
+
+    def read(first: int, last: int) -> Matrix:
+        return whole[first:last]
+
+    return read
+
+
+def merge_rows(read: Read, target: int, tensor: Tensor, change: Rows, rows: tuple[int, int]) -> int:
     """Merge rows of one tensor and write them; return the bytes written.
 
     Args:
-        source: The open base file.
+        read: Gives the base's.
         target: The open merged file, of the same layout.
         tensor: What the rows are of.
         change: What becomes of them.
@@ -137,7 +177,7 @@ def merge_rows(source: int, target: int, tensor: Tensor, change: Rows, rows: tup
     """
     first, last = rows
     with np.errstate(all="ignore"):
-        values = change(read_rows(source, tensor, first, last), first, last)
+        values = change(read(first, last), first, last)
     content = to_stored(values, tensor.dtype)
     finite = np.isfinite(values).all()
     if not finite or (tensor.dtype == "F16" and np.abs(values).max(initial=0) >= 65520):
@@ -150,23 +190,26 @@ def merge_rows(source: int, target: int, tensor: Tensor, change: Rows, rows: tup
     return len(content)
 
 
-def merge_tensor(source: int, target: int, change: Change, pool: ThreadPoolExecutor) -> Iterator[int]:
+def merge_tensor(source: int, target: int, job: Job, pool: ThreadPoolExecutor) -> Iterator[int]:
     """Merge one tensor in blocks of rows; yield the bytes of each block as it is written."""
-    tensor = change.target
-    rows = added(change) if isinstance(change, Update) else multiplied(change)
+    tensor, change = job.target, job.change
+    read = partial(read_rows, source, tensor) if job.kept is None else as_trained(tensor, job.kept)
+    rows: Rows = unchanged
+    if change is not None:
+        rows = added(change) if isinstance(change, Update) else multiplied(change)
     height = tensor.shape[0]
     step = max(1, BLOCK // max(1, prod(tensor.shape[1:])))
     blocks = [(first, min(first + step, height)) for first in range(0, height, step)]
-    yield from pool.map(partial(merge_rows, source, target, tensor, rows), blocks)
+    yield from pool.map(partial(merge_rows, read, target, tensor, rows), blocks)
 
 
-def merge_file(file: Path, out: Path, changes: list[Change], pool: ThreadPoolExecutor) -> Iterator[int]:
+def merge_file(file: Path, out: Path, jobs: list[Job], pool: ThreadPoolExecutor) -> Iterator[int]:
     """Write the merged copy of one weight file; yield bytes as they are written.
 
     Args:
         file: A safetensors file of the base model.
         out: Where to write.
-        changes: Those whose target lies in this file.
+        jobs: Those whose target lies in this file.
         pool: Workers for the blocks of rows.
     """
     with file.open("rb") as reader, out.open("xb") as writer:
@@ -174,10 +217,10 @@ def merge_file(file: Path, out: Path, changes: list[Change], pool: ThreadPoolExe
         size = os.fstat(source).st_size
         os.ftruncate(target, size)
         at = 0
-        for change in sorted(changes, key=lambda each: each.target.begin):
-            yield from copy_range(source, target, at, change.target.begin)
-            yield from merge_tensor(source, target, change, pool)
-            at = change.target.end
+        for job in sorted(jobs, key=lambda each: each.target.begin):
+            yield from copy_range(source, target, at, job.target.begin)
+            yield from merge_tensor(source, target, job, pool)
+            at = job.target.end
         yield from copy_range(source, target, at, size)
 
 
@@ -235,13 +278,21 @@ def check_out(base: Path, adapter: Path, out: Path) -> None:
         )
 
 
-def plan_merge(base: Path, adapter: Path, tensors: dict[str, Tensor]) -> dict[str, Change]:
-    """Return what the adapter does to each tensor; raise `ModelError` for what can't be merged."""
+def plan_merge(base: Path, adapter: Path, tensors: dict[str, Tensor]) -> list[Job]:
+    """Return what becomes of each tensor that doesn't stay; raise `ModelError` for what can't be merged."""
     settings = read_config(adapter)
     config = read_json(base / "config.json")
     if config.get("quantization_config"):
         raise refused(adapter, "its base model is stored quantised; name the 16-bit base model instead")
-    return changes_of(adapter, settings, tensors, tied=bool(config.get("tie_word_embeddings")))
+    changes = changes_of(adapter, settings, tensors, tied=bool(config.get("tie_word_embeddings")))
+    kind = Quantised.of(adapter)
+    fewer = {f"{module}.weight" for module in modules_of(adapter)}
+    strange = sorted(name for name in fewer if name not in tensors or tensors[name].dtype not in FLOATS)
+    if strange:
+        raise refused(adapter, f"`{one_line(strange[0], 120)}` was quantised in training, and the base has no such")
+    return [
+        Job(tensors[name], changes.get(name), kind if name in fewer else None) for name in sorted({*changes, *fewer})
+    ]
 
 
 def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = None) -> MergeSummary:
@@ -267,7 +318,8 @@ def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = N
     is_adapter = (adapter / CONFIG_NAME).is_file()
     source = base if is_adapter else adapter
     tensors = model_tensors(source)
-    changes = plan_merge(base, adapter, tensors) if is_adapter else {}
+    jobs = plan_merge(base, adapter, tensors) if is_adapter else []
+    kind = Quantised.of(adapter)
     files = weight_files(source)
     total = sum(file.stat().st_size for file in files)
     progress.start("merge" if is_adapter else "copy", total, "byte")
@@ -275,7 +327,7 @@ def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = N
     with publish_folder(out) as folder, ThreadPoolExecutor(workers) as pool:
         written = 0
         for file in files:
-            here = [change for change in changes.values() if change.target.file == file]
+            here = [job for job in jobs if job.target.file == file]
             parts: Callable[[], Iterator[int]] = (
                 partial(merge_file, file, folder / file.name, here, pool)
                 if is_adapter
@@ -290,7 +342,8 @@ def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = N
     progress.end()
     return MergeSummary(
         how="merged" if is_adapter else "copied",
-        targets=len(changes),
+        targets=sum(job.change is not None for job in jobs),
+        kept=None if kind is None else kind.words,
         tensors=len(tensors),
         shards=len(files),
         bytes=total,

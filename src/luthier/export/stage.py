@@ -45,6 +45,8 @@ def merge_run(run: Run, *, base: Path, rows: Sequence[Example], progress: Progre
     certificate = for_merged(base, trained, out, probes, progress=progress)
     certificate.write(out)
     words = "adapter folded into the base" if summary.how == "merged" else "the model was trained whole: copied"
+    if summary.kept:
+        words += f" as it was trained in ({summary.kept})"
     return _report(
         "Merge",
         f"{words}: {summary.targets} of {summary.tensors} tensors changed, {human_bytes(summary.bytes)}.",

@@ -1,6 +1,5 @@
 """Loading with Transformers: quietly, from safetensors only, never running code that came with a model."""
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from transformers.utils import logging as transformers_logging
 
 from luthier.core.errors import ModelError
+from luthier.model.companions import json_object
 from luthier.model.facts import read_config
 from luthier.model.heads import NAME, SUFFIX, Head, States
 from luthier.model.kernels import attention
 from luthier.model.probe import settle
+from luthier.model.quantised import Quantised, quantising, settle_layers
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -30,7 +31,7 @@ def load_tokenizer(path: Path) -> Any:
     Raises:
         ModelError: Its files can't be read.
     """
-    if "auto_map" in _json_object(path / "tokenizer_config.json"):
+    if "auto_map" in json_object(path / "tokenizer_config.json"):
         raise ModelError(
             "this tokenizer wants to run its own code, which luthier never does",
             hint="use a model whose tokenizer Transformers knows",
@@ -50,7 +51,7 @@ def stop_ids(path: Path) -> list[int]:
     """Return the ids that end a generation, from generation_config.json and config.json."""
     found: list[int] = []
     for name in ("generation_config.json", "config.json"):
-        value = _json_object(path / name).get("eos_token_id")
+        value = json_object(path / name).get("eos_token_id")
         ids = value if isinstance(value, list) else [] if value is None else [value]
         if not all(isinstance(token, int) for token in ids):
             raise ModelError(
@@ -62,29 +63,12 @@ def stop_ids(path: Path) -> list[int]:
     return sorted({*found})
 
 
-def _json_object(file: Path) -> dict[str, Any]:
-    """Return what a JSON file of a model holds; nothing when it is not there.
-
-    Raises:
-        ModelError: It is not one JSON object.
-    """
-    if not file.is_file():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        value = error
-    if not isinstance(value, dict):
-        raise ModelError("this is not one JSON object", hint="copy the file of the model again", place=str(file))
-    return value
-
-
 def stored_as(precision: str) -> torch.dtype | None:
     """Return the type weights are held in for a precision: float32 for `fp32`, as they are stored for `bf16`."""
     return torch.float32 if precision == "fp32" else None
 
 
-def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
+def load_model(path: Path, *, dtype: torch.dtype | None = None, quantised: Quantised | None = None) -> Any:
     """Return a causal language model for forward passes over packs, on the best device, in evaluation mode.
 
     It was probed: `luthier.model.forward.batching` tells whether its rows are packed or padded, and why.
@@ -92,26 +76,38 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None) -> Any:
     Args:
         path: A model folder.
         dtype: Type of the weights; None keeps the type they are stored in.
+        quantised: How to keep the linear layers in fewer bits, from weights that are stored whole.
 
     Raises:
         ModelError: The folder's weights can't be loaded, are not all there or give NaN, or rows of this architecture
             can't share a forward pass at all.
     """
     read_config(path, str(path))
-    model, about = _read(AutoModelForCausalLM, path, dtype, attention.NAME)
+    model, about = _read(AutoModelForCausalLM, path, dtype, attention.NAME, quantised=quantised)
     _whole(about, path)
-    model = model.to(device()).eval()
+    model = _placed(model, quantised).eval()
     settle(model, place=str(path))
     return model
 
 
-def load_scorer(path: Path, *, head: Head | None = None, dtype: torch.dtype | None = None) -> Any:
+def _placed(model: Any, quantised: Quantised | None) -> Any:
+    """Return a freshly read model on its device; a quantised one is there already."""
+    if quantised is None:
+        return model.to(device())
+    settle_layers(model)
+    return model
+
+
+def load_scorer(
+    path: Path, *, head: Head | None = None, dtype: torch.dtype | None = None, quantised: Quantised | None = None
+) -> Any:
     """Return a model with a head that scores texts (`luthier.model.heads`), ready for packs as `load_model`'s are.
 
     Args:
         path: A folder with a causal model, which gets a new head, or with a model that has one already.
         head: What the head is to give; None for what the folder's own gives.
         dtype: Type of the weights; None keeps the type they are stored in. The head is float32.
+        quantised: How to keep the linear layers in fewer bits, but for the head.
 
     Raises:
         ModelError: As `load_model`; or the architecture has no such head, or the folder's own gives other scores.
@@ -125,7 +121,7 @@ def load_scorer(path: Path, *, head: Head | None = None, dtype: torch.dtype | No
         if own:
             head.accept(config, str(path))
         head.put_into(config)
-    model, about = _read(AutoModelForSequenceClassification, path, dtype, attention.NAME, config)
+    model, about = _read(AutoModelForSequenceClassification, path, dtype, attention.NAME, config, quantised)
     if not isinstance(getattr(model, NAME, None), torch.nn.Linear):
         raise ModelError(
             f"Transformers gives {type(model).__name__} another head than a linear one over the last token",
@@ -137,7 +133,7 @@ def load_scorer(path: Path, *, head: Head | None = None, dtype: torch.dtype | No
         head.draw(model)
     _whole(about, path)
     getattr(model, NAME).float()
-    model = model.to(device()).eval()
+    model = _placed(model, quantised).eval()
     settle(States(model), place=str(path))
     return model
 
@@ -154,7 +150,12 @@ def _whole(about: dict[str, Any], path: Path) -> None:
 
 
 def _read(
-    kind: Any, path: Path, dtype: torch.dtype | None, implementation: str | None, config: Any = None
+    kind: Any,
+    path: Path,
+    dtype: torch.dtype | None,
+    implementation: str | None,
+    config: Any = None,
+    quantised: Quantised | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Return a model as one of Transformers' classes reads it, and what it says of missing weights.
 
@@ -172,10 +173,11 @@ def _read(
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                **quantising(quantised, device()),
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if implementation is not None and error.args == (implementation,):
-            return _read(kind, path, dtype, None, config)
+            return _read(kind, path, dtype, None, config, quantised)
         raise ModelError(
             f"the model can't be loaded ({_first_line(error)})",
             hint="copy the model's files again",

@@ -31,6 +31,7 @@ from pydantic import ValidationError
 from luthier.core.errors import LuthierError, Problems, RecipeError
 from luthier.core.text import did_you_mean, one_line, plural
 from luthier.recipe.explain import Key, Shape, every_key, keys_of, one_of
+from luthier.recipe.methods import SHORT
 from luthier.recipe.options import Method
 from luthier.recipe.schema import Recipe
 
@@ -447,12 +448,16 @@ def method_spelled_out(node: Node, shape: Shape, default: Any) -> Node:
     """Return `lora` as `{kind: lora}`, and `{rank: 8}` with the name of the method that is the default."""
     tag, value = shape.tag, node.value
     if isinstance(value, str):
-        return replace(node, value={tag: node})
+        value = {tag: node}
     if not isinstance(value, dict):
         return node
     if tag not in value and isinstance(default, Method):
         value = {tag: Node(getattr(default, tag), node.place), **value}
     chosen = value.get(tag)
+    if chosen and isinstance(chosen.value, str) and chosen.value in SHORT and chosen.value not in shape.methods:
+        meant = {key: Node(option, chosen.place) for key, option in SHORT[chosen.value].items()}
+        value = {**meant, **{key: entry for key, entry in value.items() if key != tag}}
+        chosen = value[tag]
     section = shape.methods.get(chosen.value) if chosen and isinstance(chosen.value, str) else None
     return spelled_out(replace(node, value=value), Shape("", section=section))
 

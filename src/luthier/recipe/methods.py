@@ -1,5 +1,6 @@
 """Every named method of the recipe. The union is the list; the pointer in each class leads to its code."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -75,6 +76,24 @@ class Lora(Method):
         return self
 
 
+class Qlora(Lora):
+    """LoRA on a frozen base in 4 or 8 bits (QLoRA, arXiv:2305.14314): a quarter or half of the base's memory.
+
+    The base is quantised while it is loaded, from 16-bit weights. What is evaluated and merged is the base as it was
+    trained in: the numbers its bits stand for.
+    """
+
+    implementation: ClassVar[str] = "luthier.model.adapters.qlora:attach"
+    needs: ClassVar[tuple[str, str] | None] = ("bitsandbytes", "quant")
+    kind: Literal["qlora"] = "qlora"  # type: ignore[assignment]
+
+    quantize: Literal["nf4", "int8"] = "nf4"
+    """How the base is kept: `nf4`, 4 bits, or `int8`, 8 bits with a smaller error. Activations stay whole."""
+
+    double: bool = True
+    """Quantise the scales of `nf4` too: 4.1 bits a weight instead of 4.5."""
+
+
 class Ia3(Method):
     """Three vectors a layer that scale keys, values and inner activations (arXiv:2205.05638): the smallest adapter."""
 
@@ -125,7 +144,10 @@ class Full(Method):
         return self
 
 
-Technique = Annotated[Lora | Ia3 | Full, Field(discriminator="kind")]
+SHORT: Mapping[str, Mapping[str, str | bool]] = {"dora": {"kind": "lora", "dora": True}}
+"""Names a recipe may use for a method with options of it."""
+
+Technique = Annotated[Lora | Qlora | Ia3 | Full, Field(discriminator="kind")]
 
 
 class Sft(Method):

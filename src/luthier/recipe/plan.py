@@ -10,7 +10,7 @@ from typing import Any
 from luthier.core.hardware import Hardware
 from luthier.core.text import human_bytes
 from luthier.recipe.facts import ModelFacts, RowFacts
-from luthier.recipe.methods import Adafactor, AdamW, AdamW8bit, Full, Ia3, Lion, Lora, Optimizer, Sgd
+from luthier.recipe.methods import Adafactor, AdamW, AdamW8bit, Full, Ia3, Lion, Lora, Optimizer, Qlora, Sgd
 from luthier.recipe.schema import Recipe
 
 
@@ -220,7 +220,8 @@ def _memory(draft: _Draft, recipe: Recipe, model: ModelFacts, hardware: Hardware
     trainable = draft.decide("trainable_parameters", *_trainable(recipe, model))
     # A full fine-tune keeps every weight in float32, those that don't learn too; adapters come on top of the base.
     full = isinstance(recipe.train.technique, Full)
-    weights = 4 * model.parameters if full else model.weight_bytes + 4 * trainable
+    base, stored = (4 * model.parameters, "") if full else _base(recipe, model)
+    weights = base if full else base + 4 * trainable
     kept, words = _kept(recipe.train.optimizer)
     states = (4 + kept) * trainable
     element = 2 if draft.values["precision"] == "bf16" else 4
@@ -242,11 +243,28 @@ def _memory(draft: _Draft, recipe: Recipe, model: ModelFacts, hardware: Hardware
     draft.decide("gradient_checkpointing", again, why)
     activations = part if again else whole
     reason = (
-        f"weights {human_bytes(weights)}, gradients and {words} {human_bytes(states)}, a pack's activations "
+        f"weights {human_bytes(weights)}{stored}, gradients and {words} {human_bytes(states)}, a pack's activations "
         f"{human_bytes(activations)}, libraries and their kernels {human_bytes(libraries)}: a rough estimate; "
         f"{human_bytes(free)} are free"
     )
     draft.decide("memory_bytes", fixed + activations, reason)
+
+
+def _base(recipe: Recipe, model: ModelFacts) -> tuple[int, str]:
+    """Return the bytes of a frozen base, and how it is kept where that is in fewer bits."""
+    technique = recipe.train.technique
+    if not isinstance(technique, Qlora):
+        return model.weight_bytes, ""
+    if technique.quantize == "int8":
+        bits, words = 8.0, "int8, 8 bits a weight"  # and a scale for each row
+    else:
+        # A scale for each 64 weights: 32 bits, or 8 and another 32 for each 256 scales.
+        scale = 8 + 32 / 256 if technique.double else 32
+        bits, words = 4 + scale / 64, f"NF4, {4 + scale / 64:.1f} bits a weight"
+    # Embeddings and head stay as they are stored; whether they are one is not known here.
+    outside = min(model.parameters, 2 * model.vocabulary * model.hidden_size)
+    stored = model.weight_bytes * outside // max(1, model.parameters)
+    return stored + round((model.parameters - outside) * bits / 8), f" ({words}; embeddings and head as stored)"
 
 
 def _trainable(recipe: Recipe, model: ModelFacts) -> tuple[int, str]:

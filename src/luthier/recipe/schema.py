@@ -117,7 +117,8 @@ class Train(Options):
     """How to train. Lengths are in tokens, batch sizes in examples, durations in optimizer steps."""
 
     technique: Technique = Lora()
-    """What learns: `lora`, `ia3` or `full`; with options as a mapping, {kind: lora, rank: 8}."""
+    """What learns: `lora`, `dora` (LoRA with that option), `qlora`, `ia3` or `full`; with options as a mapping,
+    {kind: lora, rank: 8}."""
 
     objective: Objective = Sft()
     """What is learned: `sft`, `reward` or `classify`."""

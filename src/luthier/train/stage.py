@@ -13,6 +13,7 @@ from luthier.core.report import Report
 from luthier.core.run import Run
 from luthier.model.forward import batching, plain
 from luthier.model.load import load_model, stored_as
+from luthier.model.quantised import Quantised
 from luthier.recipe.options import locate
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
@@ -56,7 +57,7 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     torch.set_num_threads(max(1, plan.threads // world.local_size))
     rows, valid = (open_tokens(run / "tokens", split) for split in ("train", "valid"))
     technique = recipe.train.technique
-    model = load_model(base, dtype=stored_as(plan.precision))
+    model = load_model(base, dtype=stored_as(plan.precision), quantised=Quantised.asked(technique))
     _fits(model, max(rows.most("highest"), valid.most("highest")), base)
     run.log("stage", stage="train", batching=batching(model).way, reason=batching(model).reason)
     adapted: Adapted = locate(technique)(model, technique, base=recipe.model, seed=recipe.train.seed)

@@ -12,6 +12,7 @@ from luthier.core.errors import RecipeError
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.adapters.layers import layer_of, refuse_unknown
 from luthier.model.adapters.peft_model import linear_layers, stored_name, task_type, wrap
+from luthier.model.quantised import weight_of
 from luthier.recipe.methods import Lora
 
 KEY = "train.technique"
@@ -166,7 +167,7 @@ def _measure_lengths(model: torch.nn.Module) -> None:
                 )
             layer: Any = module
             lengths: Any = vectors["default"]
-            lengths.weight.copy_(torch.linalg.norm(layer.get_base_layer().weight.float(), dim=1))
+            lengths.weight.copy_(torch.linalg.norm(weight_of(layer.get_base_layer()), dim=1))
 
 
 def refuse_shared(model: Any, targets: str | list[str]) -> None:
