@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,3 +96,37 @@ def test_a_file_is_no_run_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunError, match="is a file"):
         Run(tmp_path / "file")
+
+
+def test_a_listener_is_told_each_event_after_it_was_written(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    told: list[tuple[dict[str, Any], int]] = []
+    run.listeners.append(lambda event: told.append((event, len(Run(tmp_path).events()))))
+    run.log("step", step=1, loss=0.5)
+    run.log("eval", step=1, loss=0.25)
+    assert [event for event, _ in told] == run.events()
+    assert [written for _, written in told] == [1, 2]
+
+
+def test_a_listener_that_fails_is_let_go_with_one_warning_and_the_others_go_on(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    told: list[str] = []
+
+    def broken(_event: dict[str, Any]) -> None:
+        raise ConnectionError("no answer")
+
+    run.listeners += [broken, lambda event: told.append(event["kind"])]
+    run.log("step", step=1)
+    run.log("step", step=2)
+    (warning,) = run.events("warning")
+    assert warning["text"] == "`broken` failed and is told nothing more (ConnectionError: no answer)"
+    assert sorted(told) == ["step", "step", "warning"]
+
+
+def test_a_listener_may_ask_to_stop(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.listeners.append(lambda event: "stop" if event["step"] == 2 else None)
+    run.log("step", step=1)
+    assert not run.stop_asked
+    run.log("step", step=2)
+    assert run.stop_asked

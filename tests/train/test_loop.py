@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from luthier.core.errors import Failed
+from luthier.core.errors import Failed, Interrupted
 from luthier.core.example import Source
 from luthier.core.progress import Silent
 from luthier.core.run import Run
@@ -197,3 +197,15 @@ def test_a_best_checkpoint_that_was_damaged_is_told_and_the_last_weights_are_tak
     again = work(tiny_llama, tmp_path, plan, keep="best")
     assert train(again, Silent()).kept == 4
     assert "the best checkpoint (step 2) is missing or damaged" in Run(tmp_path).events("warning")[0]["text"]
+
+
+def test_a_listener_that_says_stop_ends_the_training_after_that_step_and_it_goes_on_to_the_same_bits(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    train(work(tiny_llama, tmp_path / "whole", replace(PLAN, steps=6)), Silent())
+    job = work(tiny_llama, tmp_path / "stopped", replace(PLAN, steps=6))
+    job.run.listeners.append(lambda event: "stop" if event.get("step") == 3 else None)
+    with pytest.raises(Interrupted, match="stopped by a callback after step 3 of 6"):
+        train(job, Silent())
+    train(work(tiny_llama, tmp_path / "stopped", replace(PLAN, steps=6)), Silent())
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from luthier.core.files import described, fsync_path, space_needed, write_json
 
 STAGES = ("prepare", "tokens", "plan", "train", "evaluate", "merge", "export")
 """The road, in order."""
+
+Listener = Callable[[dict[str, Any]], object]
+"""Takes an event. One that returns `"stop"` asks a training to save its state and end."""
 
 
 class Run:
@@ -46,6 +49,10 @@ class Run:
             raise RunError(problem, hint="choose another folder with `--out`", place=str(path)) from error
         self.path = path
         self.writes = writes
+        self.listeners: list[Listener] = []
+        """Who is told each event after it was written. One that fails is told about in an event, and let go."""
+        self.stop_asked = False
+        """Whether a listener asked to stop."""
         self._waiting: deque[str] = deque()
 
     @staticmethod
@@ -84,6 +91,17 @@ class Run:
         self._waiting.append(json.dumps(event, ensure_ascii=False))
         with suppress(DiskFull):
             self._write()
+        for listener in (*self.listeners,):
+            self._tell(listener, event)
+
+    def _tell(self, listener: Listener, event: dict[str, Any]) -> None:
+        try:
+            self.stop_asked |= listener(event) == "stop"
+        except Exception as error:  # whoever looks on must not end the work
+            self.listeners.remove(listener)
+            name = getattr(listener, "__name__", type(listener).__name__)
+            told = f"{type(error).__name__}: {error}"
+            self.log("warning", text=f"`{name}` failed and is told nothing more ({told})")
 
     def _write(self) -> None:
         """Write the events that wait. One write call a line: a reader never sees half of two lines."""

@@ -67,7 +67,6 @@ def train(work: Work, progress: Progress) -> Outcome:
             began_step = time.perf_counter()
             rate = _learning_rate(work, state.step)
             result = take(work, optimizer, state.step, rate)
-            signal = work.world.asked(stop.signal)
             if not finite(result):
                 _not_a_number(work, state.step, result)
             seconds = time.perf_counter() - began_step
@@ -81,6 +80,7 @@ def train(work: Work, progress: Progress) -> Outcome:
                 log.measured(done, held_out)
                 state = state.measured(held_out, options)
                 work.adapted.model.train()
+            signal = work.world.asked(stop.signal or ("a callback" if run.stop_asked else None))
             if _due(work, state) or signal:
                 checkpoint.save(run, state, work.adapted, optimizer, key=work.key, keep=options.checkpoints)
                 log.saved(done)
