@@ -238,8 +238,11 @@ def _parameters(forward: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(forward).parameters)
 
 
-def supervised_nll(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
-    """Return the negative log-likelihood of each learned token, in nats: shape (S,), float32."""
+def supervised_nll(model: torch.nn.Module, pack: Packed, *, smoothing: float = 0.0) -> torch.Tensor:
+    """Return the negative log-likelihood of each learned token, in nats: shape (S,), float32.
+
+    With `smoothing`, this share of the target's probability is spread evenly over the vocabulary.
+    """
     logits = supervised_logits(model, pack)
     targets = torch.from_numpy(pack.targets).to(logits.device)
-    return functional.cross_entropy(logits.float(), targets, reduction="none")
+    return functional.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=smoothing)

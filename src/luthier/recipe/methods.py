@@ -157,6 +157,122 @@ class Sft(Method):
     rows: ClassVar[Rows] = "conversation"
     kind: Literal["sft"] = "sft"
 
+    label_smoothing: Share = 0.0
+    """Share of every target's probability that is spread over the whole vocabulary (arXiv:1512.00567). 0.1 is usual;
+    the held-out loss is measured without."""
+
+
+class Pretrain(Method):
+    """Continued pretraining: every token of plain text is learned (arXiv:2004.10964). No template, no turns."""
+
+    implementation: ClassVar[str] = "luthier.train.objectives.sft:Sft"
+    rows: ClassVar[Rows] = "text"
+    kind: Literal["pretrain"] = "pretrain"
+
+    label_smoothing: Share = 0.0
+    """As in `sft`."""
+
+
+class Dpo(Method):
+    """Direct preference optimization (arXiv:2305.18290): better endings gain on worse ones, against the base model."""
+
+    implementation: ClassVar[str] = "luthier.train.objectives.dpo:Dpo"
+    rows: ClassVar[Rows] = "pair"
+    kind: Literal["dpo"] = "dpo"
+
+    loss: Literal["sigmoid", "ipo", "hinge", "robust"] = "sigmoid"
+    """What is made of the margin: `sigmoid` as in the paper; `ipo` aims at a fixed margin per token, so that it can't
+    grow without end (arXiv:2310.12036); `hinge` stops at a margin (arXiv:2305.10425); `robust` corrects for the share
+    of wrong labels that `label_smoothing` names (arXiv:2403.00409)."""
+
+    beta: PositiveReal = 0.1
+    """How strongly the model is held to what it was: 0.01 lets it move far, 0.5 hardly. In `ipo` the margin aimed at is
+    1 / (2 * beta)."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Share of pairs that are thought to be labelled the wrong way round (conservative DPO, or `robust`)."""
+
+    sft_weight: ZeroOrMore = 0.0
+    """Weight of the better ending's loss as in `sft`, added so that it becomes more likely too (arXiv:2404.19733).
+    1 is usual."""
+
+    @model_validator(mode="after")
+    def smoothing_is_defined(self) -> "Dpo":
+        """Refuse what no paper defines, and what would change nothing."""
+        if self.label_smoothing and self.loss in ("ipo", "hinge"):
+            message = f"`label_smoothing` has no meaning for `loss: {self.loss}`; `sigmoid` and `robust` know it"
+            raise ValueError(message)
+        if self.loss == "robust" and not self.label_smoothing:
+            message = "`loss: robust` needs a `label_smoothing`, the share of wrong labels; without, it is `sigmoid`"
+            raise ValueError(message)
+        return self
+
+
+class Orpo(Method):
+    """Odds ratio preference optimization (arXiv:2403.07691): learns better endings, pushes worse ones away."""
+
+    implementation: ClassVar[str] = "luthier.train.objectives.orpo:Orpo"
+    rows: ClassVar[Rows] = "pair"
+    kind: Literal["orpo"] = "orpo"
+
+    beta: PositiveReal = 0.1
+    """Weight of the odds ratio beside the likelihood; lambda in the paper."""
+
+
+class Simpo(Method):
+    """Simple preference optimization (arXiv:2405.14734): likelihoods per token, a margin to reach, no base model."""
+
+    implementation: ClassVar[str] = "luthier.train.objectives.simpo:Simpo"
+    rows: ClassVar[Rows] = "pair"
+    kind: Literal["simpo"] = "simpo"
+
+    beta: PositiveReal = 2.0
+    """Scale of the difference in likelihood per token. 2 to 10 in the paper."""
+
+    gamma: ZeroOrMore = 1.0
+    """Margin to reach; the paper tunes it as a share of `beta`, of 0.3 to 0.8."""
+
+    sft_weight: ZeroOrMore = 0.0
+    """Weight of the better ending's loss as in `sft`, for models that forget how to answer (CPO-SimPO)."""
+
+
+class Cpo(Method):
+    """Contrastive preference optimization (arXiv:2401.08417): DPO without the base, and better endings learned."""
+
+    implementation: ClassVar[str] = "luthier.train.objectives.cpo:Cpo"
+    rows: ClassVar[Rows] = "pair"
+    kind: Literal["cpo"] = "cpo"
+
+    beta: PositiveReal = 0.1
+    """Scale of the difference in likelihood."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Share of pairs that are thought to be labelled the wrong way round."""
+
+    sft_weight: ZeroOrMore = 1.0
+    """Weight of the better ending's loss as in `sft`."""
+
+
+class Kto(Method):
+    """Kahneman-Tversky optimization (arXiv:2402.01306): single answers, each called good or bad."""
+
+    implementation: ClassVar[str] = "luthier.train.objectives.kto:Kto"
+    rows: ClassVar[Rows] = "judged"
+    kind: Literal["kto"] = "kto"
+
+    loss: Literal["kto", "apo_zero_unpaired"] = "kto"
+    """`kto` measures rewards from how far the model has moved on answers that belong elsewhere; `apo_zero_unpaired`
+    from zero (arXiv:2408.06266): cheaper, and right where few different answers are in the data."""
+
+    beta: PositiveReal = 0.1
+    """How strongly the model is held to what it was."""
+
+    desirable_weight: PositiveReal = 1.0
+    """Weight of good answers. With unequal numbers, make weight times number of good ones 1 to 1.5 times the bad."""
+
+    undesirable_weight: PositiveReal = 1.0
+    """Weight of bad answers."""
+
 
 class Reward(Method):
     """A reward model: a score for a text, higher for the better of two (arXiv:2203.02155). It can't answer."""
@@ -189,7 +305,7 @@ class Classify(Method):
     """Share of the answer that is spread over all classes (arXiv:1512.00567): a little less certain."""
 
 
-Objective = Annotated[Sft | Reward | Classify, Field(discriminator="kind")]
+Objective = Annotated[Sft | Pretrain | Dpo | Orpo | Kto | Simpo | Cpo | Reward | Classify, Field(discriminator="kind")]
 
 
 def headed(objective: Objective) -> bool:

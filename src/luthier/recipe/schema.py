@@ -121,7 +121,9 @@ class Train(Options):
     {kind: lora, rank: 8}."""
 
     objective: Objective = Sft()
-    """What is learned: `sft`, `reward` or `classify`."""
+    """What is learned, and from what: `sft` from conversations; `pretrain` from plain text; `dpo`, `orpo`, `simpo`,
+    `cpo` and `reward` from pairs of a better and a worse ending; `kto` from answers called good or bad; `classify` from
+    texts with a class."""
 
     learning_rate: PositiveReal | None = None
     """Peak learning rate. `null` lets the plan choose by technique, model size and optimizer, with its reason."""
@@ -205,6 +207,16 @@ class Train(Options):
         """Refuse two durations: which one was meant?"""
         if self.epochs is not None and self.max_steps is not None:
             message = "`epochs` and `max_steps` exclude each other: keep one (`--set train.epochs=null` clears it)"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def learn_is_of_conversations(self) -> "Train":
+        """Refuse a choice of turns where the objective knows already what is learned."""
+        rows = self.objective.rows
+        if self.learn != "assistant" and rows != "conversation":
+            learned = {"pair": "both endings", "judged": "the last answer", "class": "the class", "text": "every token"}
+            message = f"`learn` has no meaning for `objective: {self.objective.kind}`, which learns {learned[rows]}"
             raise ValueError(message)
         return self
 

@@ -21,7 +21,10 @@ from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.stage import open_tokens
 from luthier.train.keep import keep
 from luthier.train.loop import train
+from luthier.train.measure import measure as measured
+from luthier.train.objectives.objective import Looks
 from luthier.train.parallel import World
+from luthier.train.reference import Before
 from luthier.train.report import report
 from luthier.train.work import HeldOut, Work
 
@@ -60,6 +63,10 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     model = load_model(base, dtype=stored_as(plan.precision), quantised=Quantised.asked(technique))
     _fits(model, max(rows.most("highest"), valid.most("highest")), base)
     run.log("stage", stage="train", batching=batching(model).way, reason=batching(model).reason)
+    objective: Objective = locate(recipe.train.objective)(recipe.train.objective)
+    _doubt(objective, rows, run)
+    before = Before(model, run / "reference", key, plan, world, progress)
+    on_train, on_valid = (before.bound(objective, of, split) for of, split in ((rows, "train"), (valid, "valid")))
     adapted: Adapted = locate(technique)(model, technique, base=recipe.model, seed=recipe.train.seed)
     if plan.gradient_checkpointing and not recompute(adapted.model):
         _not_recomputed(recipe, run, base)
@@ -67,15 +74,26 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     run.log("stage", stage="train", trainable_parameters=count, rows=len(rows))
 
     def measure(model_in_training: Any) -> HeldOut:
-        found = held_out(model_in_training, valid, plan.pack_tokens, plan.precision)
+        # Of a likelihood, the evaluator's number: the one that base and tuned model are compared by.
+        if recipe.train.objective.rows in ("conversation", "text"):
+            found = held_out(model_in_training, valid, plan.pack_tokens, plan.precision)
+        else:
+            found = measured(model_in_training, on_valid, valid, capacity=plan.pack_tokens, precision=plan.precision)
         return HeldOut(**world.from_first(lambda: asdict(found)))
 
-    objective: Objective = locate(recipe.train.objective)(recipe.train.objective)
-    work = Work(recipe, plan, run, key, adapted, objective, rows, measure if len(valid) else None, world)
+    work = Work(recipe, plan, run, key, adapted, on_train, rows, measure if len(valid) else None, world)
     outcome = train(work, progress)
     keep(adapted, renderer, base=base, out=run / "model", writes=run.writes)
     torch.set_num_threads(plan.threads)
     return report(work, rows, outcome, trainable=count) if run.writes else None
+
+
+def _doubt(objective: "Objective", rows: Sequence[Encoded], run: Run) -> None:
+    """Tell once what about the rows makes an objective learn little."""
+    told = {event["text"] for event in run.events("warning")}
+    for doubt in objective.doubts(rows) if isinstance(objective, Looks) else ():
+        if doubt not in told:
+            run.log("warning", text=doubt)
 
 
 def recompute(model: Any) -> bool:

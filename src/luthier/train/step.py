@@ -32,14 +32,15 @@ def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -
     capacity = world.capacity(_lengths(work, examples), plan.pack_tokens)
     batch = objective.collate(work.rows, examples, capacity, padded=padded)
     totals = objective.totals(batch)
+    mine = world.mine([pack.tokens for pack in batch])
     if isinstance(objective, Looks):
         with torch.no_grad(), precise(adapted.model, plan.precision):
-            seen = sum(objective.look(adapted.model, pack).item() for pack in batch)
-        totals = totals._replace(seen=seen)
+            seen = sum(objective.look(adapted.model, batch[number]).item() for number in mine)
+        totals = totals._replace(seen=world.sums({"seen": seen})["seen"])
     parameters = list(adapted.trainable.values())
     loss = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
     figures: dict[str, torch.Tensor] = {}
-    for number in world.mine([pack.tokens for pack in batch]):
+    for number in mine:
         seed_pack(work, step, number)
         with precise(adapted.model, plan.precision):
             share = objective.loss(adapted.model, batch[number], totals)
@@ -66,9 +67,9 @@ def seed_pack(work: Work, step: int, number: int) -> None:
 
 
 def _lengths(work: Work, examples: Sequence[int]) -> list[int]:
-    """Return the tokens of each example, all its texts together."""
+    """Return the tokens each example may take in a pack: all its texts, as wide as the longest."""
     texts = work.objective.texts
-    return [sum(work.rows[i * texts + text].length for text in range(texts)) for i in examples]
+    return [texts * max(work.rows[i * texts + text].length for text in range(texts)) for i in examples]
 
 
 def finite(result: StepResult) -> bool:

@@ -28,7 +28,6 @@ class Classify:
     """
 
     texts = 1
-    refers = False
 
     def __init__(self, options: Options, weights_K: NDArray[np.float64] | None = None) -> None:
         self.options = options

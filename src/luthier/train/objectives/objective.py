@@ -4,11 +4,13 @@ An optimizer step is cut into packs by memory, not by meaning. So an objective i
 and the shares its `loss` returns add up to the same number however the step was cut, on however many machines.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from luthier.tokens.pack import Pack
 from luthier.tokens.render import Encoded
@@ -42,8 +44,6 @@ class Objective(Protocol):
 
     texts: int
     """Rows of the token store an example takes: 1, or 2 for pairs (the better one first)."""
-    refers: bool
-    """Whether the loss needs the log-probabilities of the model before training (`train.reference`)."""
 
     def collate(
         self, rows: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False
@@ -65,11 +65,25 @@ class Objective(Protocol):
 
 
 @runtime_checkable
+class Refers(Objective, Protocol):
+    """An objective whose loss compares with the model before training (`train.reference`)."""
+
+    def referred(self, rows: Sequence[Encoded]) -> Mapping[str, Sequence[Encoded]]:
+        """Return the texts whose log-probabilities it needs, by name; of as many examples as `rows` has."""
+
+    def bind(self, rows: Sequence[Encoded], logp: Mapping[str, NDArray[np.float32]]) -> "Objective":
+        """Return the objective for these rows, with what `referred` asked for: shape (R,) each, in nats."""
+
+
+@runtime_checkable
 class Looks(Protocol):
     """An objective whose loss needs to know something of all packs of a step before it can be taken of one."""
 
     def look(self, model: Any, pack: Pack) -> torch.Tensor:
         """Return what a pack adds to `Totals.seen`: a scalar, computed without gradient."""
+
+    def doubts(self, rows: Sequence[Encoded]) -> Iterator[str]:
+        """Tell what about these rows makes that number worth little, in words."""
 
 
 @runtime_checkable

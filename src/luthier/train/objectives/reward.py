@@ -26,7 +26,6 @@ class Reward:
     """
 
     texts = 2
-    refers = False
 
     def __init__(self, options: Options) -> None:
         self.options = options
