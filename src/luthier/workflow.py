@@ -186,13 +186,14 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     from luthier.data.prepare import prepare as prepare_data
 
     data, names = _sources(recipe)
-    key = digest([recipe.data.model_dump(mode="json"), _inputs(data.sources, names)])
+    rows = recipe.train.objective.rows
+    key = digest([recipe.data.model_dump(mode="json"), rows, _inputs(recipe, data.sources, names)])
     finished = run.finished("prepare", key)
     if finished is not None:
         return _stored("Data", finished)
     _unchanged(run, "prepare", key, "the data or the way they are cleaned")
     run.log("stage", stage="prepare", state="began")
-    report = prepare_data(data, run / "data", shown_as=names, progress=progress or Silent())
+    report = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=progress or Silent())
     files = sorted(path for path in (run / "data").iterdir() if path.is_file())
     run.finish("prepare", key=key, report=report.as_dict(), files=files)
     return report
@@ -213,11 +214,12 @@ def _sources(recipe: Recipe) -> tuple[Any, dict[Path, str]]:
     return recipe.data.model_copy(update={"sources": tuple(resolved)}), names
 
 
-def _inputs(sources: Sequence[str], names: dict[Path, str]) -> list[list[str]]:
+def _inputs(recipe: Recipe, sources: Sequence[str], names: dict[Path, str]) -> list[list[str]]:
     """Return name and hash of every source file, so that changed data is prepared anew."""
     from luthier.data.sources import find_files
 
-    return [[file.name, known_sha256(file.path)] for file in find_files(sources, names)]
+    found = find_files(sources, names, rows=recipe.train.objective.rows)
+    return [[file.name, known_sha256(file.path)] for file in found]
 
 
 # Tokens ----------------------------------------------------------------------------------------------------
@@ -324,7 +326,7 @@ def inspect(
     with tempfile.TemporaryDirectory(prefix="luthier-inspect-") as folder:
         run = Run(Path(folder))
         prepare(recipe, run, progress)
-        files = [file.name for file in find_files(data.sources, names)]
+        files = [file.name for file in find_files(data.sources, names, rows=recipe.train.objective.rows)]
         rows, total = _prepared(run, split, files, limit=limit)
     mine = renderer(recipe, base)
     checks = verify(mine, room=model.vocabulary)  # first: it finds a template that never ends
@@ -746,7 +748,11 @@ def check(recipe: Recipe) -> None:
 
     problems: list[LuthierError] = []
     data, names = _sources(recipe)
-    for look in (lambda: find_files(data.sources, names), lambda: is_local(recipe.model) and facts(recipe.model)):
+    rows = recipe.train.objective.rows
+    for look in (
+        lambda: find_files(data.sources, names, rows=rows),
+        lambda: is_local(recipe.model) and facts(recipe.model),
+    ):
         try:
             look()
         except LuthierError as problem:

@@ -161,8 +161,8 @@ def test_fields_name_the_columns_and_the_context_goes_below_the_prompt() -> None
 
 
 def test_fields_and_a_format_of_turns_exclude_each_other() -> None:
-    with pytest.raises(DataError, match="hold turns"):
-        Converter(Data(sources=("x",), format="openai", fields=Fields(prompt="a", answer="b")))
+    with pytest.raises(ValueError, match="hold turns"):
+        Data(sources=("x",), format="openai", fields=Fields(prompt="a", answer="b"))
 
 
 def test_short_texts_in_other_columns_become_tags_and_the_rest_is_told() -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.core.example import Example, Message, Source
-from luthier.data.keys import conversation_key, evened, evened_turns, prompt_key
+from luthier.data.keys import evened, parted, prompt_key
 from luthier.data.split import WHOLE, assign, place
 from luthier.recipe.schema import Split
 
@@ -44,20 +44,20 @@ def test_the_order_of_the_rows_does_not_matter(keys: list[int], split: Split) ->
 
 
 def test_shares_are_met_on_many_prompts() -> None:
-    turns = [[f"user\x1f{number}", "assistant\x1fA"] for number in range(20_000)]
-    parts = assign([prompt_key(pair, seed=0) for pair in turns], Split(valid=0.1, test=0.05))
+    keys = [prompt_key([f"user\x1f{number}"], seed=0) for number in range(20_000)]
+    parts = assign(keys, Split(valid=0.1, test=0.05))
     assert parts.count("valid") / len(parts) == pytest.approx(0.1, abs=0.01)
     assert parts.count("test") / len(parts) == pytest.approx(0.05, abs=0.01)
 
 
 def test_a_test_share_takes_from_train_and_leaves_valid_as_it_was() -> None:
-    some = [prompt_key([f"user\x1f{number}", "A"], seed=0) for number in range(500)]
+    some = [prompt_key([f"user\x1f{number}"], seed=0) for number in range(500)]
     before, after = assign(some, Split(valid=0.1)), assign(some, Split(valid=0.1, test=0.2))
     assert [part == "valid" for part in before] == [part == "valid" for part in after]
 
 
 def test_another_seed_gives_another_split() -> None:
-    turns = ["user\x1fQ", "assistant\x1fA"]
+    turns = ["user\x1fQ"]
     assert prompt_key(turns, seed=0) != prompt_key(turns, seed=1) != prompt_key(turns, seed=-1)
 
 
@@ -78,9 +78,9 @@ def test_who_speaks_and_what_else_a_turn_holds_tell_conversations_apart() -> Non
         make(("system", "a"), ("assistant", "b")),
         make(*[("user", "a"), ("assistant", "b")], name="x"),
     ]
-    assert conversation_key(evened_turns(said)) not in [conversation_key(evened_turns(other)) for other in others]
+    assert parted(said).key() not in [parted(other).key() for other in others]
 
 
 def test_the_answer_plays_no_part_in_the_prompt_key() -> None:
     one, other = make(("user", "Q"), ("assistant", "A")), make(("user", "q "), ("assistant", "B"))
-    assert prompt_key(evened_turns(one), seed=0) == prompt_key(evened_turns(other), seed=0)
+    assert parted(one).prompt == parted(other).prompt

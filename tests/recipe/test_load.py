@@ -167,7 +167,7 @@ train:
 """
     assert refusal(text) == [
         "error: recipe.yaml:4: `data.format` should be one of `auto`, `openai`, `sharegpt`, `alpaca`, "
-        "`completion`, got the text 'alpacca'",
+        "`completion`, `preference`, `kto`, `classification`, `text`, got the text 'alpacca'",
         "  hint: did you mean `alpaca`?",
         "error: recipe.yaml:5: unknown key `learning_rate`",
         "  hint: write it under `train`",
@@ -351,8 +351,8 @@ def test_a_yes_is_told_to_be_true(written, meant):
 def test_a_missing_key_is_told_at_its_section():
     assert only("model: bundled\n\ndata:\n  format: auto\n") == (
         "recipe.yaml:3: `data.sources` is missing",
-        "add `sources: …`: Files, folders or globs: CSV, TSV, JSON, JSONL. "
-        "`bundled` is the sample data in the package.",
+        "add `sources: …`: Files, folders or globs: CSV, TSV, JSON, JSONL; for plain text also TXT and MD, "
+        "each file one document. `bundled` is the sample data in the package.",
     )
 
 

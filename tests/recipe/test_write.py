@@ -75,7 +75,7 @@ trains = st.builds(
 datas = st.builds(
     Data,
     sources=st.lists(texts, min_size=1, max_size=3).map(tuple),
-    format=st.sampled_from(["auto", "openai", "alpaca"]),
+    format=st.sampled_from(["auto", "alpaca", "completion"]),
     fields=st.none() | st.builds(Fields, prompt=texts, answer=texts, context=st.none() | texts),
     clean=st.builds(Clean, html=st.booleans(), min_answer_chars=positive),
     split=st.builds(Split, valid=st.floats(0, 0.5), test=st.floats(0, 0.4), seed=st.integers(0, 2**31 - 1)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 TEXT = "text"
@@ -55,6 +56,12 @@ class Example:
     """Whether the last answer is a good one (KTO), or the class of the text."""
     margin: float | None = None
     """Of a preference: by how much one is better, in the annotator's units."""
+
+    @property
+    def shared(self) -> int:
+        """How many first turns both endings of a preference have in common: its prompt."""
+        pairs = zip(self.messages, self.rejected, strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row that is written to `data/*.jsonl`."""

@@ -2,15 +2,18 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from luthier.core.example import Example, Source
+from luthier.core.example import Example, Message, Source
 from luthier.core.report import Check
-from luthier.core.text import plural
+from luthier.core.text import one_line, plural
 from luthier.data.account import Account
 from luthier.data.convert import Seen
 from luthier.data.kept import Kept
+from luthier.data.learned import Learned
 from luthier.data.lengths import Lengths
+from luthier.recipe.methods import Rows
 from luthier.recipe.schema import Train
 
 EMAIL = re.compile(r"[\w.+-]@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,4}\.[A-Za-z]{2,24}\b")
@@ -31,6 +34,9 @@ DIGITS = re.compile(r"\d[\d ()./-]{6}\d")
 """Digits close together: a quick look that most texts don't pass, before the slow one."""
 
 MANY_DUPLICATES = 0.2
+
+UNEVEN = 10
+"""So many times as many rows as the rarest has make a label common enough to be guessed."""
 
 HUMAN_TURNS = ("user", "assistant")
 
@@ -59,20 +65,23 @@ class Spotted:
 
 def _traits(example: Example) -> list[str]:
     traits = []
+    turns = (*example.messages, *example.rejected[example.shared :])
+    if any("@" in message.text and EMAIL.search(message.text) for message in turns):
+        traits.append("email_addresses")
+    if any(DIGITS.search(message.text) and PHONE.search(message.text) for message in turns):
+        traits.append("phone_numbers")
+    if example.messages[-1].role != "assistant":  # no conversation
+        return traits
     if not any(message.text.strip() for message in example.messages if message.role == "user"):
         traits.append("empty_prompts")
-    if any("@" in message.text and EMAIL.search(message.text) for message in example.messages):
-        traits.append("email_addresses")
-    if any(DIGITS.search(message.text) and PHONE.search(message.text) for message in example.messages):
-        traits.append("phone_numbers")
-    if not _in_turns(example):
+    if not _in_turns(example.messages) or not _in_turns(example.rejected):
         traits.append("turn_order")
     return traits
 
 
-def _in_turns(example: Example) -> bool:
+def _in_turns(messages: Sequence[Message]) -> bool:
     """Say whether user and assistant take turns, the user first, and system prompts stand before both."""
-    roles = [message.role for message in example.messages]
+    roles = [message.role for message in messages]
     while roles and roles[0] == "system":
         roles.pop(0)
     if "system" in roles:
@@ -82,9 +91,12 @@ def _in_turns(example: Example) -> bool:
     return all(role == HUMAN_TURNS[index % 2] for index, role in enumerate(roles))
 
 
-def run_checks(spotted: Spotted, seen: Seen, account: Account, kept: Kept, lengths: Lengths) -> list[Check]:
-    """Return every check, the fine ones too: a reader should see what was looked at."""
-    return [
+def run_checks(
+    rows: Rows, spotted: Spotted, seen: Seen, account: Account, kept: Kept, lengths: Lengths, learned: Learned
+) -> list[Check]:
+    """Return the checks such rows need, those that found nothing too: a reader should see what was looked at."""
+    asks = rows not in ("class", "text")
+    checks = [
         _unreadable(account),
         _duplicates(account),
         spotted.check(
@@ -92,16 +104,24 @@ def run_checks(spotted: Spotted, seen: Seen, account: Account, kept: Kept, lengt
             "every row asks something",
             "{rows} with an empty prompt, first {first}: the model learns to say the answer to anything",
             "give these rows a prompt, or remove them",
-        ),
-        _contradictions(kept),
+        )
+        if asks
+        else None,
+        _contradictions(kept, rows),
         _long_rows(lengths, kept),
         spotted.check(
             "turn_order",
             "user and assistant take turns in every row",
             "{rows} in which user and assistant don't take turns, first {first}; some templates refuse them",
             "training leaves out those that the model's template refuses, and names them in left_out.jsonl",
-        ),
+        )
+        if asks
+        else None,
         _formats(seen),
+        _endings(seen, rows),
+        _labels(learned, rows),
+        _canned(learned, rows),
+        _margins(learned, rows),
         _trimmed(seen),
         _unused(seen),
         spotted.check(
@@ -117,6 +137,7 @@ def run_checks(spotted: Spotted, seen: Seen, account: Account, kept: Kept, lengt
             "remove or replace them in the source: luthier only tells",
         ),
     ]
+    return [check for check in checks if check is not None]
 
 
 def _unreadable(account: Account) -> Check:
@@ -152,16 +173,35 @@ def _duplicates(account: Account) -> Check:
     return Check("duplicates", "warning", f"{details}, e.g. {first.source} is {first.detail}", hint)
 
 
-def _contradictions(kept: Kept) -> Check:
+CONTRARY: dict[Rows, tuple[str, str, str]] = {
+    "conversation": (
+        "different_answers",
+        "no prompt has two answers",
+        "answer a prompt otherwise than an earlier row does",
+    ),
+    "pair": ("contradictions", "no pair stands there the other way round", "prefer what an earlier row rejects"),
+    "judged": (
+        "contradictions",
+        "no answer is judged twice",
+        "call good what an earlier row calls bad, or the reverse",
+    ),
+    "class": ("contradictions", "no text is in two classes", "put a text into another class than an earlier row does"),
+}
+"""Name of the check that looks for contradictions, how it tells that there is none, and how that there are some."""
+
+
+def _contradictions(kept: Kept, rows: Rows) -> Check | None:
+    if rows not in CONTRARY:
+        return None
+    name, fine, wrong = CONTRARY[rows]
     pairs = kept.contradictions()
     if not pairs:
-        return Check("different_answers", "ok", "no prompt has two answers")
+        return Check(name, "ok", fine)
     earlier, later = pairs[0]
     return Check(
-        "different_answers",
+        name,
         "warning",
-        f"{plural(len(pairs), 'row')} answer a prompt otherwise than an earlier row does, "
-        f"e.g. {kept.source(earlier)} and {kept.source(later)}",
+        f"{plural(len(pairs), 'row')} {wrong}, e.g. {kept.source(earlier)} and {kept.source(later)}",
         "if one is wrong, remove it: the model learns a mixture of both",
     )
 
@@ -188,6 +228,70 @@ def _formats(seen: Seen) -> Check:
     if len(seen.formats) == 1:
         return Check("formats", "ok", f"one format: {told}")
     return Check("formats", "note", f"mixed formats: {told}", "fine if meant; else set `data.format`")
+
+
+def _endings(seen: Seen, rows: Rows) -> Check | None:
+    """Tell what became of pairs, where the objective learns from something else."""
+    pairs = seen.formats["preference"]
+    if not pairs or rows == "pair":
+        return None
+    if rows == "judged":
+        details = (
+            f"each of {plural(pairs, 'pair')} gives two rows, its chosen ending as good and its rejected one as bad"
+        )
+        return Check("pairs", "note", details)
+    details = f"of {plural(pairs, 'pair')} only the chosen ending is learned"
+    return Check("pairs", "note", details, "`train.objective: dpo` learns from both")
+
+
+def _labels(learned: Learned, rows: Rows) -> Check | None:
+    if rows not in ("judged", "class"):
+        return None
+    what = "good and bad answers" if rows == "judged" else "classes"
+    (most, many), *_, (least, few) = [*learned.labels.most_common(), *learned.labels.most_common()[-1:]]
+    if len(learned.labels) == 1:
+        return Check(
+            "labels",
+            "warning",
+            f"every row is `{one_line(most, 40)}`: there is nothing to tell it from",
+            "add rows with another label",
+        )
+    details = f"`{one_line(most, 40)}` has {plural(many, 'row')}, `{one_line(least, 40)}` {few:,}"
+    alike = {" ".join(name.casefold().replace("_", " ").split()) for name in learned.labels}
+    if len(alike) < len(learned.labels):
+        details = (
+            f"{len(learned.labels) - len(alike)} of {len(learned.labels)} class names differ only in case; {details}"
+        )
+        return Check("labels", "warning", details, "write one class one way")
+    if many >= UNEVEN * few:
+        return Check("labels", "warning", f"uneven {what}: {details}", "add rows of the rare ones if they matter")
+    return Check("labels", "ok", f"{plural(len(learned.labels), 'label')}: {details}")
+
+
+def _canned(learned: Learned, rows: Rows) -> Check | None:
+    if rows not in ("pair", "judged"):
+        return None
+    found = learned.canned()
+    if not found:
+        return Check("canned_answers", "ok", "answers differ from row to row")
+    told = "; ".join(
+        f"{plural(texts, 'text')} cover {share:.0%} of the {name} answers" for name, (texts, share) in found.items()
+    )
+    return Check(
+        "canned_answers",
+        "warning",
+        f"{told}: the model learns to recognise them, and KTO's estimate of how far it moved breaks down",
+        "use answers that were written for their prompts",
+    )
+
+
+def _margins(learned: Learned, rows: Rows) -> Check | None:
+    if rows != "pair":
+        return None
+    if not learned.against:
+        return Check("margins", "ok", "no margin speaks against the choice")
+    details = f"{plural(learned.against, 'pair')} whose rejected ending has the higher score"
+    return Check("margins", "warning", details, "swap these pairs, or remove them")
 
 
 def _trimmed(seen: Seen) -> Check:

@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
-from luthier.core.example import Example, Message
+from luthier.core.example import Example, Message, Source
 from luthier.core.text import did_you_mean, one_line
 from luthier.data.formats import FORMATS, Format, evened_name
-from luthier.data.formats.turns import tools_of
+from luthier.data.formats.parts import Parts
 from luthier.data.rows import RawRow, Refusal
-from luthier.recipe.schema import Data, Fields
+from luthier.recipe.methods import Rows
+from luthier.recipe.schema import MADE_FROM, NEEDED, Data, Fields
+from luthier.recipe.schema import Format as Name
 
 LONGEST_TAG = 64
 """Texts in other columns up to this many characters are kept as tags; longer ones are hardly labels."""
@@ -24,7 +26,7 @@ MOST_SHAPES = 1000
 class Shape:
     """What rows with a certain set of columns are."""
 
-    name: str
+    name: Name
     format: Format
     columns: dict[str, str]
     others: tuple[str, ...]
@@ -46,55 +48,52 @@ class Converter:
 
     Args:
         data: The recipe's section; its format and fields decide.
-
-    Raises:
-        DataError: `fields` are given for a format whose rows hold a list of turns.
+        rows: What the objective learns from: only shapes that give it are tried.
     """
 
-    def __init__(self, data: Data) -> None:
-        self.wanted = data.format
-        self.fields = data.fields
+    def __init__(self, data: Data, rows: Rows = "conversation") -> None:
+        self.data = data
+        self.rows = rows
         self.seen = Seen()
         self._shapes: dict[tuple[str, ...], Shape | None] = {}
-        if data.fields and data.format in ("openai", "sharegpt"):
-            raise DataError(
-                f"`data.fields` names columns for prompt and answer, but `{data.format}` rows hold turns",
-                hint="remove `data.fields`, or set `data.format` to `completion`",
-            )
 
     def convert(self, raw: RawRow) -> Example | Refusal:
         """Return the row's example, or why it gives none."""
         shape = self._shape(raw.row)
         if shape is None:
             return self._unknown(raw.row)
-        messages = shape.format.to_messages(raw.row, shape.columns)
-        if isinstance(messages, Refusal):
-            return messages
-        tools = tools_of(raw.row[shape.columns["tools"]]) if "tools" in shape.columns else ()
-        if isinstance(tools, Refusal):
-            return tools
-        kept = _up_to_the_last_answer(messages)
-        if not kept:
-            return Refusal("no_answer", "no turn of the assistant")
-        self.seen.trimmed += len(kept) < len(messages)
+        parts = shape.format.parts(raw.row, shape.columns)
+        if isinstance(parts, Refusal):
+            return parts
+        if self.rows not in ("class", "text"):
+            if self.rows == "conversation":
+                parts = parts._replace(rejected=(), margin=None)  # of a preference, the better ending is learned
+            whole = [turns for turns in (parts.messages, parts.rejected) if turns]
+            said = [_up_to_the_last_answer(turns) for turns in whole]
+            if not said or not all(said):
+                return Refusal("no_answer", "no turn of the assistant")
+            self.seen.trimmed += sum(map(len, said)) < sum(map(len, whole))
+            parts = parts._replace(messages=said[0], rejected=said[1] if len(said) > 1 else ())
         self.seen.formats[shape.name] += 1
         self.seen.mappings[shape.name, tuple(shape.columns.items())] += 1
         tags = self._tags(raw.row, shape.others) if shape.others else {}
-        return Example(messages=tuple(kept), source=raw.source, tags=tags, tools=tools)
+        return _example(parts, raw.source, tags)
 
     def _shape(self, row: dict[str, Any]) -> Shape | None:
         names = tuple(row)
         try:
             return self._shapes[names]
         except KeyError:
-            shape = _find(names, self.wanted, self.fields)
+            shape = _find(names, self.data, MADE_FROM[self.rows])
             if len(self._shapes) < MOST_SHAPES:
                 self._shapes[names] = shape
             return shape
 
     def _unknown(self, row: dict[str, Any]) -> Refusal:
         names = ", ".join(f"`{one_line(name, 40)}`" for name in [*row][:12]) or "none"
-        return Refusal("unknown_format", f"the columns are {names}")
+        other = _other([*row], self.data, self.rows)
+        told = f"; {LOOKS[other.format]}" if other else ""
+        return Refusal("unknown_format", f"the columns are {names}{told}")
 
     def _tags(self, row: dict[str, Any], others: Sequence[str]) -> dict[str, str]:
         tags = {}
@@ -108,9 +107,65 @@ class Converter:
         return tags
 
 
-def unusable(name: str, columns: Sequence[str], data: Data) -> DataError:
+class Other(NamedTuple):
+    """A shape that rows have, and the objective that learns from it."""
+
+    format: Name
+    objective: str
+
+
+OBJECTIVES: dict[Rows, str] = {
+    "pair": "dpo",
+    "judged": "kto",
+    "class": "classify",
+    "text": "pretrain",
+    "conversation": "sft",
+}
+"""The usual objective for each kind of rows, to hint at; those whose rows are the most telling first."""
+
+WANTED: dict[Rows, str] = {
+    "conversation": "conversations",
+    "pair": "pairs of a better and a worse ending",
+    "judged": "judged answers, or pairs of a better and a worse one",
+    "class": "texts with a class",
+    "text": "plain text",
+}
+"""What an objective learns from, for messages."""
+
+LOOKS: dict[Name, str] = {
+    "openai": "rows with turns",
+    "sharegpt": "rows with turns",
+    "alpaca": "questions with answers",
+    "completion": "questions with answers",
+    "preference": "pairs of a better and a worse ending",
+    "kto": "judged answers",
+    "classification": "texts with a class",
+    "text": "plain text",
+}
+"""What rows of a shape are, for messages."""
+
+
+def _other(columns: Sequence[str], data: Data, rows: Rows) -> Other | None:
+    """Return the shape of rows that are none the objective learns from, and the objective that does."""
+    if data.fields or data.format != "auto":
+        return None
+    for kind, objective in OBJECTIVES.items():
+        shape = _find(tuple(columns), data, MADE_FROM[kind]) if kind != rows else None
+        if shape is not None:
+            return Other(shape.name, objective)
+    return None
+
+
+def unusable(name: str, columns: Sequence[str], data: Data, rows: Rows) -> DataError:
     """Return the error for a file of which no row fits: the columns seen, and what to set."""
     seen = ", ".join(f"`{one_line(column, 40)}`" for column in columns[:12])
+    if other := _other(columns, data, rows):
+        return DataError(
+            f"the objective learns from {WANTED[rows]}, but these are {LOOKS[other.format]}; the columns are {seen}",
+            hint=f"`--set train.objective={other.objective}` learns from them, or say which columns hold what:"
+            f" `--set data.fields='{_fields_of(rows)}'`",
+            place=name,
+        )
     if data.fields:
         wrong = [column for column in data.fields.model_dump().values() if column and column not in columns]
         near = did_you_mean(wrong[0], columns) if wrong else None
@@ -120,34 +175,48 @@ def unusable(name: str, columns: Sequence[str], data: Data) -> DataError:
     what = "that luthier knows" if data.format == "auto" else f"of the format `{data.format}`"
     return DataError(
         f"no row has columns {what}; the columns are {seen}",
-        hint="say which hold what: `--set data.fields='{prompt: COLUMN, answer: COLUMN}'`"
+        hint=f"say which hold what: `--set data.fields='{_fields_of(rows)}'`"
         " (a CSV file's first line must be the column names)",
         place=name,
     )
 
 
-def _find(names: tuple[str, ...], wanted: str, fields: Fields | None) -> Shape | None:
+def _fields_of(rows: Rows) -> str:
+    needed = NEEDED.get(MADE_FROM[rows][0], ()) if rows != "conversation" else NEEDED["completion"]
+    return "{" + ", ".join(f"{part}: COLUMN" for part in needed) + "}"
+
+
+def _find(names: tuple[str, ...], data: Data, formats: Sequence[Name]) -> Shape | None:
     evened = {evened_name(name): name for name in reversed(names)}
-    if fields:
-        return _by_fields(names, wanted, fields)
-    for name, format_ in FORMATS.items():
-        if wanted in ("auto", name) and (columns := format_.columns(evened)):
+    for name in formats:
+        if data.format not in ("auto", name):
+            continue
+        columns = _by_fields(names, name, data.fields) if data.fields else FORMATS[name].columns(evened)
+        if columns:
             others = tuple(column for column in names if column not in columns.values())
-            return Shape(name, format_, columns, others)
+            return Shape(name, FORMATS[name], columns, others)
     return None
 
 
-def _by_fields(names: tuple[str, ...], wanted: str, fields: Fields) -> Shape | None:
-    """Return the shape the user described. Context and system may be missing in a row; the others may not."""
-    if fields.prompt not in names or fields.answer not in names:
-        return None
-    name = "completion" if wanted == "auto" else wanted
+def _by_fields(names: tuple[str, ...], name: Name, fields: Fields) -> dict[str, str] | None:
+    """Return the columns the user described, when a row has those the format needs; others may be missing."""
     columns = {part: column for part, column in fields.model_dump().items() if column in names}
-    others = tuple(column for column in names if column not in columns.values())
-    return Shape(name, FORMATS[name], columns, others)
+    return columns if name in NEEDED and columns.keys() >= {*NEEDED[name]} else None
 
 
-def _up_to_the_last_answer(messages: list[Message]) -> list[Message]:
+def _example(parts: Parts, source: Source, tags: dict[str, str]) -> Example:
+    return Example(
+        messages=tuple(parts.messages),
+        source=source,
+        tags=tags,
+        tools=parts.tools,
+        rejected=tuple(parts.rejected),
+        label=parts.label,
+        margin=parts.margin,
+    )
+
+
+def _up_to_the_last_answer(messages: Sequence[Message]) -> Sequence[Message]:
     """Return the conversation without what follows the last answer: nothing there is learned."""
     end = len(messages)
     while end and messages[end - 1].role != "assistant":

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,13 +21,15 @@ from luthier.data.clean import Cleaner, duplicates, empty
 from luthier.data.convert import Converter, unusable
 from luthier.data.jsonl import example_line
 from luthier.data.kept import Kept
-from luthier.data.keys import conversation_key, evened_turns, prompt_key
+from luthier.data.keys import parted, prompt_key
+from luthier.data.learned import Learned
 from luthier.data.lengths import CountTokens, Lengths
 from luthier.data.present import FileRead, Outcome, present
 from luthier.data.read import open_source, read
 from luthier.data.rows import RawRow, Read, Refusal, Unreadable
 from luthier.data.sources import SourceFile, find_files, raise_all
 from luthier.data.split import PARTS, assign
+from luthier.recipe.methods import Rows
 from luthier.recipe.schema import Data
 
 NOBODY = Silent()
@@ -42,6 +44,7 @@ def prepare(
     data: Data,
     out: Path,
     *,
+    rows: Rows = "conversation",
     shown_as: Mapping[Path, str] | None = None,
     progress: Progress = NOBODY,
     count_tokens: CountTokens | None = None,
@@ -52,6 +55,7 @@ def prepare(
         data: The recipe's section.
         out: Folder for `train.jsonl`, `valid.jsonl` and `test.jsonl` (both may be empty), `dropped.jsonl` and
             `report.{json,md,html}`. It appears complete or not at all.
+        rows: What the objective learns from: rows of other kinds are refused.
         shown_as: Names under which some source files are spoken of.
         progress: Hears how many bytes have been read.
         count_tokens: The model's tokenizer. None estimates lengths from bytes.
@@ -60,11 +64,11 @@ def prepare(
         DataError: A source can't be read, holds no row that fits, or nothing is left.
         Problems: Several of those.
     """
-    files = find_files(data.sources, shown_as)
+    files = find_files(data.sources, shown_as, rows=rows)
     with publish_folder(out) as folder:
         dropped = folder / "dropped.jsonl"
         with dropped.open("wb") as drops, (folder / WAITING).open("wb") as waiting:
-            stage = Stage(data, Account(drops), waiting, count_tokens)
+            stage = Stage(data, rows, Account(drops), waiting, count_tokens)
             read_files = _take_in_all(stage, files, progress)
         stage.account.settle(dropped)
         _refuse_nothing_left(stage.account)
@@ -78,47 +82,62 @@ class Stage:
 
     Args:
         data: The recipe's section.
+        rows: As in `prepare`.
         account: Counts rows and writes the dropped ones.
         waiting: Takes the lines of the kept rows.
         count_tokens: As in `prepare`.
     """
 
-    def __init__(self, data: Data, account: Account, waiting: BinaryIO, count_tokens: CountTokens | None) -> None:
+    def __init__(
+        self, data: Data, rows: Rows, account: Account, waiting: BinaryIO, count_tokens: CountTokens | None
+    ) -> None:
         self.data = data
+        self.rows = rows
         self.account = account
-        self.converter = Converter(data)
+        self.converter = Converter(data, rows)
         self.cleaner = Cleaner(data.clean)
         self.duplicates = duplicates.Duplicates()
         self.kept = Kept()
         self.lengths = Lengths(count_tokens)
         self.spotted = Spotted()
+        self.learned = Learned()
         self._waiting = waiting
 
-    def take_in(self, item: Read) -> str | None:
-        """Keep a row or drop it with its reason. Return the reason, None when it is kept."""
-        self.account.rows_in += 1
+    def take_in(self, item: Read) -> list[str | None]:
+        """Keep a row or drop it, told in the account. Return whether it was kept, or the first reason.
+
+        A pair for an objective that learns from judged answers counts as two rows.
+        """
         if isinstance(item, Unreadable):
+            self.account.rows_in += 1
             self.account.drop(item.raw, item.source, item.refusal)
-            return item.refusal.reason
+            return [item.refusal.reason]
         example = self.converter.convert(item)
+        if not isinstance(example, Refusal):
+            example = self.cleaner.clean(example)
+            example = empty.refusal(example, min_answer_chars=self.data.clean.min_answer_chars) or example
         if isinstance(example, Refusal):
-            return self._drop(item, example)
-        return self._keep(item, self.cleaner.clean(example))
+            self.account.rows_in += 1
+            return [self._drop(item, example)]
+        examples = as_learned(example, self.rows)
+        self.account.rows_in += len(examples)
+        return [self._keep(item, example) for example in examples]
 
     def _keep(self, item: RawRow, example: Example) -> str | None:
-        """Keep an example unless it is empty, can't be written, or is there already."""
-        refusal = empty.refusal(example, min_answer_chars=self.data.clean.min_answer_chars)
-        line = refusal or example_line(example)
+        """Keep an example unless it can't be written or is there already."""
+        line = example_line(example)
         if isinstance(line, Refusal):
             return self._drop(item, line)
-        turns = evened_turns(example)
-        key = conversation_key(turns)
+        lines = parted(example)
+        key = lines.key()
         if self.data.clean.duplicates and (matched := self.duplicates.match(key, example.source)):
             self.account.drop(item.row, item.source, duplicates.refusal(matched), matched=matched)
             return "duplicate"
         self._waiting.write(line)
         self.account.kept += 1
-        self.kept.add(example.source, prompt=prompt_key(turns, seed=self.data.split.seed), conversation=key)
+        prompt = prompt_key(lines.prompt, seed=self.data.split.seed)
+        self.kept.add(example.source, prompt=prompt, key=key, opposite=lines.opposite())
+        self.learned.look(example)
         self.lengths.add(example)
         self.spotted.look(example)
         return None
@@ -126,6 +145,14 @@ class Stage:
     def _drop(self, item: RawRow, refusal: Refusal) -> str:
         self.account.drop(item.row, item.source, refusal)
         return refusal.reason
+
+
+def as_learned(example: Example, rows: Rows) -> list[Example]:
+    """Return the example, or where a pair has come and the objective wants judged answers, both of its answers."""
+    if not example.rejected or rows != "judged":
+        return [example]
+    good = replace(example, rejected=(), margin=None, label=True)
+    return [good, replace(good, messages=example.rejected, label=False)]
 
 
 @dataclass(slots=True)
@@ -164,19 +191,19 @@ def _take_in_file(stage: Stage, file: SourceFile, progress: Progress, before: in
     for number, item in enumerate(read(opened)):
         if number % ROWS_BETWEEN_UPDATES == 0:
             progress.update(before + opened.position, file.name)
-        tally.reasons[stage.take_in(item)] += 1
+        tally.reasons.update(stage.take_in(item))
         if isinstance(item, RawRow):
             tally.readable += 1
             if tally.readable <= ROWS_BETWEEN_UPDATES:
                 tally.columns.update(dict.fromkeys(item.row))
         elif tally.first_unreadable is None:
             tally.first_unreadable = item
-    _refuse_useless(tally, file, stage.data)
+    _refuse_useless(tally, file, stage.data, stage.rows)
     rows = tally.reasons.total()
     return FileRead(file.name, opened.encoding, file.size, rows=rows, kept=tally.reasons[None])
 
 
-def _refuse_useless(tally: Tally, file: SourceFile, data: Data) -> None:
+def _refuse_useless(tally: Tally, file: SourceFile, data: Data, rows: Rows) -> None:
     """Raise when a file gives nothing at all for a reason that lies in the file as a whole."""
     if not tally.reasons:
         raise DataError("no row in this file", hint="remove it from `data.sources`, or name another", place=file.name)
@@ -188,7 +215,7 @@ def _refuse_useless(tally: Tally, file: SourceFile, data: Data) -> None:
             place=str(first.source),
         )
     if tally.reasons["unknown_format"] == tally.readable:
-        raise unusable(file.name, [*tally.columns], data)
+        raise unusable(file.name, [*tally.columns], data, rows)
 
 
 def _refuse_nothing_left(account: Account) -> None:
@@ -211,18 +238,22 @@ def _outcome(stage: Stage, files: Sequence[FileRead], folder: Path, name: str) -
         account=stage.account,
         seen=stage.converter.seen,
         steps=stage.cleaner.done,
-        checks=run_checks(stage.spotted, stage.converter.seen, stage.account, stage.kept, stage.lengths),
+        checks=run_checks(
+            stage.rows, stage.spotted, stage.converter.seen, stage.account, stage.kept, stage.lengths, stage.learned
+        ),
         splits=splits,
         tokens=stage.lengths.summary(),
         written={file: {**about, "path": f"{name}/{about['path']}"} for file, about in written.items()},
         fingerprint=_fingerprint(folder),
         example=example,
+        rows=stage.rows,
+        labels=stage.learned.labels,
     )
 
 
 def _distribute(stage: Stage, folder: Path) -> tuple[dict[str, int], Example]:
     """Copy the waiting lines to their splits. Return the counts, and the first example to train on."""
-    parts = assign(stage.kept.prompts, stage.data.split)
+    parts = assign(stage.kept.prompts, stage.data.split, classes=stage.learned.classes)
     handles = {part: (folder / f"{part}.jsonl").open("wb") for part in PARTS}
     waiting = folder / WAITING
     first: bytes | None = None

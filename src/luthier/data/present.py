@@ -15,9 +15,20 @@ from luthier.data.clean import Done
 from luthier.data.convert import Seen
 from luthier.data.lengths import PARTS
 from luthier.data.rows import REASONS
+from luthier.recipe.methods import Rows
 
 WIDE = 160
 """Characters of a row that are shown in a table."""
+
+
+LEARNED: dict[Rows, str] = {
+    "conversation": "The assistant's turns are learned, the others are read.",
+    "pair": "The chosen ending becomes more likely than the rejected one; what stands before both is read.",
+    "judged": "The last answer becomes more likely if it is good, less if it is bad; the rest is read.",
+    "class": "The label is learned, the text is read.",
+    "text": "Every token is learned.",
+}
+"""What an objective makes of a row, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,9 @@ class Outcome:
     written: Mapping[str, Mapping[str, Any]]
     fingerprint: str
     example: Example
+    rows: Rows
+    labels: Mapping[str, int]
+    """How many rows of each class or verdict, where rows have one."""
 
 
 def present(outcome: Outcome, *, run: Path) -> Report:
@@ -77,6 +91,8 @@ def _data(outcome: Outcome) -> dict[str, Any]:
     return {
         "rows": outcome.account.as_dict(),
         "format": _format(outcome.seen),
+        "learned_from": outcome.rows,
+        "labels": dict(outcome.labels),
         "splits": dict(outcome.splits),
         "checks": [check.as_dict() for check in outcome.checks],
         "tokens": {part: dict(values) for part, values in outcome.tokens.items()},
@@ -117,7 +133,8 @@ def _sections(outcome: Outcome) -> list[Section]:
         Section("What was looked at", (_checks(outcome.checks),)),
         Section("How long the rows are", (_lengths(outcome.tokens),)),
         Section("Splits", (_splits(outcome.splits),)),
-        Section("One row as it will be learned", _example(outcome.example)),
+        Section("Labels", _labels(outcome.labels)),
+        Section("One row as it will be learned", _example(outcome.example, outcome.rows)),
     ]
 
 
@@ -178,7 +195,7 @@ def _checks(checks: Sequence[Check]) -> Table:
 
 def _lengths(tokens: Mapping[str, Mapping[str, Any]]) -> Table:
     columns = ("min", "median", "mean", "p95", "max")
-    rows = tuple((part, *(f"{tokens[part][column]:,}" for column in columns)) for part in PARTS)
+    rows = tuple((part, *(f"{tokens[part][column]:,}" for column in columns)) for part in PARTS if part in tokens)
     how = "estimated from bytes" if tokens["total"]["estimate"] else "by the model's tokenizer, without template"
     return Table(f"Tokens, {how}", ("part", *columns), rows)
 
@@ -189,7 +206,29 @@ def _splits(splits: Mapping[str, int]) -> Table:
     return Table("", ("split", "rows", "share"), rows)
 
 
-def _example(example: Example) -> tuple[Block, ...]:
-    rows = tuple((message.role, one_line(message.text, 10 * WIDE)) for message in example.messages)
-    told = Paragraph(f"From {example.source}. The assistant's turns are learned, the others are read.")
-    return told, Table("", ("role", "text"), rows)
+def _labels(labels: Mapping[str, int]) -> tuple[Block, ...]:
+    if not labels:
+        return ()
+    total = sum(labels.values())
+    ordered = sorted(labels.items(), key=lambda entry: (-entry[1], entry[0]))
+    rows = tuple((one_line(name, WIDE), f"{count:,}", f"{count / total:.1%}") for name, count in ordered)
+    return (Table("", ("label", "rows", "share"), rows),)
+
+
+def _example(example: Example, kind: Rows) -> tuple[Block, ...]:
+    shared = example.shared
+    rows = [(message.role, one_line(message.text, 10 * WIDE)) for message in example.messages]
+    if example.rejected:
+        worse = [(message.role, one_line(message.text, 10 * WIDE)) for message in example.rejected[shared:]]
+        rows = [
+            *rows[:shared],
+            *((f"{role}, chosen", text) for role, text in rows[shared:]),
+            *((f"{role}, rejected", text) for role, text in worse),
+        ]
+    if example.margin is not None:
+        rows.append(("margin", f"{example.margin:g}"))
+    if example.label is not None:
+        good = {True: "good", False: "bad"}
+        rows.append(("label", good[example.label] if isinstance(example.label, bool) else example.label))
+    told = Paragraph(f"From {example.source}. {LEARNED[kind]}")
+    return told, Table("", ("role", "text"), tuple(rows))

@@ -18,6 +18,10 @@ REASONS = {
     "unknown_role": "a turn by a role that luthier doesn't know",
     "no_answer": "no turn of the assistant, so nothing to learn",
     "empty_answer": "nothing, or too little, in every answer",
+    "empty_text": "nothing in the text",
+    "no_label": "no class, or no word on whether the answer is good",
+    "equal_endings": "chosen and rejected are the same, so there is nothing to prefer",
+    "different_prompts": "chosen and rejected don't answer the same prompt",
     "not_unicode": "half a character (a lone surrogate), which no tokenizer reads",
     "duplicate": "equal to an earlier row once case, width and spaces are evened out",
 }

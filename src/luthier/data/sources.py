@@ -8,11 +8,12 @@ from pathlib import Path
 
 from luthier.core.errors import DataError, LuthierError, Problems
 from luthier.core.text import did_you_mean, safe
-from luthier.data.readers import READERS
+from luthier.data.readers import DOCUMENTS, READERS
+from luthier.recipe.methods import Rows
 
 WRITTEN_BY_RUNS = ("events.jsonl", "manifest.json")
 
-WHAT_IS_READ = "luthier reads " + ", ".join(READERS)
+WHAT_IS_READ = "luthier reads " + ", ".join(kind for kind in READERS if kind not in DOCUMENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,14 @@ class SourceFile:
     size: int
 
 
-def find_files(sources: Sequence[str], shown_as: Mapping[Path, str] | None = None) -> list[SourceFile]:
+def find_files(
+    sources: Sequence[str], shown_as: Mapping[Path, str] | None = None, *, rows: Rows = "conversation"
+) -> list[SourceFile]:
     """Return the files behind `sources`, in the order named, folders and globs sorted, each file once.
 
     Args:
         sources: Files, folders (searched with their subfolders) and globs.
+        rows: What the objective learns from. Only for plain text are text files data.
         shown_as: Other names for some paths, e.g. `bundled/tickets.csv` for a file inside the package.
 
     Raises:
@@ -40,7 +44,7 @@ def find_files(sources: Sequence[str], shown_as: Mapping[Path, str] | None = Non
     problems: list[LuthierError] = []
     for source in sources:
         try:
-            for path in _expand(source):
+            for path in _expand(source, rows):
                 real = path.resolve()
                 name = printable(names.get(real, str(path)))
                 if real not in found:
@@ -67,18 +71,18 @@ def printable(name: str) -> str:
     return safe(name.encode("utf-8", "backslashreplace").decode())
 
 
-def _expand(source: str) -> list[Path]:
+def _expand(source: str, rows: Rows) -> list[Path]:
     if "\0" in source:
         raise DataError("a path can't hold a NUL character", hint="correct the path", place=printable(source))
     path = Path(source).expanduser()
     if path.is_dir():
-        return _in_folder(path, source)
+        return _in_folder(path, source, rows)
     if path.exists():
-        _require_known_type(path)
+        _require_known_type(path, rows)
         return [path]
     if glob.has_magic(source):
         matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - any root
-        files = [match for match in matches if match.is_file() and _is_data(match)]
+        files = [match for match in matches if match.is_file() and _is_data(match, rows)]
         if files:
             return files
         raise DataError(
@@ -89,8 +93,8 @@ def _expand(source: str) -> list[Path]:
     raise _missing(path, source)
 
 
-def _in_folder(folder: Path, source: str) -> list[Path]:
-    inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_data(path)]
+def _in_folder(folder: Path, source: str, rows: Rows) -> list[Path]:
+    inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_data(path, rows)]
     runs = {parent for parent in {path.parent for path in inside} if _is_of_a_run(parent, below=folder)}
     files = [
         path
@@ -118,13 +122,20 @@ def _is_of_a_run(folder: Path, *, below: Path) -> bool:
     return False
 
 
-def _is_data(path: Path) -> bool:
-    return path.suffix.lower() in READERS
+def _is_data(path: Path, rows: Rows) -> bool:
+    kind = path.suffix.lower()
+    return kind in READERS and (rows == "text" or kind not in DOCUMENTS)
 
 
-def _require_known_type(path: Path) -> None:
-    if _is_data(path):
+def _require_known_type(path: Path, rows: Rows) -> None:
+    if _is_data(path, rows):
         return
+    if path.suffix.lower() in DOCUMENTS:
+        raise DataError(
+            "this file is plain text, which the objective doesn't learn from",
+            hint="`--set train.objective=pretrain` learns from it as one document",
+            place=printable(str(path)),
+        )
     kind = f"`{path.suffix}` files are not read" if path.suffix else "a file without an extension"
     raise DataError(
         kind,

@@ -15,8 +15,13 @@ PARTS: tuple[Part, ...] = ("train", "valid", "test")
 WHOLE = 1 << 64
 
 
-def assign(keys: Sequence[int], split: Split) -> list[Part]:
+def assign(keys: Sequence[int], split: Split, classes: Sequence[str] = ()) -> list[Part]:
     """Return the split of each row.
+
+    Args:
+        keys: The key of each row's prompt.
+        split: The shares.
+        classes: The class of each row, where rows have one: train gets every class.
 
     With few rows chance may leave a split empty. Then one prompt moves there: to `valid` and `test` the one
     with the smallest key, if the split it leaves keeps another one; to `train` the one with the largest, always.
@@ -30,7 +35,21 @@ def assign(keys: Sequence[int], split: Split) -> list[Part]:
             mover = _mover(keys, split, moved, to=part)
             if mover is not None:
                 moved[mover] = part
+    moved |= dict.fromkeys(_of_classes_held_back(keys, classes, split, moved), "train")
     return [moved.get(key) or place(key, split) for key in keys]
+
+
+def _of_classes_held_back(
+    keys: Sequence[int], classes: Sequence[str], split: Split, moved: dict[int, Part]
+) -> list[int]:
+    """Return, for every class of which train has no row, its prompt with the largest key."""
+    largest: dict[str, int] = {}
+    learned = set()
+    for key, name in zip(keys, classes, strict=False):
+        largest[name] = max(key, largest.get(name, 0))
+        if moved.get(key, place(key, split)) == "train":
+            learned.add(name)
+    return [key for name, key in largest.items() if name not in learned]
 
 
 def place(key: int, split: Split) -> Part:

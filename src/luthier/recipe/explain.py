@@ -98,7 +98,8 @@ class Explanation:
             "default": self.default,
             "option of": ", ".join(f"`{name}`" for name in self.methods),
         }
-        lines += [f"  {name}: {words}" for name, words in facts.items() if words]
+        told = [f"{name}: {words}" for name, words in facts.items() if words]
+        lines += [f"  {line}" for fact in told for line in textwrap.wrap(fact, WIDTH - 2, subsequent_indent="  ")]
         width = max((len(name) for name, _ in self.keys), default=0)
         lines += [""] if self.keys else []
         return [*lines, *(f"  {name:<{width}}  {line}".rstrip() for name, line in self.keys)]

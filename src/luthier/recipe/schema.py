@@ -12,6 +12,7 @@ from luthier.recipe.methods import (
     Optimizer,
     Positive,
     PositiveReal,
+    Rows,
     Schedule,
     Sft,
     Sgd,
@@ -25,13 +26,38 @@ Named = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
+Format = Literal["openai", "sharegpt", "alpaca", "completion", "preference", "kto", "classification", "text"]
+
+MADE_FROM: dict[Rows, tuple[Format, ...]] = {
+    "conversation": ("preference", "openai", "sharegpt", "alpaca", "completion"),
+    "pair": ("preference",),
+    "judged": ("kto", "preference"),
+    "class": ("classification",),
+    "text": ("text",),
+}
+"""What an objective learns from, and the shapes of a row that give it, in the order in which `auto` tries them.
+
+Of a preference, a conversation takes the better ending, and judged rows are two: a good one and a bad one.
+"""
+
+NEEDED: dict[Format, tuple[str, ...]] = {
+    "completion": ("prompt", "answer"),
+    "alpaca": ("prompt", "answer"),
+    "preference": ("chosen", "rejected"),
+    "kto": ("prompt", "answer", "label"),
+    "classification": ("text", "label"),
+    "text": ("text",),
+}
+"""Which fields a format can't do without. The others hold lists of turns, which name themselves."""
+
+
 class Fields(Options):
     """Which columns hold what, for files whose column names luthier doesn't know."""
 
-    prompt: Named
+    prompt: Named | None = None
     """Column with what the user says."""
 
-    answer: Named
+    answer: Named | None = None
     """Column with what the model should answer."""
 
     context: Named | None = None
@@ -39,6 +65,21 @@ class Fields(Options):
 
     system: Named | None = None
     """Column with the instruction the model works under."""
+
+    chosen: Named | None = None
+    """Column with the better ending, for objectives that learn from pairs."""
+
+    rejected: Named | None = None
+    """Column with the worse ending."""
+
+    margin: Named | None = None
+    """Column with how much better the chosen ending is, a number."""
+
+    text: Named | None = None
+    """Column with plain text, or the text to classify."""
+
+    label: Named | None = None
+    """Column with the class of the text, or whether the answer is a good one."""
 
 
 class Clean(Options):
@@ -88,10 +129,11 @@ class Data(Options):
     """Where the examples come from and what is done to them."""
 
     sources: Annotated[tuple[Named, ...], Field(min_length=1)]
-    """Files, folders or globs: CSV, TSV, JSON, JSONL. `bundled` is the sample data in the package."""
+    """Files, folders or globs: CSV, TSV, JSON, JSONL; for plain text also TXT and MD, each file one document.
+    `bundled` is the sample data in the package."""
 
-    format: Literal["auto", "openai", "sharegpt", "alpaca", "completion"] = "auto"
-    """Shape of a row. `auto` decides row by row and says what it found."""
+    format: Literal["auto", Format] = "auto"
+    """Shape of a row. `auto` decides row by row, among those the objective learns from, and says what it found."""
 
     fields: Fields | None = None
     """Column names, where `auto` doesn't know them."""
@@ -101,6 +143,22 @@ class Data(Options):
 
     split: Split = Split()
     """Rows held back."""
+
+    @model_validator(mode="after")
+    def fields_make_a_row(self) -> "Data":
+        """Refuse fields that are too few for a row, or that say nothing of a format."""
+        if self.fields is None:
+            return self
+        if self.format in ("openai", "sharegpt"):
+            message = f"`fields` names columns of texts, but `{self.format}` rows hold turns: remove one of the two"
+            raise ValueError(message)
+        named = {part for part, column in self.fields.model_dump().items() if column}
+        formats = NEEDED if self.format == "auto" else {self.format: NEEDED[self.format]}
+        if not any(named.issuperset(needed) for needed in formats.values()):
+            wanted = " or ".join(", ".join(f"`{part}`" for part in parts) for parts in dict.fromkeys(formats.values()))
+            message = f"`fields` must name at least {wanted}"
+            raise ValueError(message)
+        return self
 
 
 class EarlyStopping(Options):
@@ -267,4 +325,16 @@ class Recipe(Options):
             if asked and self.data.split.valid == 0:
                 message = f"`train.{key}` goes by the held-out loss, and `data.split.valid` is 0: hold out some rows"
                 raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def rows_suit_the_objective(self) -> "Recipe":
+        """Refuse a format whose rows the objective can't learn from."""
+        objective = self.train.objective
+        if self.data.format != "auto" and self.data.format not in MADE_FROM[objective.rows]:
+            fitting = ", ".join(f"`{name}`" for name in MADE_FROM[objective.rows])
+            message = (
+                f"`data.format: {self.data.format}` gives `{objective.kind}` nothing to learn from; {fitting} would"
+            )
+            raise ValueError(message)
         return self

@@ -52,11 +52,13 @@ class Cleaner:
     def clean(self, example: Example) -> Example:
         """Return the example with its texts cleaned; the same object when there was nothing to do.
 
-        One whose turns name characters to learn stays as it is: cleaning would move them.
+        One whose turns name characters to learn stays as it is: cleaning would move them. Both endings of a
+        preference are cleaned as one conversation, so that what they share stays shared.
         """
-        if any(message.extra.get("learn") is not None for message in example.messages):
+        turns = [*example.messages, *example.rejected]
+        if any(message.extra.get("learn") is not None for message in turns):
             return example
-        first = texts = [message.text for message in example.messages]
+        first = texts = [message.text for message in turns]
         for done in self.done:
             cleaned = STEPS[done.name](texts)
             if cleaned != texts:
@@ -65,8 +67,9 @@ class Cleaner:
                 texts = cleaned
         if texts is first:
             return example
-        messages = zip(example.messages, texts, strict=True)
-        return replace(example, messages=tuple(replace(message, text=text) for message, text in messages))
+        cleaned_turns = [replace(message, text=text) for message, text in zip(turns, texts, strict=True)]
+        end = len(example.messages)
+        return replace(example, messages=tuple(cleaned_turns[:end]), rejected=tuple(cleaned_turns[end:]))
 
 
 def _sample(done: Done, before: list[str], after: list[str], example: Example) -> None:

@@ -1,4 +1,4 @@
-"""Shapes of a row. To add one: a module with `columns` and `to_messages`, and a line in the table.
+"""Shapes of a row. To add one: a module with `columns` and `parts`, a line in the table, and one in the recipe's.
 
 A shape is recognised by the names of a row's columns, so mixed files work and the answer can be remembered;
 that the values fit is found out when the row is converted.
@@ -7,9 +7,10 @@ that the values fit is found out when the row is converted.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from luthier.core.example import Message
-from luthier.data.formats import alpaca, completion, openai, sharegpt
+from luthier.data.formats import alpaca, classification, completion, kto, openai, preference, sharegpt, text
+from luthier.data.formats.parts import Parts
 from luthier.data.rows import Refusal
+from luthier.recipe.schema import Format as Name
 
 
 class Format(Protocol):
@@ -22,18 +23,22 @@ class Format(Protocol):
         """
         ...
 
-    def to_messages(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] | Refusal:
-        """Return the row's conversation, or why it has none."""
+    def parts(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
+        """Return what the row says, or why it says nothing of use."""
         ...
 
 
-FORMATS: dict[str, Format] = {
+FORMATS: dict[Name, Format] = {
     "openai": openai,
     "sharegpt": sharegpt,
     "alpaca": alpaca,
     "completion": completion,
+    "preference": preference,
+    "kto": kto,
+    "classification": classification,
+    "text": text,
 }
-"""Name in the recipe to module. `auto` tries them in this order: from the most telling names to the least."""
+"""Name in the recipe to module. Which `auto` tries, and in which order, is `luthier.recipe.schema.MADE_FROM`."""
 
 
 def evened_name(column: str) -> str:

@@ -1,10 +1,11 @@
 """`{"instruction", "input", "output"}`: the Alpaca format, with LLaMA-Factory's `history` and `system`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luthier.core.example import Message
 from luthier.data.formats import completion
+from luthier.data.formats.parts import Parts
 from luthier.data.formats.turns import first_of, text_of
 from luthier.data.rows import Refusal
 
@@ -27,15 +28,23 @@ def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     return {part: column for part, column in found.items() if column}
 
 
-def to_messages(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] | Refusal:
+def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
     """Return instruction and input as one user turn, the output as the answer, earlier turns before them."""
-    messages = completion.to_messages(row, columns)
-    if isinstance(messages, Refusal) or not row.get(columns.get("history", "")):
-        return messages
-    earlier = _history(row[columns["history"]])
+    found = completion.parts(row, columns)
+    if isinstance(found, Refusal):
+        return found
+    messages = after_history(row, columns, found.messages)
+    return messages if isinstance(messages, Refusal) else Parts(messages)
+
+
+def after_history(
+    row: Mapping[str, Any], columns: Mapping[str, str], messages: Sequence[Message]
+) -> list[Message] | Refusal:
+    """Return the turns with the row's earlier ones before them, and a system prompt before both."""
+    earlier = _history(row.get(columns.get("history", "")) or [])
     if isinstance(earlier, Refusal):
         return earlier
-    first = 1 if messages[0].role == "system" else 0
+    first = 1 if messages and messages[0].role == "system" else 0
     return [*messages[:first], *earlier, *messages[first:]]
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from luthier.core.example import Message
-from luthier.data.formats.turns import first_of, text_of
+from luthier.data.formats.parts import Parts
+from luthier.data.formats.turns import first_of, said, text_of
 from luthier.data.rows import Refusal
 
 PROMPTS = (
@@ -58,17 +59,29 @@ def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     return {part: column for part, column in found.items() if column}
 
 
-def to_messages(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] | Refusal:
-    """Return one question with its answer; the context goes below the prompt."""
+def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
+    """Return one question with its answer."""
+    before = asked(row, columns)
+    if isinstance(before, Refusal):
+        return before
+    answer = said(row.get(columns["answer"]), "assistant", columns["answer"])
+    return answer if isinstance(answer, Refusal) else Parts([*before, *answer])
+
+
+def asked(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] | Refusal:
+    """Return what stands before the answer: the system prompt and the prompt, with the context below it."""
     texts = {}
-    for part in ("system", "prompt", "context", "answer"):
+    for part in ("system", "context"):
         column = columns.get(part)
         text = text_of(row.get(column), f"`{column}`") if column else ""
         if isinstance(text, Refusal):
             return text
         texts[part] = text
-    asked = [texts[part] for part in ("prompt", "context") if texts[part].strip()]
-    messages = [Message("user", "\n\n".join(asked)), Message("assistant", texts["answer"])]
-    if texts["system"].strip():
-        messages.insert(0, Message("system", texts["system"]))
-    return messages
+    system = [Message("system", texts["system"])] if texts["system"].strip() else []
+    column = columns.get("prompt", "")
+    prompt = said(row.get(column), "user", column)
+    if isinstance(prompt, Refusal) or not texts["context"].strip():
+        return prompt if isinstance(prompt, Refusal) else [*system, *prompt]
+    above = prompt[-1].text if prompt else ""
+    below = "\n\n".join(text for text in (above, texts["context"]) if text.strip())
+    return [*system, *prompt[:-1], Message("user", below)]

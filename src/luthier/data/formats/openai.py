@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from luthier.core.example import Message
-from luthier.data.formats.turns import conversation, first_of
+from luthier.data.formats.parts import Parts
+from luthier.data.formats.turns import conversation, first_of, tools_of
 from luthier.data.rows import Refusal
 
 TOOLS = ("tools", "functions")
@@ -17,7 +17,11 @@ def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     return {part: column for part, column in found.items() if column} if found["messages"] else None
 
 
-def to_messages(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] | Refusal:
+def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
     """Return the turns; calls of tools and other keys of a turn stay in its `extra`."""
     column = columns["messages"]
-    return conversation(row[column], column)
+    messages = conversation(row[column], column)
+    if isinstance(messages, Refusal):
+        return messages
+    tools = tools_of(row.get(columns.get("tools", "")))
+    return tools if isinstance(tools, Refusal) else Parts(messages, tools=tools)

@@ -8,7 +8,8 @@ from typing import Any
 
 from luthier.core.example import Message
 from luthier.data.formats import openai
-from luthier.data.formats.turns import conversation, first_of, text_of
+from luthier.data.formats.parts import Parts
+from luthier.data.formats.turns import first_of, text_of
 from luthier.data.rows import Refusal
 
 COLUMNS = ("conversations", "conversation")
@@ -20,19 +21,18 @@ def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     turns = first_of(names, COLUMNS)
     if turns is None:
         return None
-    found = {"conversations": turns, "system": first_of(names, SYSTEM), "tools": first_of(names, openai.TOOLS)}
+    found = {"messages": turns, "system": first_of(names, SYSTEM), "tools": first_of(names, openai.TOOLS)}
     return {part: column for part, column in found.items() if column}
 
 
-def to_messages(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] | Refusal:
+def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
     """Return the turns, the row's system prompt first unless the turns bring one."""
-    column = columns["conversations"]
-    messages = conversation(row[column], column)
-    if isinstance(messages, Refusal) or "system" not in columns:
-        return messages
+    found = openai.parts(row, columns)
+    if isinstance(found, Refusal) or "system" not in columns:
+        return found
     system = text_of(row[columns["system"]], f"`{columns['system']}`")
     if isinstance(system, Refusal):
         return system
-    if system.strip() and not any(message.role == "system" for message in messages):
-        return [Message("system", system), *messages]
-    return messages
+    if system.strip() and not any(message.role == "system" for message in found.messages):
+        return found._replace(messages=[Message("system", system), *found.messages])
+    return found

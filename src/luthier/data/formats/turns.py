@@ -61,6 +61,16 @@ def first_of(names: Mapping[str, str], wanted: Sequence[str]) -> str | None:
     return next((names[name] for name in wanted if name in names), None)
 
 
+def said(value: Any, role: str, column: str) -> list[Message] | Refusal:
+    """Return what a cell says as turns: a text is one turn by `role`; a turn or a list of turns stay what they are."""
+    if isinstance(value, dict):
+        value = [value]
+    if isinstance(value, list):
+        return conversation(value, column)
+    text = text_of(value, f"`{column}`")
+    return text if isinstance(text, Refusal) else [Message(role, text)]
+
+
 def conversation(value: Any, column: str) -> list[Message] | Refusal:
     """Return the turns in a list, or in a cell that holds such a list as JSON text."""
     if isinstance(value, str):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from luthier.data.readers import delimited, document
+from luthier.data.readers import delimited, document, plain
 from luthier.data.readers.opened import Opened
 from luthier.data.rows import Read
 
@@ -13,5 +13,10 @@ READERS: dict[str, Callable[[Opened], Iterator[Read]]] = {
     ".jsonl": document.read_named_lines,
     ".ndjson": document.read_named_lines,
     ".json": document.read,
+    ".txt": plain.read,
+    ".md": plain.read,
 }
 """File extension, in lower case, to the function that reads it."""
+
+DOCUMENTS = (".txt", ".md")
+"""Kinds of files that are one text, which only an objective for plain text learns from."""
