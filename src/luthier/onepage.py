@@ -7,6 +7,7 @@ from luthier.core.hardware import Hardware
 from luthier.core.report import Block, Comparison, Curve, Finding, Level, Report, Section, Table
 from luthier.core.run import Run
 from luthier.core.text import human_bytes, plural
+from luthier.recipe.advice import advice
 from luthier.recipe.facts import ModelFacts, RowFacts
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
@@ -18,39 +19,13 @@ BYTES = ("memory_bytes",)
 
 
 def plan_report(
-    plan: Plan, model: ModelFacts, rows: RowFacts, machine: Hardware, counted: Report | None = None
+    recipe: Recipe, plan: Plan, model: ModelFacts, rows: RowFacts, machine: Hardware, counted: Report | None = None
 ) -> Report:
     """Return the plan as a report: every value, and why; and what will be learned, where tokens were counted."""
     values = plan.as_dict()
     table = tuple(
         (name.replace("_", " "), _value(name, entry["value"]), entry["reason"]) for name, entry in values.items()
     )
-    free = machine.gpu_memory_bytes or machine.memory_bytes
-    findings: list[Finding] = []
-    if plan.memory_bytes > free:
-        findings.append(
-            Finding(
-                "warning",
-                f"this may need {human_bytes(plan.memory_bytes)}, and {human_bytes(free)} are free",
-                "try `--set train.technique=lora` or a smaller `train.max_length`",
-            )
-        )
-    if not rows.valid:
-        findings.append(
-            Finding(
-                "warning",
-                "no row is held out: nothing will show whether the model learned or memorised",
-                "set `data.split.valid` above 0",
-            )
-        )
-    if plan.epochs > 10 and rows.train < 1000:
-        findings.append(
-            Finding(
-                "warning",
-                f"{plan.epochs:g} passes over {plural(rows.train, 'row')} will be memorised",
-                "lower `train.epochs`; watch the held-out loss",
-            )
-        )
     summary = (
         f"{plan.technique} on {model.name} ({model.parameters / 1e6:,.1f} M parameters): {plural(plan.steps, 'step')} "
         f"of {plural(plan.batch_size, 'example')}, {plan.precision}, about {human_bytes(plan.memory_bytes)} of memory."
@@ -69,7 +44,7 @@ def plan_report(
             Section("Decisions", (Table("", ("what", "value", "why"), table),)),
             *(counted.sections if counted else ()),
         ),
-        findings=(*findings, *(counted.findings if counted else ())),
+        findings=(*advice(recipe, plan, model, rows, machine), *(counted.findings if counted else ())),
     )
 
 

@@ -428,7 +428,7 @@ def _decide(recipe: Recipe, data: dict[str, Any], counted: Report | None) -> tup
     machine = hardware()
     decided = decide(recipe, model, rows, machine)
     key = digest([recipe.train.model_dump(mode="json"), model.as_dict(), rows.as_dict()])
-    return onepage.plan_report(decided, model, rows, machine, counted), key, decided
+    return onepage.plan_report(recipe, decided, model, rows, machine, counted), key, decided
 
 
 def _kept_plan(run: Run) -> "Plan":
