@@ -508,6 +508,7 @@ def _train(recipe: Recipe, run: Run, watcher: Progress, world: "World | None" = 
         return Report(title="Training", summary="The first process tells.", data={})
     told = run.manifest()["stages"]["tokens"]["report"]["findings"]  # rows left out, before anything else
     report = replace(report, findings=(*(Finding(**entry) for entry in told), *report.findings))
+    write_report(report, run / "train")
     files = sorted(path for path in (run / "model").rglob("*") if path.is_file())
     about = {"base": model.fingerprint, "hardware": hardware().as_dict(), "versions": _versions()}
     run.finish("train", key=key, report=report.as_dict(), files=files, **about)

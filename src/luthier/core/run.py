@@ -94,6 +94,15 @@ class Run:
         for listener in (*self.listeners,):
             self._tell(listener, event)
 
+    @contextmanager
+    def listening(self, *listeners: Listener) -> Iterator[None]:
+        """Tell these, too, what happens meanwhile."""
+        self.listeners += listeners
+        try:
+            yield
+        finally:
+            self.listeners = [listener for listener in self.listeners if listener not in listeners]
+
     def _tell(self, listener: Listener, event: dict[str, Any]) -> None:
         try:
             self.stop_asked |= listener(event) == "stop"

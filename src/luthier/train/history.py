@@ -2,6 +2,7 @@
 
 from luthier.core.run import Run
 from luthier.train import checkpoint
+from luthier.train.resources import Meter
 from luthier.train.work import HeldOut, StepResult
 
 
@@ -10,6 +11,7 @@ class History:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.meter = Meter()
         self.steps = {event["step"]: event["loss"] for event in run.events("step")}
         self.evals = {event["step"] for event in run.events("eval")}
         self.saves = {event["step"] for event in run.events("checkpoint")}
@@ -31,6 +33,7 @@ class History:
                 tokens=result.tokens,
                 supervised_tokens=result.supervised_tokens,
                 seconds=round(seconds, 4),
+                **self.meter.read(),
                 **result.figures,
             )
 

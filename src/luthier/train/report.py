@@ -1,16 +1,22 @@
 """What a training did, told from its events: the same words whether or not it was interrupted."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from luthier.core.report import Curve, Finding, Number, Report, Section, Table
+from luthier.core.publish import write_report
+from luthier.core.report import Finding, Number, Report, Section, Table
 from luthier.core.text import human_bytes, human_seconds
 from luthier.tokens.store import Stored
+from luthier.train.account import sections, unit
 from luthier.train.loop import Outcome
 from luthier.train.step import examples_of
 from luthier.train.work import Work
+
+PAUSE = 5.0
+"""Seconds between two writings of the page of a training that goes on."""
 
 
 def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Report:
@@ -48,9 +54,6 @@ def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Rep
         "resumed_from": outcome.resumed_from or None,
         "model": "model",
     }
-    lines = [("training", tuple((float(event["step"]), float(event["loss"])) for event in steps))]
-    if evals:
-        lines.append(("held out", tuple((float(event["step"]), float(event["loss"])) for event in evals)))
     table = Table(
         "",
         ("what", "value"),
@@ -66,20 +69,61 @@ def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Rep
     )
     return Report(
         title="Training",
-        summary=_summary(outcome, losses, measured),
+        summary=_summary(outcome, losses, measured, unit(work.recipe)),
         data=data,
-        sections=(Section("Loss", (Curve("Loss", "step", "nats per learned token", tuple(lines)), table)),),
+        sections=(Section("In short", (table,)), *sections(_until(run.events(), outcome.steps), work.recipe, plan)),
         findings=tuple(_findings(work, outcome, evals)),
         next_steps=(f"luthier evaluate {run.path}  # is it better than the base?",),
     )
 
 
-def _summary(outcome: Outcome, losses: Sequence[float], evals: Sequence[dict[str, Any]]) -> str:
+class LivePage:
+    """Keeps `train/report.*` up to date while a run trains: a listener, told the run's events."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.events = work.run.events()
+        self.written = 0.0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take an event; after a measurement or an interruption write the page, where the last one is old."""
+        self.events.append(event)
+        over = event["kind"] == "state" and event.get("stage") == "train"
+        fresh = event["kind"] == "eval" and time.monotonic() - self.written > PAUSE
+        if not (over or fresh):
+            return
+        self.written = time.monotonic()
+        write_report(self.report(), self.work.run / "train")
+
+    def report(self) -> Report:
+        """Return what can be told so far."""
+        plan = self.work.plan
+        steps = [event for event in self.events if event["kind"] == "step"]
+        evals = [event for event in self.events if event["kind"] == "eval"]
+        done = steps[-1]["step"] if steps else 0
+        state = {"state": "training", "steps": done, "of": plan.steps}
+        told = f"Training: step {done:,} of {plan.steps:,}"
+        told += f"; training loss {steps[-1]['loss']:.3f}" if steps else ""
+        told += f", held-out loss {evals[-1]['loss']:.3f}" if evals else ""
+        return Report(
+            "Training",
+            f"{told}. While it trains, load the page again to see more.",
+            state,
+            sections(self.events, self.work.recipe, plan),
+        )
+
+
+def _until(events: Sequence[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+    """Return the events without the steps beyond the last one."""
+    return [event for event in events if event.get("step", 0) <= step]
+
+
+def _summary(outcome: Outcome, losses: Sequence[float], evals: Sequence[dict[str, Any]], told_in: str) -> str:
     text = f"{outcome.steps:,} steps; training loss {losses[0]:.3f} → {losses[-1]:.3f}"
     if evals:
         first, last = evals[0]["loss"], evals[-1]["loss"]
-        text += f", held-out loss {first:.3f} → {last:.3f} nats per learned token"
-    return text + "."
+        text += f", held-out loss {first:.3f} → {last:.3f}"
+    return f"{text} {told_in}".rstrip() + "."
 
 
 def _findings(work: Work, outcome: Outcome, evals: Sequence[dict[str, Any]]) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from luthier.train.measure import measure as measured
 from luthier.train.objectives.objective import Looks
 from luthier.train.parallel import World
 from luthier.train.reference import Before
-from luthier.train.report import report
+from luthier.train.report import LivePage, report
 from luthier.train.work import HeldOut, Work
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
         return HeldOut(**world.from_first(lambda: asdict(found)))
 
     work = Work(recipe, plan, run, key, adapted, on_train, rows, measure if len(valid) else None, world)
-    outcome = train(work, progress)
+    with run.listening(LivePage(work)):
+        outcome = train(work, progress)
     keep(adapted, renderer, base=base, out=run / "model", writes=run.writes)
     torch.set_num_threads(plan.threads)
     return report(work, rows, outcome, trainable=count) if run.writes else None
