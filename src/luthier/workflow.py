@@ -246,7 +246,7 @@ def tokens(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report
     report = tokenise(
         run / "data",
         Tokens(run / "tokens", key),
-        renderer(recipe, Path(model.path)),
+        renderer(recipe, Path(model.path), _classes(recipe, run)),
         Limits(max_length, recipe.train.too_long),
         room=model.vocabulary,
         left_out=run / "left_out.jsonl",
@@ -257,7 +257,14 @@ def tokens(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report
     return report
 
 
-def renderer(recipe: Recipe, model: Path) -> "Renderer":
+def _classes(recipe: Recipe, run: Run) -> tuple[str, ...]:
+    """Return the names of the classes a run learns to tell, none where its objective knows no classes."""
+    from luthier.tokens.encode import class_names
+
+    return class_names(run / "data" / "train.jsonl") if recipe.train.objective.rows == "class" else ()
+
+
+def renderer(recipe: Recipe, model: Path, classes: Sequence[str] = ()) -> "Renderer":
     """Return the chat template a recipe asks for, with the tokenizer of a model folder."""
     from luthier.model.load import load_tokenizer, stop_ids
     from luthier.tokens.render import Renderer
@@ -271,6 +278,8 @@ def renderer(recipe: Recipe, model: Path) -> "Renderer":
         template=chosen(options.template, options.template_options, tokenizer),
         source=options.template or ("the tokenizer's" if tokenizer.chat_template else "plain") + ", with options",
         learn=options.learn,
+        rows=options.objective.rows,
+        classes=classes,
         place=str(model),
     )
 
@@ -288,7 +297,7 @@ def _tokens_key(recipe: Recipe, model: "ModelFacts", max_length: int, rows: str)
             rows,
             tokenizer_fingerprint(Path(model.path)),
             [options.template, options.template_options, template_text(options.template)],
-            [options.learn, options.too_long, max_length],
+            [options.learn, options.too_long, max_length, options.objective.rows],
         ]
     )
 
@@ -328,7 +337,7 @@ def inspect(
         prepare(recipe, run, progress)
         files = [file.name for file in find_files(data.sources, names, rows=recipe.train.objective.rows)]
         rows, total = _prepared(run, split, files, limit=limit)
-    mine = renderer(recipe, base)
+        mine = renderer(recipe, base, _classes(recipe, run))
     checks = verify(mine, room=model.vocabulary)  # first: it finds a template that never ends
     looked: list[Looked] = []
     for source, example, reason in rows:
@@ -336,7 +345,7 @@ def inspect(
     other = None
     if template is not None:
         changed = recipe.model_copy(update={"train": recipe.train.model_copy(update={"template": template})})
-        other = renderer(changed, base), limits
+        other = renderer(changed, base, mine.classes), limits
     told = partial(report, looked, mine, checks=checks, total=total, other=other)
     if against is None:
         return told()

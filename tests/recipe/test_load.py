@@ -335,6 +335,16 @@ SCHEDULES = "one of `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `w
             "`train`: `epochs` and `max_steps` exclude each other: keep one (`--set train.epochs=null` clears it)",
             "see `luthier explain train`; `null` clears a key",
         ),
+        (
+            "train: {objective: dpo, too_long: turn}",
+            "`train`: `too_long: turn` has no meaning for `objective: dpo`: take `drop` or `left`",
+            "see `luthier explain train`; `null` clears a key",
+        ),
+        (
+            "train: {too_long: right}",
+            "`train`: `too_long: right` has no meaning for `objective: sft`: take `drop` or `turn` or `left`",
+            "see `luthier explain train`; `null` clears a key",
+        ),
     ],
 )
 def test_a_wrong_value_names_key_rule_value_and_fix(lines, problem, hint):

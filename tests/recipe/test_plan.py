@@ -150,3 +150,10 @@ def test_activations_are_computed_again_only_where_memory_is_short_or_it_was_ask
     refused = plan(recipe(gradient_checkpointing="off"), MODEL, rows(800), LAPTOP)
     assert not refused.gradient_checkpointing
     assert refused.memory_bytes > plan(recipe(), MODEL, rows(800), LAPTOP).memory_bytes
+
+
+def test_a_pack_holds_both_texts_of_a_pair() -> None:
+    assert plan(recipe(max_length=4000), MODEL, rows(800), LAPTOP).pack_tokens == 4000
+    pairs = plan(recipe(max_length=4000, objective={"kind": "dpo"}), MODEL, rows(800), LAPTOP)
+    assert pairs.pack_tokens == 8000
+    assert "a pair is two" in pairs.reasons["pack_tokens"]

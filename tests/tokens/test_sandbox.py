@@ -63,6 +63,7 @@ def setting(template: Any, **more: Any) -> dict[str, Any]:
         "special": tokens,
         "added": tokens,
         "learn": "assistant",
+        "rows": "conversation",
         "stops": ["<|im_end|>"],
         **more,
     }

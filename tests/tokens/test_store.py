@@ -21,8 +21,8 @@ sources = st.builds(Source, st.sampled_from(["a.jsonl", "ä b/🎻.csv", ""]), s
 def rows(draw: st.DrawFn) -> Encoded:
     ids = draw(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=20))
     flags = draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)))
-    cut = draw(st.integers(0, 99))
-    return Encoded(np.array(ids, np.int32), np.array(flags, np.bool_), draw(sources), cut=cut)
+    cut, label = draw(st.integers(0, 99)), draw(st.floats())
+    return Encoded(np.array(ids, np.int32), np.array(flags, np.bool_), draw(sources), cut=cut, label=label)
 
 
 shards = st.lists(st.lists(rows(), max_size=6), max_size=4)
@@ -39,6 +39,7 @@ def equal(one: Encoded, other: Encoded) -> bool:
         one.input_ids.tolist() == other.input_ids.tolist()
         and one.learned.tolist() == other.learned.tolist()
         and (one.source, one.cut) == (other.source, other.cut)
+        and np.array_equal([one.label], [other.label], equal_nan=True)
     )
 
 
@@ -53,6 +54,7 @@ def test_rows_of_any_shape_come_back_as_they_were(found: list[list[Encoded]]) ->
         assert all(equal(stored[-1 - place], flat[-1 - place]) for place in range(len(flat)))
         assert all(equal(one, other) for one, other in zip(stored[1:-1:2], flat[1:-1:2], strict=True))
         assert stored.lengths.tolist() == [row.length for row in flat]
+        assert np.array_equal(stored.labels, [row.label for row in flat], equal_nan=True)
         for row in stored:
             assert (row.input_ids.dtype, row.learned.dtype) == (np.int32, np.bool_)
 
@@ -71,6 +73,14 @@ def test_counts_are_those_of_the_rows(found: list[list[Encoded]]) -> None:
         assert stored.most("longest") == max((row.length for row in flat), default=0)
         if flat:
             assert stored.most("highest") == max(int(row.input_ids.max()) for row in flat)
+
+
+def test_shards_tell_what_their_rows_are(tmp_path: Path) -> None:
+    row = Encoded(np.arange(5, dtype=np.int32), np.ones(5, np.bool_), Source("a", 1), label=1.0)
+    Shard(rows=[row, row], texts=2, classes=("bad", "good")).write(tmp_path / shard_name(0), "key")
+    stored = Stored(tmp_path, 1)
+    assert (stored.texts, stored.classes, stored.labels.tolist()) == (2, ("bad", "good"), [1.0, 1.0])
+    assert (Stored(tmp_path, 0).texts, Stored(tmp_path, 0).classes) == (1, ())
 
 
 @pytest.mark.parametrize("place", [-4, 3, 99])
@@ -98,7 +108,7 @@ def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
         for name in ("one", "two")
     )
     assert one == two
-    assert [*one] == ["ids.npy", "learned.npy", "rows.npy", "shard.json"]
+    assert [*one] == ["ids.npy", "labels.npy", "learned.npy", "rows.npy", "shard.json"]
 
 
 def test_a_shard_that_is_there_is_replaced_whole(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def setting(template: str) -> dict[str, Any]:
         "special": ["<|im_end|>"],
         "added": ["<|im_end|>"],
         "learn": "assistant",
+        "rows": "conversation",
         "stops": ["<|im_end|>"],
     }
 

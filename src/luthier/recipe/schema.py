@@ -171,6 +171,16 @@ class EarlyStopping(Options):
     """How far below the lowest so far a held-out loss must be to count as improvement."""
 
 
+CUTS: dict[Rows, tuple[str, ...]] = {
+    "conversation": ("drop", "turn", "left"),
+    "pair": ("drop", "left"),
+    "judged": ("drop", "left"),
+    "class": ("drop", "left", "right"),
+    "text": ("drop",),
+}
+"""Choices of `too_long`. Without its last turns a preference would be none; chunks of plain text always fit."""
+
+
 class Train(Options):
     """How to train. Lengths are in tokens, batch sizes in examples, durations in optimizer steps."""
 
@@ -204,9 +214,11 @@ class Train(Options):
     max_length: Positive = 2048
     """Longest text, in tokens after the chat template."""
 
-    too_long: Literal["drop", "turn", "left"] = "drop"
+    too_long: Literal["drop", "turn", "left", "right"] = "drop"
     """What happens to a longer one: `drop` it; `turn`: leave off its last turns until it fits, so every answer that
-    stays keeps what stood before it; `left`: cut off its beginning. All are counted and named."""
+    stays keeps what stood before it; `left`: cut off its beginning (of a preference, the same of both, and none of the
+    answers); `right`: cut off its end (of texts with a class). All are counted and named. Plain text is learned whole,
+    in chunks."""
 
     template: Named | None = None
     """Chat template: `null` is the model's own; a name (chatml, llama3, gemma, mistral, alpaca, …) or a Jinja file."""
@@ -275,6 +287,16 @@ class Train(Options):
         if self.learn != "assistant" and rows != "conversation":
             learned = {"pair": "both endings", "judged": "the last answer", "class": "the class", "text": "every token"}
             message = f"`learn` has no meaning for `objective: {self.objective.kind}`, which learns {learned[rows]}"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def cut_as_the_rows_allow(self) -> "Train":
+        """Refuse ways to cut that make no sense for what the objective learns from."""
+        ways = CUTS[self.objective.rows]
+        if self.too_long not in ways:
+            told = " or ".join(f"`{way}`" for way in ways)
+            message = f"`too_long: {self.too_long}` has no meaning for `objective: {self.objective.kind}`: take {told}"
             raise ValueError(message)
         return self
 

@@ -16,8 +16,8 @@ import orjson
 from luthier.core.example import Example, Source
 from luthier.core.files import digest
 from luthier.core.progress import Progress
-from luthier.tokens.fit import fit
-from luthier.tokens.render import Refused, Renderer, Result
+from luthier.tokens.fit import fit_all
+from luthier.tokens.render import Refused, Renderer, Result, class_name
 from luthier.tokens.store import Shard, Stored, shard_name
 from luthier.tokens.worker import Workers
 
@@ -72,7 +72,8 @@ def encode(
             folder = out / shard_name(shards)
             own = digest([key, hashlib.sha256(b"".join(lines)).hexdigest()])
             if not _written(folder, own):
-                workers = workers or till_the_end.enter_context(renderer.workers(processes))
+                if workers is None and renderer.rows != "text":
+                    workers = till_the_end.enter_context(renderer.workers(processes))
                 _shard(lines, renderer, workers, limits, progress, done).write(folder, own)
             shards += 1
             done += len(lines)
@@ -107,9 +108,9 @@ def _written(folder: Path, key: str) -> bool:
 
 
 def _shard(
-    lines: list[bytes], renderer: Renderer, workers: Workers, limits: Limits, progress: Progress, done: int
+    lines: list[bytes], renderer: Renderer, workers: Workers | None, limits: Limits, progress: Progress, done: int
 ) -> Shard:
-    shard = Shard()
+    shard = _empty(renderer)
     requests = ((Source(**orjson.loads(line)["source"]), line.rstrip()) for line in lines)
     for source, result in renderer.encode_all(requests, workers=workers, fast=True):
         take_in(shard, source, result, renderer, limits)
@@ -124,16 +125,16 @@ def take_in(shard: Shard, source: Source, result: Result, renderer: Renderer, li
     if isinstance(result, Refused):
         shard.left_out.append((source, result.reason))
         return
-    shard.expanded += len(result) > 1
     for trait in {trait for encoded in result for trait in encoded.traits}:
         shard.traits[trait] += 1
         shard.first.setdefault(trait, source)
     start = renderer.tokenizer.bos_token_id
-    all_fitted = [
-        fit(encoded, max_length=limits.max_length, too_long=limits.too_long, start_id=start) for encoded in result
-    ]
+    all_fitted = fit_all(
+        result, rows=renderer.rows, max_length=limits.max_length, too_long=limits.too_long, start_id=start
+    )
     kept = [fitted for fitted in all_fitted if not isinstance(fitted, str)]
     lost = [(source, fitted) for fitted in all_fitted if isinstance(fitted, str)]
+    shard.expanded += len(all_fitted) > shard.texts
     shard.rows += kept
     shard.without_stop += sum(not renderer.learns_to_stop(fitted) for fitted in kept)
     if kept:
@@ -142,9 +143,20 @@ def take_in(shard: Shard, source: Source, result: Result, renderer: Renderer, li
         shard.left_out.append(lost[0] if lost else (source, "no token is learned"))
 
 
+def _empty(renderer: Renderer) -> Shard:
+    return Shard(texts=2 if renderer.rows == "pair" else 1, classes=renderer.classes)
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes in a prepared file, sorted: their places are their numbers."""
+    with path.open("rb") as handle:
+        labels = (orjson.loads(line).get("label") for line in handle)
+        return tuple(sorted({class_name(label) for label in labels if label is not None}))
+
+
 def in_memory(examples: Iterable[Example], renderer: Renderer, limits: Limits, *, processes: int) -> Shard:
     """Return the tokens of examples that are not to be kept, with the same account."""
-    shard = Shard()
+    shard = _empty(renderer)
     for source, result in renderer.encode_all(renderer.requests(examples), processes=processes):
         take_in(shard, source, result, renderer, limits)
     return shard

@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from luthier.core.errors import LuthierError
 from luthier.core.example import Example, Source
 from luthier.core.report import Block, Check, Finding, Paragraph, Report, Section, Table, Token, TokenText
 from luthier.core.text import plural
+from luthier.recipe.methods import Rows
 from luthier.tokens.encode import Limits
-from luthier.tokens.fit import fit
-from luthier.tokens.render import Encoded, Refused, Renderer
+from luthier.tokens.fit import fit_all
+from luthier.tokens.pack import common
+from luthier.tokens.render import Encoded, Refused, Renderer, class_name
 
 Ids = list[int]
 
@@ -36,6 +39,14 @@ class Looked:
     """What each token of `encoded` says."""
     dropped: str | None = None
     part: tuple[int, int] = (1, 1)
+    rows: Rows = "conversation"
+    shared: int = 0
+    """Of a pair's worse text: how many tokens it begins with as the better one does."""
+
+    @property
+    def ending(self) -> str:
+        """Return which text of a pair it is, empty where it is none."""
+        return ("better", "worse")[self.part[0] - 1] if self.rows == "pair" and self.part[1] == 2 else ""
 
     @property
     def ids(self) -> Ids:
@@ -47,6 +58,8 @@ class Looked:
         """Return the same, −100 where not learned. Nothing precedes a first token, so it never is."""
         if self.kept is None:
             return []
+        if self.rows == "class":  # what is learned is no token
+            return [-100] * self.kept.length
         labels = np.where(self.kept.learned, self.kept.input_ids, -100)
         labels[:1] = -100
         found: Ids = labels.tolist()
@@ -62,8 +75,14 @@ class Looked:
             "text": self.text,
             "dropped": self.dropped,
         }
-        if self.part[1] > 1:
+        if self.ending:
+            row["pair"] = {"ending": self.ending, "shared": self.shared}
+        elif self.part[1] > 1:
             row["part"] = {"number": self.part[0], "of": self.part[1]}
+        if self.example is not None and self.example.label is not None:
+            row["label"] = self.example.label
+        if self.example is not None and self.example.margin is not None:
+            row["margin"] = self.example.margin
         if self.kept is not None and self.kept.cut:
             row["cut"] = self.kept.cut
         return row
@@ -71,36 +90,62 @@ class Looked:
 
 def look(example: Example, renderer: Renderer, limits: Limits) -> list[Looked]:
     """Return every text an example becomes; one without tokens where it is left out."""
-    told = renderer.told(example)
-    result = renderer.read(example.source, told)
+    bare = Looked(example.source, example, rows=renderer.rows)
+    told: dict[str, Any] = {} if renderer.rows == "text" else renderer.told(example)
+    result = renderer.encode(example) if renderer.rows == "text" else renderer.read(example.source, told)
     if isinstance(result, Refused):
-        return [Looked(example.source, example, dropped=result.reason)]
+        return [replace(bare, dropped=result.reason)]
     if not result:
-        return [Looked(example.source, example, dropped="no token is learned")]
-    found = []
+        return [replace(bare, dropped="no token is learned")]
     start = renderer.tokenizer.bos_token_id
-    for number, (encoded, part) in enumerate(zip(result, told["parts"], strict=True), start=1):
-        fitted = fit(encoded, max_length=limits.max_length, too_long=limits.too_long, start_id=start)
-        dropped = fitted if isinstance(fitted, str) else None
-        found.append(
-            Looked(
-                example.source,
-                example,
-                text=part["text"],
-                encoded=encoded,
-                kept=None if isinstance(fitted, str) else fitted,
-                pieces=_pieces(renderer, part),
-                dropped=dropped,
-                part=(number, len(result)),
-            )
+    fitted = fit_all(result, rows=renderer.rows, max_length=limits.max_length, too_long=limits.too_long, start_id=start)
+    if renderer.rows == "text":
+        return _chunks(bare, result[0], fitted, renderer)
+    shared = common(*result) if renderer.rows == "pair" else 0
+    if renderer.rows == "pair" and not any(isinstance(one, str) for one in fitted):
+        shared = common(*fitted)  # type: ignore[arg-type]
+    return [
+        replace(
+            bare,
+            text=part["text"],
+            encoded=encoded,
+            kept=None if isinstance(one, str) else one,
+            pieces=_around(renderer, encoded, _pieces(part["text"], renderer.tokens_of(part)[1])),
+            dropped=one if isinstance(one, str) else None,
+            part=(number, len(result)),
+            shared=shared if number == 2 else 0,
         )
+        for number, (encoded, one, part) in enumerate(zip(result, fitted, told["parts"], strict=True), start=1)
+    ]
+
+
+def _chunks(bare: Looked, whole: Encoded, fitted: Sequence[Encoded | str], renderer: Renderer) -> list[Looked]:
+    """Return the chunks of a plain text, each with the stretch of text it holds."""
+    assert bare.example is not None
+    text = bare.example.messages[0].text
+    pieces = _around(renderer, whole, _pieces(text, renderer.places(text)))
+    found, reached = [], 0
+    for number, chunk in enumerate(fitted, start=1):
+        if isinstance(chunk, str):
+            return [replace(bare, text=text, encoded=whole, pieces=pieces, dropped=chunk)]
+        of = pieces[reached : reached + chunk.length]
+        reached += chunk.length - 1
+        part = number, len(fitted)
+        found.append(replace(bare, text="".join(of), encoded=chunk, kept=chunk, pieces=of, part=part))
     return found
 
 
-def _pieces(renderer: Renderer, part: dict[str, Any]) -> tuple[str, ...]:
+def _around(renderer: Renderer, encoded: Encoded, pieces: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the stretches of a text with the names of the tokens that stand around it."""
+    before = len(renderer.around[0]) if encoded.length > len(pieces) else 0
+    names = renderer.tokenizer.convert_ids_to_tokens(encoded.input_ids.tolist())
+    return (*names[:before], *pieces, *names[before + len(pieces) :])
+
+
+def _pieces(text: str, places: NDArray[np.int64]) -> tuple[str, ...]:
     """Return the stretch of text each token stands for. Of tokens that share a character, the first has it."""
-    text, reached, pieces = part["text"], 0, []
-    for start, end in renderer.tokens_of(part)[1].tolist():
+    reached, pieces = 0, []
+    for start, end in places.tolist():
         pieces.append(text[max(start, reached) : end] if end > reached else "")
         reached = max(reached, end)
     return tuple(pieces)
@@ -108,7 +153,11 @@ def _pieces(renderer: Renderer, part: dict[str, Any]) -> tuple[str, ...]:
 
 def shown(looked: Looked, special: frozenset[int], *, differs_at: int | None = None) -> TokenText:
     """Return a text as a block of a report."""
-    title = str(looked.source) + (f", text {looked.part[0]} of {looked.part[1]}" if looked.part[1] > 1 else "")
+    title = str(looked.source)
+    if looked.ending:
+        title += f", {looked.ending} ending"
+    elif looked.part[1] > 1:
+        title += f", {'chunk' if looked.rows == 'text' else 'text'} {looked.part[0]} of {looked.part[1]}"
     if looked.encoded is None:
         return TokenText(title, (), note=f"left out: {looked.dropped}")
     whole, kept = looked.encoded, looked.kept
@@ -117,7 +166,8 @@ def shown(looked: Looked, special: frozenset[int], *, differs_at: int | None = N
     for place, (number, piece) in enumerate(zip(whole.input_ids.tolist(), looked.pieces, strict=True)):
         starts = kept is not None and place == 0 and first > 0 and len(looked.ids) > past - first
         stays = first <= place < past or starts
-        kind = "cut" if not stays else "learned" if whole.learned[place] and place else "context"
+        learned = whole.learned[place] and place and looked.rows != "class"
+        kind = "cut" if not stays else "learned" if learned else "context"
         tokens.append(Token(piece, number, kind, special=number in special))  # type: ignore[arg-type]
     return TokenText(title, tuple(tokens), note=_note(looked), differs_at=differs_at)
 
@@ -140,8 +190,18 @@ def _note(looked: Looked) -> str:
     if looked.dropped or looked.kept is None:
         return f"left out: {looked.dropped}"
     kept = looked.kept
-    learned = int(kept.learned[1:].sum())
-    words = f"{plural(kept.length, 'token')}, {learned:,} learned"
+    words = plural(kept.length, "token")
+    if looked.rows != "class":
+        words += f", {int(kept.learned[1:].sum()):,} learned"
+    if looked.shared:
+        words += f", the first {looked.shared:,} as before the better ending"
+    if looked.example is not None and looked.example.label is not None:
+        label = looked.example.label
+        words += (
+            f"; class `{class_name(label)}`" if looked.rows == "class" else f"; judged {'good' if label else 'bad'}"
+        )
+    if looked.example is not None and looked.example.margin is not None:
+        words += f"; better by {looked.example.margin:g}"
     if kept.cut:
         words += f", {kept.cut:,} cut"
     return words + "".join(f"; {trait}" for trait in sorted(kept.traits))
@@ -257,9 +317,11 @@ def _with_prompts(
     asked: list[tuple[int, Ids]] = []
     requests = []
     for place, one in enumerate(looked):
-        if one.example is None or one.kept is None or one.part[0] != one.part[1]:
+        if one.example is None or one.kept is None or one.rows in ("class", "text"):
             continue
-        messages = one.example.messages
+        if one.part[0] != one.part[1] and not one.ending:
+            continue
+        messages = one.example.rejected if one.ending == "worse" else one.example.messages
         last = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=0)
         try:
             ids = renderer.prompt_ids(messages[:last], tools=one.example.tools)

@@ -10,16 +10,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
+from re import Pattern, escape
 from re import compile as regex
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from luthier.core.errors import ModelError
-from luthier.core.example import Example, Message, Source
+from luthier.core.example import TEXT, Example, Message, Source
+from luthier.recipe.methods import Rows
 from luthier.tokens.bpe import EVERY, DiffersError, FastBpe, fast_bpe
+from luthier.tokens.documents import Pieces
 from luthier.tokens.template import PLAIN, named
 from luthier.tokens.worker import Worker, Workers
 
@@ -34,7 +39,8 @@ class Encoded:
     """Shape (T,): True where the token is a target, i.e. text of a learned turn or its stop token."""
     source: Source
     ends: tuple[int, ...] = ()
-    """Where each learned turn ends: the place after its last learned token, in tokens."""
+    """Where each learned turn ends: the place after its last learned token, in tokens. Of a text with a class: where it
+    ends, before what the tokenizer puts behind it."""
     cut: int = 0
     """Tokens that truncation took away."""
     traits: frozenset[str] = field(default=frozenset(), compare=False)
@@ -62,8 +68,11 @@ class Refused:
 Tokens = tuple[NDArray[np.int32], NDArray[np.int64]]
 """Ids, shape (T,), and where in the text each begins and ends, shape (T, 2)."""
 
+Around = tuple[NDArray[np.int32], NDArray[np.int32]]
+"""Ids before a text and behind it."""
+
 Result = tuple[Encoded, ...] | Refused
-"""What becomes of an example: usually one text, several where the template rewrites history."""
+"""What becomes of an example: usually one text, two of a pair, several where the template rewrites history."""
 
 CONTROL = "control tokens in the text"
 HALF = "a span begins or ends inside a token, which is not learned"
@@ -83,6 +92,9 @@ class Renderer:
         template: Jinja text to use in place of the tokenizer's own; several by name, of which `tool_use` is for tools.
         source: Where that text comes from, in words.
         learn: `assistant` (every answer), `last` (the last one) or `all` (every token).
+        rows: What examples are, as `luthier.recipe.methods.Rows` has it. Of a pair and a judged answer the ending alone
+            is learned; plain text as a whole; of a text with a class its last token stands for the class.
+        classes: Names of the classes, in the order of their numbers.
         now: What a template that writes the date is told.
         place: The model, for messages.
 
@@ -90,7 +102,7 @@ class Renderer:
         ModelError: The tokenizer has no stop token, or is not a fast one (offsets are needed).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each decides a token
         self,
         tokenizer: Any,
         stop_ids: Sequence[int] = (),
@@ -98,6 +110,8 @@ class Renderer:
         template: str | dict[str, str] | None = None,
         source: str = "",
         learn: str = "assistant",
+        rows: Rows = "conversation",
+        classes: Sequence[str] = (),
         now: datetime | None = None,
         place: str = "",
     ) -> None:
@@ -128,6 +142,8 @@ class Renderer:
         self.backend.no_truncation()
         self.backend.no_padding()
         self.learn = learn
+        self.rows = rows
+        self.classes = tuple(classes)
         self.now = now or datetime.now()
         self.template_place = source if template is not None and source else place
         self._worker: Worker | None = None
@@ -147,6 +163,7 @@ class Renderer:
             "added": [token.content for token in added],
             "stops": [text for text in map(self._text_of, sorted(self.stop_ids)) if text],
             "learn": self.learn,
+            "rows": self.rows,
         }
 
     def _text_of(self, token: int) -> str:
@@ -222,6 +239,75 @@ class Renderer:
             return np.concatenate([one[0] for one in letters]), np.concatenate([one[1] for one in letters])
         return ids, offsets
 
+    # Plain text -------------------------------------------------------------------------------------------
+
+    def documents(
+        self, requests: Iterable[tuple[Source, bytes]], *, fast: bool = False
+    ) -> Iterator[tuple[Source, Result]]:
+        """Yield plain texts to be learned whole, as `encode_all` does, which leads here."""
+        for group in _groups(requests):
+            texts = [_plain_text(row) for _, row in group]
+            found: list[list[NDArray[np.int32]]] = [[] for _ in group]
+            for number, ids in self._plain_ids(texts, fast=fast):
+                found[number].append(ids)
+            for (source, _), text, ids_of in zip(group, texts, found, strict=True):
+                yield source, self._document(source, text, ids_of)
+
+    def _document(self, source: Source, text: str | None, found: list[NDArray[np.int32]]) -> Result:
+        """Return a document: the tokenizer's start token where it puts one, the text, and a stop token."""
+        if text is None:
+            return Refused(source, "it is a conversation, and the objective learns from plain text")
+        start, end = self.around
+        closing = end if len(end) and int(end[-1]) == self.stop else np.array([self.stop], dtype=np.int32)
+        ids = np.concatenate([start, *found, closing])
+        learned = np.arange(len(ids)) >= max(1, len(start))
+        return (Encoded(ids, learned, source, traits=frozenset({CONTROL} if self._commands.search(text) else ())),)
+
+    def _plain_ids(self, texts: Sequence[str | None], *, fast: bool) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """Yield the ids of texts, piece by piece, with the number of the text each belongs to."""
+        pieces = ((number, *piece) for number, text in enumerate(texts) if text for piece in self.pieces(text))
+        lead, count = self._pieces.lead, len(self._pieces.opening)
+        while batch := list(islice(pieces, EVERY)):
+            texts_of = [(lead if at else "") + piece for _, at, piece, plain in batch if not plain]
+            encoded = iter(self._many(texts_of, fast=fast))
+            for number, at, piece, plain in batch:
+                ids = self._piece(piece, at, plain=True)[0] if plain else next(encoded)[0]
+                if lead and at and not plain:
+                    led = self._pieces.led(ids.tolist())
+                    ids = ids[count:] if led else self._piece(piece, at, plain=False)[0]
+                yield number, ids
+
+    def pieces(self, text: str) -> Iterator[tuple[int, str, bool]]:
+        """Yield the pieces of a plain text: where each begins, and whether it only looks like a control token."""
+        reached = 0
+        for start, end in [*(match.span() for match in self._commands.finditer(text)), (len(text), len(text))]:
+            if start > reached:
+                yield from ((reached + at, piece, False) for at, piece in self._pieces.of(text[reached:start]))
+            if end > start:
+                yield start, text[start:end], True
+            reached = end
+
+    def places(self, text: str) -> NDArray[np.int64]:
+        """Return where in a plain text each of its tokens begins and ends, shape (T, 2)."""
+        found = [
+            self._piece(piece, at, plain=plain)
+            if at or plain
+            else _arrays(self.backend.encode(piece, add_special_tokens=False))
+            for at, piece, plain in self.pieces(text)
+        ]
+        return np.concatenate([np.zeros((0, 2), dtype=np.int64), *(places for _, places in found)])
+
+    @cached_property
+    def _pieces(self) -> Pieces:
+        return Pieces(self.ids)
+
+    @cached_property
+    def _commands(self) -> Pattern[str]:
+        """Return a pattern of the tokens that control a model, which no text may hold as more than text."""
+        added = self.tokenizer.added_tokens_decoder
+        texts = {token.content for number, token in added.items() if token.special or number in self.stop_ids}
+        return regex("|".join(map(escape, sorted(texts, key=len, reverse=True))) or "(?!)")
+
     @cached_property
     def _control(self) -> frozenset[int]:
         return frozenset(self.tokenizer.added_tokens_decoder) | self.stop_ids
@@ -233,18 +319,20 @@ class Renderer:
 
     # Examples ----------------------------------------------------------------------------------------------
 
-    def encode(self, example: Example) -> Result:
-        """Return ids and learned flags of an example, or why it can't be learned.
+    def encode(self, example: Example, rows: Rows | None = None) -> Result:
+        """Return ids and learned flags of an example, or why it can't be learned; as `rows` other than its own.
 
         What is learned is found from the template by rendering with and without each answer
         (`luthier.tokens.turns`): all that a turn adds, up to and with its stop token. Special tokens that stand in
         the texts of the data are encoded as text.
         """
-        return self.read(example.source, self.told(example))
+        if (rows or self.rows) == "text":
+            return next(self.documents(self.requests([example])))[1]
+        return self.read(example.source, self.told(example, rows))
 
-    def told(self, example: Example) -> dict[str, Any]:
+    def told(self, example: Example, rows: Rows | None = None) -> dict[str, Any]:
         """Return what the template process makes of an example, as `read` takes it."""
-        return self._ask(request(example))
+        return self._ask({**request(example), "rows": rows or self.rows})
 
     def tokens_of(self, part: dict[str, Any]) -> Tokens:
         """Return the tokens of one of the `parts` of what the template process told."""
@@ -273,6 +361,9 @@ class Renderer:
         Raises:
             DiffersError: It gave others. What was yielded is not to be used; the next call goes the sure way.
         """
+        if self.rows == "text":  # no template
+            yield from self.documents(requests, fast=fast)
+            return
         if workers is None:
             with self.workers(processes) as own:
                 yield from self.encode_all(requests, workers=own, fast=fast)
@@ -312,12 +403,45 @@ class Renderer:
         traits = {f"{role} text is not rendered" for role in told["missing"]}
         if told["marked"]:
             traits.add(CONTROL)
-        found: list[Encoded] = []
-        for part in told["parts"]:
-            known = encodings is not None and not part["marked"]
-            tokens = next(encodings) if encodings and known else self._tokens(part["text"], part["marked"])
-            found.append(self._part(source, part, tokens, traits))
-        return tuple(found)
+        all_tokens = [
+            next(encodings) if encodings and not part["marked"] else self._tokens(part["text"], part["marked"])
+            for part in told["parts"]
+        ]
+        if "label" in told and self.rows == "class":
+            return self._classified(source, told, all_tokens[0][0], traits)
+        label = math.nan if told.get("label") is None else float(told["label"])
+        parts = zip(told["parts"], all_tokens, strict=True)
+        return tuple(self._part(source, part, tokens, traits, label) for part, tokens in parts)
+
+    def _classified(self, source: Source, told: dict[str, Any], ids: NDArray[np.int32], traits: set[str]) -> Result:
+        """Return a text with the number of its class; plain text with the tokens Transformers puts around it."""
+        name = class_name(told["label"])
+        if name not in self.classes:
+            return Refused(source, f"no row to learn from is of its class `{name}`")
+        behind = 0
+        if told.get("plain"):
+            start, end = self.around
+            ids, behind = np.concatenate([start, ids, end]), len(end)
+        if not len(ids):
+            return Refused(source, "it has no token")
+        last = np.arange(len(ids)) == len(ids) - 1
+        label = float(self.classes.index(name))
+        return (Encoded(ids, last, source, (len(ids) - behind,), traits=frozenset(traits), label=label),)
+
+    @property
+    def stop(self) -> int:
+        """Return the token that ends a plain text."""
+        stop = self.tokenizer.eos_token_id
+        return min(self.stop_ids) if stop is None else int(stop)
+
+    @cached_property
+    def around(self) -> Around:
+        """Return the tokens that the tokenizer puts before a text and behind it."""
+        bare, full = (self.backend.encode("a", add_special_tokens=special).ids for special in (False, True))
+        starts = [at for at in range(len(full) - len(bare) + 1) if full[at : at + len(bare)] == bare]
+        at = starts[0] if starts else 0
+        behind = full[at + len(bare) :] if starts else []
+        return np.array(full[:at], dtype=np.int32), np.array(behind, dtype=np.int32)
 
     def _apart(self, part: dict[str, Any], tokens: Tokens) -> tuple[Tokens, bool]:
         """Return tokens none of which reaches over the end of a prompt, and whether any did.
@@ -353,7 +477,7 @@ class Renderer:
             self._ends[tail, follows] = self.ids(tail + follows)[: len(alone)] != alone
         return self._ends[tail, follows]
 
-    def _part(self, source: Source, part: dict[str, Any], tokens: Tokens, traits: set[str]) -> Encoded:
+    def _part(self, source: Source, part: dict[str, Any], tokens: Tokens, traits: set[str], label: float) -> Encoded:
         tokens, apart = self._apart(part, tokens)
         ids, offsets = tokens
         if apart:
@@ -372,9 +496,14 @@ class Renderer:
                 learned[first:past] = True
                 last = past
             ends.append(last)
-        if part["generated"] and self.learn == "assistant" and _differ(learned, offsets, part):
+        if (
+            part["generated"]
+            and self.learn == "assistant"
+            and self.rows == "conversation"
+            and _differ(learned, offsets, part)
+        ):
             traits = traits | {UNMARKED}
-        return Encoded(ids, learned, source, tuple(ends), traits=frozenset(traits))
+        return Encoded(ids, learned, source, tuple(ends), traits=frozenset(traits), label=label)
 
     def _after_stop(self, ids: NDArray[np.int32], first: int, past: int) -> int:
         """Return the place after the last stop token of a range; its end where it has none."""
@@ -385,8 +514,10 @@ class Renderer:
 
     def learns_to_stop(self, encoded: Encoded) -> bool:
         """Return whether every learned turn ends with a stop token; where every token is learned, all do."""
-        return self.learn == "all" or (
-            len(encoded.ends) > 0 and all(self._stops_at(encoded, end) for end in encoded.ends)
+        return (
+            self.learn == "all"
+            or self.rows in ("class", "text")
+            or (len(encoded.ends) > 0 and all(self._stops_at(encoded, end) for end in encoded.ends))
         )
 
     def _stops_at(self, encoded: Encoded, end: int) -> bool:
@@ -399,8 +530,32 @@ def _arrays(encoding: Any) -> Tokens:
 
 
 def request(example: Example) -> dict[str, Any]:
-    """Return what the template process is asked about an example."""
-    return {"messages": [message.as_dict() for message in example.messages], "tools": [*example.tools]}
+    """Return what the template process is asked about an example: its row, but for where it is from."""
+    return {"tools": [], **example.as_dict()}
+
+
+def _groups(requests: Iterable[tuple[Source, bytes]]) -> Iterator[list[tuple[Source, dict[str, Any]]]]:
+    """Yield rows, about a megabyte together; a larger one ends its group."""
+    group, size = [], 0
+    for source, line in requests:
+        group.append((source, orjson.loads(line)))
+        size += len(line)
+        if size > 1_000_000:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _plain_text(row: dict[str, Any]) -> str | None:
+    """Return the text of a row; None where it is a conversation."""
+    turns = row["messages"]
+    return str(turns[0]["content"]) if [turn["role"] for turn in turns] == [TEXT] else None
+
+
+def class_name(label: Any) -> str:
+    """Return the name of a class as reports and models tell it."""
+    return label if isinstance(label, str) else json.dumps(label)
 
 
 def _within(offsets: NDArray[np.int64], start: int, end: int, text: str) -> tuple[int, int]:

@@ -26,6 +26,7 @@ import jinja2.nodes
 import jinja2.sandbox
 import jinja2.utils
 
+from luthier.core.example import TEXT
 from luthier.tokens.turns import OURS, REASONING, Part, Turn, UnfaithfulError, missing, parts
 
 SECONDS, TURN = 1.0, 0.1
@@ -152,7 +153,7 @@ class Templates:
 
     Args:
         setting: What `luthier.tokens.render.Renderer` sends first: `template` (text, or name to text), `variables`,
-            `now`, `special` and `added` (tokens), `learn`.
+            `now`, `special` and `added` (tokens), `learn`, `rows`.
     """
 
     def __init__(self, setting: dict[str, Any]) -> None:
@@ -168,6 +169,7 @@ class Templates:
         self.generation: Any = made.generation  # type: ignore[attr-defined]
         self.variables = setting["variables"]
         self.learn = setting["learn"]
+        self.rows = setting["rows"]
         self.literal = "\0".join(_literals(made, text) for text in self.named.values())
         written = [token for token in setting["added"] if not token.isspace() and token in self.literal]
         # A stop token ends an answer whether or not the tokenizer calls it special.
@@ -380,16 +382,87 @@ def _told(error: Exception) -> str:
 
 def _answer(templates: Templates, request: dict[str, Any], line: bytes) -> dict[str, Any]:
     turns = [plain_turn(turn) for turn in request["messages"]]
+    others = [plain_turn(turn) for turn in request.get("rejected") or ()]
     if signal.getitimer(signal.ITIMER_PROF)[0]:  # where there is a limit, long conversations have more
-        signal.setitimer(signal.ITIMER_PROF, SECONDS + TURN * len(turns))
+        signal.setitimer(signal.ITIMER_PROF, SECONDS + TURN * (len(turns) + len(others)))
     tools = request.get("tools") or None
     limit = OUTPUT[0] + OUTPUT[1] * len(line)
-    marked = Marked(templates, turns, tools, look=any(beginning in line for beginning in templates.beginnings))
-    shown = {id(turn): _shown(turn) for turn in marked.turns}
+    look = any(beginning in line for beginning in templates.beginnings)
     if "ask" in request:
-        rendered, _ = templates.render([*shown.values()], marked.tools, request["ask"], limit)
+        marked = Marked(templates, turns, tools, look=look)
+        rendered, _ = templates.render([_shown(turn) for turn in marked.turns], marked.tools, request["ask"], limit)
         told, spans, _ = marked.clean(rendered)
         return {"text": told, "marked": spans}
+
+    def texts(some: list[Turn], **more: Any) -> dict[str, Any]:
+        return _texts(templates, Marked(templates, some, tools, look=look), limit, **more)
+
+    rows, label = request.get("rows", templates.rows), request.get("label")
+    if rows == "class":
+        if label is None:
+            raise UnfaithfulError("it has no label")
+        return {**(_plain(templates, turns, look=look) or texts(turns, learn="none")), "label": label}
+    if any(turn["role"] == TEXT for turn in turns):
+        raise UnfaithfulError("it is plain text, and the objective learns from conversations")
+    if rows == "judged":
+        if not isinstance(label, bool):
+            raise UnfaithfulError("nobody judged it: its `label` is neither true nor false")
+        return {**texts(turns, first=_last(turns), learn="last"), "label": float(label)}
+    if rows == "pair":
+        first = _alike(turns, others)
+        both = [_one_text(texts(some, first=first)) for some in (turns, others)]
+        return {
+            "parts": [part for told in both for part in told["parts"]],
+            "missing": sorted({role for told in both for role in told["missing"]}),
+            "marked": any(told["marked"] for told in both),
+            "label": request.get("margin"),
+        }
+    return texts(turns)
+
+
+def _plain(templates: Templates, turns: list[Turn], *, look: bool) -> dict[str, Any] | None:
+    """Return plain text as it stands; None for a conversation."""
+    if [turn["role"] for turn in turns] != [TEXT]:
+        return None
+    marked = Marked(templates, turns, None, look=look)
+    text, spans, _ = marked.clean(marked.turns[0]["content"])
+    part = {"text": text, "marked": spans, "learned": [], "generated": []}
+    return {"parts": [part], "missing": [], "marked": bool(spans), "plain": True}
+
+
+def _last(turns: Sequence[Turn]) -> int:
+    """Return the place of the last answer."""
+    return max((place for place, turn in enumerate(turns) if turn["role"] == "assistant"), default=0)
+
+
+def _alike(turns: Sequence[Turn], others: Sequence[Turn]) -> int:
+    """Return how many turns two conversations begin with alike, of which each goes on in a way of its own."""
+    if not others:
+        raise UnfaithfulError("it has no worse ending")
+    if turns == others:
+        raise UnfaithfulError("both endings are the same")
+    first = next((n for n, (one, other) in enumerate(zip(turns, others, strict=False)) if one != other), None)
+    if first is None:
+        raise UnfaithfulError("one ending is only the beginning of the other")
+    if not first:
+        raise UnfaithfulError("its endings do not follow the same turns")
+    return first
+
+
+def _one_text(told: dict[str, Any]) -> dict[str, Any]:
+    """Refuse an ending without an answer, and one of which no text shows every answer as it will be asked for."""
+    if not told["parts"]:
+        raise UnfaithfulError("an ending has no answer to learn from")
+    if len(told["parts"]) > 1:
+        raise UnfaithfulError("the template rewrites earlier turns of an ending, so it is not one text")
+    return told
+
+
+def _texts(
+    templates: Templates, marked: Marked, limit: int, *, first: int = 0, learn: str | None = None
+) -> dict[str, Any]:
+    """Return the texts of one conversation; of its turns, those from `first` on are learned."""
+    shown = {id(turn): _shown(turn) for turn in marked.turns}
     markers: dict[int, list[tuple[int, int]]] = {}
 
     def render(some: Sequence[Turn], ask: bool) -> str:
@@ -399,7 +472,7 @@ def _answer(templates: Templates, request: dict[str, Any], line: bytes) -> dict[
             markers[hash(rendered)] = generated
         return rendered
 
-    found = parts(render, marked.turns, learn=templates.learn, stops=templates.stops)
+    found = parts(render, marked.turns, first=first, learn=learn or templates.learn, stops=templates.stops)
     return {
         "parts": [_cleaned(part, marked, markers.get(hash(part.text), [])) for part in found],
         "missing": missing(found[-1].text, marked.turns, {turn.turn for part in found for turn in part.learned})

@@ -14,6 +14,7 @@ from luthier.core.hardware import hardware
 from luthier.core.progress import Progress
 from luthier.core.report import Check, Finding, Report, Section, Table
 from luthier.core.text import plural
+from luthier.recipe.methods import Rows
 from luthier.tokens.bpe import DiffersError
 from luthier.tokens.encode import Limits, encode
 from luthier.tokens.render import CONTROL, HALF, JOINED, UNMARKED, Renderer
@@ -28,6 +29,16 @@ HINTS = {
     HALF: "name whole words, with the space before them",
     UNMARKED: "luthier learns each answer with its stop token; the template's authors marked other tokens",
 }
+
+
+NOUNS: dict[Rows, str] = {
+    "conversation": "row",
+    "pair": "pair",
+    "judged": "judged answer",
+    "class": "text",
+    "text": "document",
+}
+"""What an example is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,7 @@ def tokenise(
     if not len(train):
         first = next(train.left_out(), None)
         raise DataError(
-            f"no row can be learned from: {reasons(train.left_out())}",
+            f"no {NOUNS[renderer.rows]} can be learned from: {reasons(train.left_out(), NOUNS[renderer.rows])}",
             hint="`luthier inspect` shows them token by token; "
             "long ones need a larger `train.max_length`, or `train.too_long`",
             place=str(first[0]) if first else "",
@@ -107,15 +118,15 @@ def _name(file: Path, stored: dict[str, Stored]) -> None:
     write_text(file, "".join(f"{line}\n" for line in lines))
 
 
-def reasons(left_out: Iterable[tuple[Any, str]]) -> str:
+def reasons(left_out: Iterable[tuple[Any, str]], noun: str = "row") -> str:
     """Return why rows were left out, in words, the commonest reasons first."""
     counts = Counter(reason for _, reason in left_out)
-    told = "; ".join(f"{plural(count, 'row')} {reason}" for reason, count in counts.most_common(3))
+    told = "; ".join(f"{plural(count, noun)} {reason}" for reason, count in counts.most_common(3))
     return (told or "there is none") + ("; and others" if len(counts) > 3 else "")
 
 
 def _report(renderer: Renderer, limits: Limits, stored: dict[str, Stored], checks: list[Check]) -> Report:
-    counts = {split: _counts(rows) for split, rows in stored.items()}
+    counts = {split: {**_counts(rows), **_labels(rows, renderer)} for split, rows in stored.items()}
     train = counts["train"]
     share = train["learned"] / max(1, train["tokens"])
     table = Table(
@@ -126,34 +137,51 @@ def _report(renderer: Renderer, limits: Limits, stored: dict[str, Stored], check
     doctor = Table(
         "Template", ("check", "status", "found"), tuple((c.name.replace("_", " "), c.status, c.details) for c in checks)
     )
+    what = plural(train["rows"], "text" if renderer.rows == "conversation" else NOUNS[renderer.rows])
+    learned = f" in {len(renderer.classes):,} classes" if renderer.rows == "class" else f", {share:.1%} of them learned"
     return Report(
         title="Tokens",
-        summary=f"{train['rows']:,} texts of {train['tokens']:,} tokens, {share:.1%} of them learned.",
+        summary=f"{what} of {train['tokens']:,} tokens{learned}.",
         data={
             "template": {"source": renderer.source, "checks": [check.as_dict() for check in checks]},
             "splits": counts,
+            "rows": renderer.rows,
             "max_length": limits.max_length,
             "too_long": limits.too_long,
         },
         sections=(Section("What is learned", (table, doctor)),),
-        findings=(*_findings(stored, limits), *(c.as_finding() for c in checks if c.status in ("warning", "failure"))),
+        findings=(
+            *_findings(stored, limits, renderer.rows),
+            *(c.as_finding() for c in checks if c.status in ("warning", "failure")),
+        ),
     )
 
 
 def _counts(rows: Stored) -> dict[str, int]:
     names = ("examples", "rows", "tokens", "learned", "longest", "expanded", "truncated")
     counts = {name: rows.most(name) if name == "longest" else rows.total(name) for name in names}
+    if rows.texts == 2:
+        counts["rows"] //= 2
+        counts |= {"learned_better": int(rows.learned[::2].sum()), "learned_worse": int(rows.learned[1::2].sum())}
     return {**counts, "cut_tokens": rows.total("cut"), "left_out": sum(1 for _ in rows.left_out())}
 
 
-def _findings(stored: dict[str, Stored], limits: Limits) -> Iterator[Finding]:
+def _labels(rows: Stored, renderer: Renderer) -> dict[str, int]:
+    """Return how many rows have each label."""
+    if renderer.rows == "judged":
+        return {name: int((rows.labels == value).sum()) for name, value in (("good", 1), ("bad", 0))}
+    return {f"class {name}": int((rows.labels == number).sum()) for number, name in enumerate(renderer.classes)}
+
+
+def _findings(stored: dict[str, Stored], limits: Limits, kind: Rows) -> Iterator[Finding]:
+    noun = NOUNS[kind]
     for split, rows in stored.items():
         of = "" if split == "train" else " held back"
         left_out = list(rows.left_out())
         if left_out:
             yield Finding(
                 "warning",
-                f"{plural(len(left_out), 'row')}{of} left out: {reasons(left_out)}",
+                f"{plural(len(left_out), noun)}{of} left out: {reasons(left_out, noun)}",
                 "they are named in left_out.jsonl; a larger `train.max_length`, or `train.too_long`, keeps long ones"
                 if any("longer" in reason for _, reason in left_out)
                 else "they are named in left_out.jsonl; `luthier inspect` shows them",
@@ -168,7 +196,10 @@ def _findings(stored: dict[str, Stored], limits: Limits) -> Iterator[Finding]:
                 f"{plural(rows.total('truncated'), 'text')}{of} of {len(rows):,} cut to {limits.max_length:,} tokens "
                 f"(`{limits.too_long}`), {rows.total('cut'):,} tokens taken away",
             )
-        if rows.total("expanded"):
+        if rows.total("expanded") and kind == "text":
+            text = f"{plural(rows.total('expanded'), 'document')}{of} cut into chunks of {limits.max_length:,} tokens"
+            yield Finding("note", f"{text}; every token is learned once")
+        elif rows.total("expanded"):
             text = f"{plural(rows.total('expanded'), 'conversation')}{of} became several texts"
             yield Finding(
                 "note", f"{text}: the template rewrites earlier turns, and each answer is learned as asked for"

@@ -5,7 +5,9 @@ A shard is a folder, there whole or not at all:
     ids.npy      int32 (T,)     all texts one after another
     learned.npy  bool (T,)      which of them are targets
     rows.npy     int64 (R, 6)   first and past token, place in `files`, line, tokens cut, tokens learned
-    shard.json   its key, names of the source files, counts, and every row that was left out, whole or in part
+    labels.npy   float64 (R,)   what `Encoded.label` says
+    shard.json   its key, names of the source files and classes, counts, and every row that was left out, whole or in
+                 part
 """
 
 import json
@@ -32,6 +34,10 @@ OPEN = 100
 class Shard:
     """A shard in the making, and the account of what went into it."""
 
+    texts: int = 1
+    """Rows of an example: 2 of a pair, the better ending first."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of their numbers."""
     examples: int = 0
     rows: list[Encoded] = field(default_factory=list)
     left_out: list[tuple[Source, str]] = field(default_factory=list)
@@ -60,6 +66,7 @@ class Shard:
             np.save(new / "ids.npy", ids, allow_pickle=False)
             np.save(new / "learned.npy", learned, allow_pickle=False)
             np.save(new / "rows.npy", table, allow_pickle=False)
+            np.save(new / "labels.npy", np.array([row.label for row in self.rows]), allow_pickle=False)
             sizes = {file.name: file.stat().st_size for file in sorted(new.iterdir())}
             account = {"key": key, "sizes": sizes, "files": [*files], **self._account(ids, table)}
             write_json(new / "shard.json", account)
@@ -68,6 +75,8 @@ class Shard:
         lengths = [row.length for row in self.rows]
         cut = [row.cut for row in self.rows if row.cut]
         return {
+            "texts": self.texts,
+            "classes": [*self.classes],
             "examples": self.examples,
             "rows": len(self.rows),
             "tokens": len(ids),
@@ -122,7 +131,7 @@ class Stored(Sequence[Encoded]):
         ids, learned = self._shard(shard)
         first, past, file, line, cut, _ = self._table[place].tolist()
         source = Source(self.accounts[shard]["files"][file], line)
-        return Encoded(ids[first:past], learned[first:past], source, cut=cut)
+        return Encoded(ids[first:past], learned[first:past], source, cut=cut, label=float(self.labels[place]))
 
     def _shard(self, number: int) -> tuple[Any, Any]:
         """Return ids and flags of a shard, mapped. Only the last used stay open: each takes two file descriptors."""
@@ -146,6 +155,21 @@ class Stored(Sequence[Encoded]):
     def learned(self) -> NDArray[np.int64]:
         """Return how many tokens of each row are learned, shape (R,)."""
         return self._table[:, 5]
+
+    @cached_property
+    def labels(self) -> NDArray[np.float64]:
+        """Return the label of each row, shape (R,); NaN where it has none."""
+        return np.concatenate([np.zeros(0), *(np.load(folder / "labels.npy") for folder in self.folders)])
+
+    @property
+    def texts(self) -> int:
+        """Return how many rows make an example: 2 of a pair, else 1."""
+        return int(self.accounts[0]["texts"]) if self.accounts else 1
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes, in the order of their numbers."""
+        return tuple(self.accounts[0]["classes"]) if self.accounts else ()
 
     @cached_property
     def _table(self) -> NDArray[np.int64]:

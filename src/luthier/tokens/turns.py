@@ -50,7 +50,12 @@ class Part:
 
 
 def parts(
-    render: Render, turns: Sequence[Turn], *, learn: str = "assistant", stops: Pattern[str] | None = None
+    render: Render,
+    turns: Sequence[Turn],
+    *,
+    first: int = 0,
+    learn: str = "assistant",
+    stops: Pattern[str] | None = None,
 ) -> list[Part]:
     """Return the texts that teach the wanted turns of a conversation, as few as the template allows.
 
@@ -61,7 +66,9 @@ def parts(
     Args:
         render: The template.
         turns: The conversation.
-        learn: `assistant`, `last` (the last answer only) or `all` (every character of the text).
+        first: The first turn that may be learned.
+        learn: `assistant`, `last` (the last answer only), `all` (every character of the text) or `none` (the text
+            alone).
         stops: Finds a stop token at which an answer has ended when nothing but another one follows.
 
     Raises:
@@ -70,9 +77,12 @@ def parts(
     for place, turn in enumerate(turns):
         _calls(turn, place)
     whole = render(turns, False)
+    if learn == "none":
+        return [Part(whole, ())]
     if learn == "all":
         return [Part(whole, tuple(_everything(render, turns, whole)))]
-    added = {place: _added(render, turns, place, whole, stops) for place in wanted(turns, learn)}
+    places = [place for place in wanted(turns, learn) if place >= first]
+    added = {place: _added(render, turns, place, whole, stops) for place in places}
     found: list[Part] = []
     rest = sorted(added)
     text = whole

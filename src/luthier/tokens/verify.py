@@ -44,6 +44,8 @@ def verify(renderer: Renderer, *, room: int | None = None) -> list[Check]:
         ModelError: The template reaches a limit of time, memory or output, or can't be compiled.
     """
     doctor = _Doctor(renderer, room)
+    if renderer.rows in ("class", "text"):  # plain text goes around the template
+        return [doctor.plain_text(), doctor.vocabulary()]
     checks: tuple[Callable[[], Check], ...] = (
         doctor.template,
         doctor.generation_prompt,
@@ -70,7 +72,7 @@ class _Doctor:
     def _encode(
         self, messages: Sequence[Message], tools: tuple[dict[str, Any], ...] = ()
     ) -> tuple[Encoded, ...] | Refused:
-        result = self.renderer.encode(Example(tuple(messages), PROBE, tools=tools))
+        result = self.renderer.encode(Example(tuple(messages), PROBE, tools=tools), "conversation")
         if isinstance(result, Refused) and result.limit:
             raise ModelError(
                 result.reason,
@@ -159,6 +161,19 @@ class _Doctor:
         if "".join(decoded.split()) == "".join(text.split()):
             return Check("round_trip", "note", "ids decode to the text but for spaces, which this tokenizer adds")
         return Check("round_trip", "warning", "ids don't decode to the text they came from", "check tokenizer.json")
+
+    def plain_text(self) -> Check:
+        """Ids of plain text must say what the text said; what stands around them is told."""
+        tokenizer = self.renderer.tokenizer
+        ids = [int(i) for _, piece, _ in self.renderer.pieces(ANSWER) for i in self.renderer.ids(piece)]
+        decoded = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if "".join(decoded.split()) != "".join(ANSWER.split()):
+            return Check("plain_text", "warning", "ids don't decode to the text they came from", "check tokenizer.json")
+        before, behind = ([*self._names(some.tolist())] for some in self.renderer.around)
+        if self.renderer.rows == "text":
+            behind = [*self._names([self.renderer.stop])]
+        around = f"{' '.join(before) or 'nothing'} before and {' '.join(behind) or 'nothing'} behind"
+        return Check("plain_text", "ok", f"no template: texts are encoded as they stand, with {around}")
 
     def history(self) -> Check:
         """Tell whether earlier turns look the same when later ones follow."""
