@@ -432,8 +432,9 @@ def _decide(recipe: Recipe, data: dict[str, Any], counted: Report | None) -> tup
     else:
         train, valid = (counted.data["splits"].get(split) for split in ("train", "valid"))
         mean = round(train["tokens"] / train["rows"], 1)
-        held_back = valid["rows"] if valid else 0
-        rows = RowFacts(train["rows"], held_back, mean, train["longest"], data["fingerprint"])
+        texts = 2 if recipe.train.objective.rows == "pair" else 1
+        held_back = valid["rows"] // texts if valid else 0
+        rows = RowFacts(train["rows"] // texts, held_back, mean, train["longest"], data["fingerprint"])
     machine = hardware()
     decided = decide(recipe, model, rows, machine)
     key = digest([recipe.train.model_dump(mode="json"), model.as_dict(), rows.as_dict()])

@@ -71,6 +71,19 @@ def test_lora_gets_ten_times_the_rate_of_full_training() -> None:
     assert lora.learning_rate == pytest.approx(2.9e-4, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("objective", "low", "high"),
+    [("dpo", 5e-7, 1e-6), ("kto", 5e-7, 5e-6), ("orpo", 5e-6, 8e-6), ("cpo", 5e-6, 8e-6), ("simpo", 3e-7, 1e-6)],
+)
+def test_preferences_get_a_rate_within_what_their_papers_use_for_full_training(
+    objective: str, low: float, high: float
+) -> None:
+    decided = plan(recipe(technique={"kind": "full"}, objective={"kind": objective}), MODEL, rows(20_000), LAPTOP)
+    assert low <= decided.learning_rate <= high
+    assert "arXiv" in decided.reasons["learning_rate"]
+    assert decided.epochs == 1
+
+
 def test_length_is_cut_to_the_models_context_with_the_reason() -> None:
     decided = plan(recipe(max_length=100_000), MODEL, rows(800), LAPTOP)
     assert decided.max_length == 8192

@@ -10,7 +10,24 @@ from typing import Any
 from luthier.core.hardware import Hardware
 from luthier.core.text import human_bytes
 from luthier.recipe.facts import ModelFacts, RowFacts
-from luthier.recipe.methods import Adafactor, AdamW, AdamW8bit, Full, Ia3, Lion, Lora, Optimizer, Qlora, Sgd
+from luthier.recipe.methods import (
+    Adafactor,
+    AdamW,
+    AdamW8bit,
+    Cpo,
+    Dpo,
+    Full,
+    Ia3,
+    Kto,
+    Lion,
+    Lora,
+    Objective,
+    Optimizer,
+    Orpo,
+    Qlora,
+    Sgd,
+    Simpo,
+)
 from luthier.recipe.schema import Recipe
 
 
@@ -125,10 +142,13 @@ def _duration(draft: _Draft, recipe: Recipe, rows: RowFacts) -> None:
     if train.epochs is not None:
         epochs = draft.decide("epochs", train.epochs, "the recipe says so")
     else:
-        usual = 3.0 if rows.train < 10_000 else 2.0 if rows.train < 100_000 else 1.0
-        epochs = draft.decide(
-            "epochs", usual, f"{rows.train:,} rows: small sets are seen again, large ones need not be"
-        )
+        preference = isinstance(train.objective, Dpo | Kto | Orpo | Simpo | Cpo)
+        few, many = (1000, 1000) if preference else (10_000, 100_000)
+        usual = 3.0 if rows.train < few else 2.0 if rows.train < many else 1.0
+        reason = f"{rows.train:,} rows: small sets are seen again, large ones need not be"
+        if preference:
+            reason += "; preferences are learned in one pass and memorised in more (arXiv:2411.15124)"
+        epochs = draft.decide("epochs", usual, reason)
     draft.decide(
         "steps",
         duration(epochs, rows.train, batch),
@@ -161,10 +181,29 @@ def _learning_rate(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
             rate *= 10
             words += ", ten times full training's because low-rank adapters start at zero"
         words += " (Schulman et al. 2025)"
+    share, why = _share_of_rate(recipe.train.objective)
+    rate, words = rate * share, words + why
     if isinstance(optimizer, Lion):
         rate /= 5
         words += "; a fifth of AdamW's, because Lion's steps are larger: a third to a tenth (Chen et al. 2023)"
     draft.decide("learning_rate", float(f"{rate:.1e}"), words)
+
+
+def _share_of_rate(objective: Objective) -> tuple[float, str]:
+    """Return the share of supervised fine-tuning's learning rate that an objective takes, and why."""
+    match objective:
+        case Dpo():
+            return 1 / 30, "; a thirtieth for DPO (1e-6 at 6B, arXiv:2305.18290; 5e-7 at 7B, arXiv:2310.16944)"
+        case Kto():
+            return 0.1, "; a tenth for KTO (5e-7 to 5e-6 at 7B, arXiv:2402.01306)"
+        case Orpo():
+            return 0.2, "; a fifth for ORPO (5e-6 to 8e-6 at 7B, arXiv:2403.07691)"
+        case Cpo():
+            return 0.2, "; a fifth for CPO, which learns better endings as ORPO does (arXiv:2401.08417)"
+        case Simpo():
+            return 1 / 30, "; a thirtieth for SimPO (3e-7 to 1e-6 at 8B, arXiv:2405.14734)"
+        case _:
+            return 1.0, ""
 
 
 def _warm_up(draft: _Draft, recipe: Recipe) -> None:
