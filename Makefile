@@ -10,10 +10,10 @@ quickstart: .venv/app
 	$(BIN)/luthier quickstart
 
 test: .venv/dev
-	$(THREADS) $(BIN)/pytest -m "not gpu"
+	$(THREADS) $(BIN)/pytest -m "not gpu and not exhaustive"
 
 check: lint
-	$(THREADS) $(BIN)/pytest -q -m "not gpu and not slow"
+	$(THREADS) $(BIN)/pytest -q -m "not gpu and not slow and not exhaustive"
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

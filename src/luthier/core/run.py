@@ -236,4 +236,7 @@ class Run:
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
+            for left in self.path.glob(".*.tmp"):  # by a process that was killed while it wrote a file
+                if left.is_file():
+                    left.unlink()
             yield

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from luthier.core.errors import RunError
 from luthier.core.failpoint import reach
-from luthier.core.files import described, digest, publish_folder, recover, remove_folder, write_json
+from luthier.core.files import described, digest, publish_folder, recover, remove_folder, to_json, write_json
 from luthier.core.run import Run
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.weights import save_tensors
@@ -154,8 +154,10 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     try:
         if path.is_symlink() or path.stat().st_size > MANIFEST_BYTES:
             return None
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        sealed = manifest.pop("seal") == digest(manifest) and manifest["format"] == FORMAT
+        text = path.read_text(encoding="utf-8")
+        manifest = json.loads(text)
+        exact = to_json(manifest) + "\n" == text
+        sealed = exact and manifest.pop("seal") == digest(manifest) and manifest["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return manifest if sealed else None
