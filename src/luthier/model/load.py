@@ -68,7 +68,13 @@ def stored_as(precision: str) -> torch.dtype | None:
     return torch.float32 if precision == "fp32" else None
 
 
-def load_model(path: Path, *, dtype: torch.dtype | None = None, quantised: Quantised | None = None) -> Any:
+def load_model(
+    path: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    quantised: Quantised | None = None,
+    on: torch.device | None = None,
+) -> Any:
     """Return a causal language model for forward passes over packs, on the best device, in evaluation mode.
 
     It was probed: `luthier.model.forward.batching` tells whether its rows are packed or padded, and why.
@@ -77,6 +83,7 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None, quantised: Quant
         path: A model folder.
         dtype: Type of the weights; None keeps the type they are stored in.
         quantised: How to keep the linear layers in fewer bits, from weights that are stored whole.
+        on: Where to; None for the best device.
 
     Raises:
         ModelError: The folder's weights can't be loaded, are not all there or give NaN, or rows of this architecture
@@ -85,21 +92,26 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None, quantised: Quant
     read_config(path, str(path))
     model, about = _read(AutoModelForCausalLM, path, dtype, attention.NAME, quantised=quantised)
     _whole(about, path)
-    model = _placed(model, quantised).eval()
+    model = _placed(model, quantised, on).eval()
     settle(model, place=str(path))
     return model
 
 
-def _placed(model: Any, quantised: Quantised | None) -> Any:
+def _placed(model: Any, quantised: Quantised | None, on: torch.device | None) -> Any:
     """Return a freshly read model on its device; a quantised one is there already."""
     if quantised is None:
-        return model.to(device())
+        return model.to(on or device())
     settle_layers(model)
     return model
 
 
 def load_scorer(
-    path: Path, *, head: Head | None = None, dtype: torch.dtype | None = None, quantised: Quantised | None = None
+    path: Path,
+    *,
+    head: Head | None = None,
+    dtype: torch.dtype | None = None,
+    quantised: Quantised | None = None,
+    on: torch.device | None = None,
 ) -> Any:
     """Return a model with a head that scores texts (`luthier.model.heads`), ready for packs as `load_model`'s are.
 
@@ -108,6 +120,7 @@ def load_scorer(
         head: What the head is to give; None for what the folder's own gives.
         dtype: Type of the weights; None keeps the type they are stored in. The head is float32.
         quantised: How to keep the linear layers in fewer bits, but for the head.
+        on: Where to; None for the best device.
 
     Raises:
         ModelError: As `load_model`; or the architecture has no such head, or the folder's own gives other scores.
@@ -133,7 +146,7 @@ def load_scorer(
         head.draw(model)
     _whole(about, path)
     getattr(model, NAME).float()
-    model = _placed(model, quantised).eval()
+    model = _placed(model, quantised, on).eval()
     settle(States(model), place=str(path))
     return model
 

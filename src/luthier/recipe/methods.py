@@ -494,6 +494,31 @@ Schedule = Annotated[
 ]
 
 
+class Automatic(Method):
+    """`ddp`; or `fsdp2` where the memory of one GPU would not hold the training."""
+
+    implementation: ClassVar[str] = "luthier.train.parallel:settled"
+    kind: Literal["auto"] = "auto"
+
+
+class Ddp(Method):
+    """Every process holds the whole model and computes a share of each step (arXiv:2006.15704)."""
+
+    implementation: ClassVar[str] = "luthier.train.parallel:copied"
+    kind: Literal["ddp"] = "ddp"
+
+
+class Fsdp2(Method):
+    """Every process holds a part of each weight, so a model may be larger than one GPU (arXiv:2304.11277)."""
+
+    implementation: ClassVar[str] = "luthier.train.fsdp2:shard"
+    kind: Literal["fsdp2"] = "fsdp2"
+
+    reshard: bool = True
+    """Give the others' parts of a layer back after its forward pass. `false` keeps them until the backward pass:
+    faster, and as much memory for weights as `ddp`."""
+
+
 class Gguf(Method):
     """One file for llama.cpp, Ollama and LM Studio, loaded back and compared before it is called good."""
 
@@ -502,6 +527,9 @@ class Gguf(Method):
 
     quant: Literal["f32", "f16", "bf16", "q8_0"] = "q8_0"
     """Type of the large weights: `f16` is twice the size of `q8_0` and a little nearer to the original."""
+
+
+Parallel = Annotated[Automatic | Ddp | Fsdp2, Field(discriminator="kind")]
 
 
 Target = Annotated[Gguf, Field(discriminator="to")]

@@ -6,10 +6,13 @@ from pydantic import Field, model_validator
 
 from luthier.recipe.methods import (
     AdamW,
+    Automatic,
     Cosine,
+    Kto,
     Lora,
     Objective,
     Optimizer,
+    Parallel,
     Positive,
     PositiveReal,
     Rows,
@@ -250,6 +253,9 @@ class Train(Options):
     """Compute a layer's activations again in the backward pass instead of keeping them (arXiv:1604.06174): less memory,
     about a third more time, the same gradients. `auto` does it where memory would not be enough."""
 
+    parallel: Parallel = Automatic()
+    """How several processes share the work: `auto`, `ddp` or `fsdp2`. One process has nothing to share."""
+
     seed: Seed = 0
     """Start of every random choice: order of rows, adapter weights, dropout."""
 
@@ -287,6 +293,27 @@ class Train(Options):
         if self.learn != "assistant" and rows != "conversation":
             learned = {"pair": "both endings", "judged": "the last answer", "class": "the class", "text": "every token"}
             message = f"`learn` has no meaning for `objective: {self.objective.kind}`, which learns {learned[rows]}"
+            raise ValueError(message)
+        return self
+
+    @property
+    def undivided(self) -> str | None:
+        """Return what in this recipe needs whole weights in every process; None where parts of them are enough."""
+        if self.technique.kind not in ("lora", "ia3", "full"):
+            return f"`technique: {self.technique.kind}` has weights that can't be taken apart"
+        if self.optimizer.kind not in ("adamw", "lion", "sgd"):
+            return f"`optimizer: {self.optimizer.kind}` looks at whole weights"
+        if self.objective.kind in ("reward", "classify"):
+            return f"`objective: {self.objective.kind}` reads the model below its head"
+        if isinstance(self.objective, Kto) and self.objective.loss == "kto":
+            return "`objective: kto` looks ahead in passes that differ in number from process to process"
+        return None
+
+    @model_validator(mode="after")
+    def fsdp2_has_parts(self) -> "Train":
+        """Refuse to spread weights that are needed whole."""
+        if self.parallel.kind == "fsdp2" and self.undivided:
+            message = f"`parallel: fsdp2` gives every process a part of each weight, and {self.undivided}: take `ddp`"
             raise ValueError(message)
         return self
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 
 from luthier.core.errors import RunError
 from luthier.core.failpoint import reach
@@ -28,7 +29,7 @@ from luthier.core.files import described, digest, publish_folder, recover, remov
 from luthier.core.run import Run
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.weights import save_tensors
-from luthier.train.parallel import World, gathered, spread
+from luthier.train.parallel import World, gathered, part
 from luthier.train.state import State
 
 FORMAT = 2
@@ -196,7 +197,7 @@ def _state(adapted: Adapted, optimizer: torch.optim.Optimizer) -> dict[str, torc
     for name, parameter in adapted.trainable.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensor = torch.tensor(value) if isinstance(value, int) else value
-            if torch.is_tensor(tensor) and tensor.numel():
+            if torch.is_tensor(tensor) and tensor.numel() and not isinstance(tensor, DTensor):
                 tensor = tensor.clone() if tensor.data_ptr() in shared else tensor
                 shared.add(tensor.data_ptr())
             found[f"{key}/{name}"] = tensor
@@ -209,7 +210,7 @@ def _load_weights(folder: Path, adapted: Adapted) -> None:
     weights = load_file(folder / adapted.weight_file)
     with torch.no_grad():
         for name, parameter in adapted.trainable.items():
-            parameter.copy_(spread(weights[name], like=parameter))
+            parameter.copy_(part(weights[name], like=parameter))
 
 
 def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer) -> State:
@@ -217,7 +218,7 @@ def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer) -> S
     found: dict[str, dict[str, torch.Tensor | int]] = {}
     for place, value in load_file(folder / "optimizer.safetensors").items():
         key, _, name = place.partition("/")
-        mine = spread(value, like=adapted.trainable[name])
+        mine = part(value, like=adapted.trainable[name])
         found.setdefault(name, {})[key] = int(value) if value.dtype == torch.int64 else mine
     # Torch counts parameters over its groups; its own way in knows which tensors belong on which device.
     groups = optimizer.state_dict()["param_groups"]

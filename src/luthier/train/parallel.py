@@ -20,6 +20,10 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from luthier.core.errors import Failed, RunError
 from luthier.core.processes import Place
+from luthier.core.text import human_bytes
+from luthier.model.adapters.adapted import Adapted
+from luthier.recipe.methods import Automatic, Ddp, Fsdp2
+from luthier.recipe.schema import Train
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others' gradients before it takes them for dead."""
@@ -62,6 +66,8 @@ class World:
     """The group they exchange words in, apart from gradients."""
     parent: int = 0
     """The process that started this one; when it is gone, nobody waits for the result."""
+    spread: bool = False
+    """Whether each holds a part of every weight (`train.fsdp2`): every forward pass takes all of them."""
 
     @property
     def first(self) -> bool:
@@ -122,9 +128,17 @@ class World:
         distributed.all_reduce(total)
         return total
 
-    def mine(self, costs: Sequence[int]) -> list[int]:
-        """Return which pieces this process computes; see `shares`."""
-        return shares(costs, self.size)[self.rank]
+    def turns(self, costs: Sequence[int]) -> list[tuple[int, bool]]:
+        """Return which pieces this process computes, see `shares`, and whether each counts.
+
+        Where a forward pass takes all processes, those with fewer pieces compute the cheapest again, for nothing.
+        """
+        taken = shares(costs, self.size)
+        turns = [(piece, True) for piece in taken[self.rank]]
+        if self.spread:
+            cheapest = min(range(len(costs)), key=lambda piece: costs[piece])
+            turns += [(cheapest, False)] * (max(map(len, taken)) - len(turns))
+        return turns
 
     def capacity(self, lengths: Sequence[int], most: int) -> int:
         """Return the tokens of a forward pass, so that a step of few tokens still gives everybody something to do.
@@ -137,7 +151,7 @@ class World:
 
     def add_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Replace gradients by their sums over processes. One that no process has stays away."""
-        if self.size == 1:
+        if self.size == 1 or self.spread:  # parts of weights got the sums in the backward pass
             return
         there = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
         distributed.all_reduce(there, op=distributed.ReduceOp.MAX, group=self.words)
@@ -162,17 +176,22 @@ def gathered(tensors: Mapping[str, torch.Tensor], *, keep: bool) -> dict[str, to
     """
     found = {}
     for name, tensor in tensors.items():
-        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        complete = whole(tensor.detach())
         if keep:
-            found[name] = whole.detach().cpu()
+            found[name] = complete.cpu()
     return found
 
 
-def spread(whole: torch.Tensor, *, like: torch.Tensor) -> torch.Tensor:
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor put together from all processes, where it is spread; all must call it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part(complete: torch.Tensor, *, like: torch.Tensor) -> torch.Tensor:
     """Return this process's part of a tensor, where `like` is spread over processes and of the same shape."""
-    if not isinstance(like, DTensor) or whole.shape != like.shape:
-        return whole
-    return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements)
+    if not isinstance(like, DTensor) or complete.shape != like.shape:
+        return complete
+    return distribute_tensor(complete.to(like.device), like.device_mesh, like.placements)
 
 
 def _buckets(parameters: Sequence[torch.nn.Parameter]) -> Iterator[list[torch.Tensor]]:
@@ -188,6 +207,31 @@ def _buckets(parameters: Sequence[torch.nn.Parameter]) -> Iterator[list[torch.Te
         room -= gradient.numel()
     if bucket:
         yield bucket
+
+
+def settled(train: Train, *, needed: int, gpu_memory: int) -> tuple[Ddp | Fsdp2, str]:
+    """Return how several processes share the work, and why; `auto` is decided here.
+
+    Args:
+        train: What the recipe asks for.
+        needed: Bytes that training takes in one process, as planned.
+        gpu_memory: Bytes of the GPU each process has; 0 without one.
+    """
+    if not isinstance(train.parallel, Automatic):
+        return train.parallel, "the recipe says so"
+    need = f"training takes about {human_bytes(needed)}"
+    if not gpu_memory or needed <= gpu_memory:
+        return Ddp(), f"{need}, which each process holds: nothing is faster"
+    if train.undivided is None:
+        return Fsdp2(), f"{need}, a GPU has {human_bytes(gpu_memory)}: each process holds a part"
+    return Ddp(), f"{need}, a GPU has {human_bytes(gpu_memory)}, but {train.undivided}"
+
+
+def copied(adapted: Adapted, _options: Ddp, world: World) -> World:
+    """Give every process the first one's weights to begin with; from then on all take the same steps."""
+    for parameter in adapted.trainable.values():
+        distributed.broadcast(parameter.data, src=0)
+    return world
 
 
 @contextmanager

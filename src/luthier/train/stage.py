@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from luthier.core.errors import ModelError
+from luthier.core.hardware import hardware
 from luthier.core.progress import Progress
 from luthier.core.report import Report
 from luthier.core.run import Run
 from luthier.model.forward import batching, plain
 from luthier.model.load import load_model, stored_as
 from luthier.model.quantised import Quantised
+from luthier.recipe.methods import Fsdp2
 from luthier.recipe.options import locate
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
@@ -23,7 +25,7 @@ from luthier.train.keep import keep
 from luthier.train.loop import train
 from luthier.train.measure import measure as measured
 from luthier.train.objectives.objective import Looks
-from luthier.train.parallel import World
+from luthier.train.parallel import World, settled
 from luthier.train.reference import Before
 from luthier.train.report import LivePage, report
 from luthier.train.work import HeldOut, Work
@@ -60,7 +62,13 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     torch.set_num_threads(max(1, plan.threads // world.local_size))
     rows, valid = (open_tokens(run / "tokens", split) for split in ("train", "valid"))
     technique = recipe.train.technique
-    model = load_model(base, dtype=stored_as(plan.precision), quantised=Quantised.asked(technique))
+    memory = world.from_first(lambda: hardware().gpu_memory_bytes) if world.size > 1 else 0
+    quantised = Quantised.asked(technique)
+    share, why = settled(recipe.train, needed=plan.memory_bytes, gpu_memory=memory)
+    # A model that no GPU holds goes there layer by layer, when it is spread.
+    apart = world.size > 1 and isinstance(share, Fsdp2)
+    where = torch.device("cpu") if apart else None
+    model = load_model(base, dtype=stored_as(plan.precision), quantised=quantised, on=where)
     _fits(model, max(rows.most("highest"), valid.most("highest")), base)
     run.log("stage", stage="train", batching=batching(model).way, reason=batching(model).reason)
     objective: Objective = locate(recipe.train.objective)(recipe.train.objective)
@@ -70,6 +78,9 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     adapted: Adapted = locate(technique)(model, technique, base=recipe.model, seed=recipe.train.seed)
     if plan.gradient_checkpointing and not recompute(adapted.model):
         _not_recomputed(recipe, run, base)
+    if world.size > 1:
+        world = locate(share)(adapted, share, world)
+        run.log("stage", stage="train", processes=world.size, parallel=share.kind, reason=why)
     count = sum(parameter.numel() for parameter in adapted.trainable.values())
     run.log("stage", stage="train", trainable_parameters=count, rows=len(rows))
 

@@ -13,6 +13,7 @@ from luthier.model.forward import batching, precise
 from luthier.tokens.batch import members
 from luthier.train.objectives.objective import Looks
 from luthier.train.optim import set_rate
+from luthier.train.parallel import whole
 from luthier.train.work import StepResult, Work
 
 
@@ -32,24 +33,27 @@ def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -
     capacity = world.capacity(_lengths(work, examples), plan.pack_tokens)
     batch = objective.collate(work.rows, examples, capacity, padded=padded)
     totals = objective.totals(batch)
-    mine = world.mine([pack.tokens for pack in batch])
+    turns = world.turns([pack.tokens for pack in batch])
     if isinstance(objective, Looks):
         with torch.no_grad(), precise(adapted.model, plan.precision):
-            seen = sum(objective.look(adapted.model, batch[number]).item() for number in mine)
+            seen = sum(objective.look(adapted.model, batch[number]).item() for number, counts in turns if counts)
         totals = totals._replace(seen=world.sums({"seen": seen})["seen"])
     parameters = list(adapted.trainable.values())
     loss = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
     figures: dict[str, torch.Tensor] = {}
-    for number in mine:
+    for number, counts in turns:
         seed_pack(work, step, number)
         with precise(adapted.model, plan.precision):
             share = objective.loss(adapted.model, batch[number], totals)
+        if not counts:
+            (0 * share.loss).backward()  # type: ignore[no-untyped-call]
+            continue
         share.loss.backward()  # type: ignore[no-untyped-call]
         loss += share.loss.detach().double()
         for name, figure in share.figures.items():
             figures[name] = figures.get(name, 0) + figure.double()
     world.add_gradients(parameters)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, work.recipe.train.clip)
+    norm = whole(torch.nn.utils.clip_grad_norm_(parameters, work.recipe.train.clip))
     told = world.sums({"loss": loss.item()} | {name: figure.item() for name, figure in figures.items()})
     tokens = sum(pack.tokens for pack in batch)
     result = StepResult(told.pop("loss"), norm.item(), tokens, totals.supervised, told)
