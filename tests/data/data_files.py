@@ -10,6 +10,7 @@ from luthier.data.prepare import prepare
 from luthier.data.read import open_source, read
 from luthier.data.rows import Read
 from luthier.data.sources import find_files
+from luthier.recipe.methods import Rows
 from luthier.recipe.schema import Data
 
 Write = Callable[[str, str | bytes], Path]
@@ -50,9 +51,9 @@ class Prepared:
         assert rows["kept"] == sum(self.data["splits"].values()) == len(self.kept())
 
 
-def prepare_sources(folder: Path, *sources: Path, **options: Any) -> Prepared:
-    """Run the stage on files, with options of the recipe's `data` section."""
+def prepare_sources(folder: Path, *sources: Path, rows: Rows = "conversation", **options: Any) -> Prepared:
+    """Run the stage on files, for an objective that learns from `rows`, with options of the recipe's `data` section."""
     data = Data(sources=tuple(map(str, sources)), **options)
-    prepared = Prepared(prepare(data, folder / "data"), folder / "data")
+    prepared = Prepared(prepare(data, folder / "data", rows=rows), folder / "data")
     prepared.must_add_up()
     return prepared

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from luthier.core.errors import LuthierError
+from luthier.core.example import Example
 from luthier.core.files import sha256
+from luthier.recipe.methods import Rows
 
 GOOD = b'{"prompt": "Q", "answer": "A"}\n'
 OTHER = b'{"prompt": "Q2", "answer": "A2"}\n'
@@ -153,6 +155,7 @@ values = st.recursive(
     max_leaves=6,
 )
 columns = st.sampled_from(["prompt", "answer", "messages", "conversations", "instruction", "output", "input", "x"])
+columns |= st.sampled_from(["text", "label", "kto_tag", "chosen", "rejected", "margin", "system", "history", "tools"])
 roles = st.sampled_from(["user", "assistant", "system", "tool", "narrator"])
 turn = st.fixed_dictionaries({"role": roles, "content": values})
 rows = st.one_of(
@@ -160,6 +163,13 @@ rows = st.one_of(
     st.fixed_dictionaries({"prompt": st.text(max_size=9), "answer": st.text(max_size=9)}),
     st.fixed_dictionaries({"messages": st.lists(turn, max_size=4)}),
 )
+endings = st.one_of(values, st.lists(turn, max_size=4), st.text(max_size=9).map("\n\nHuman: Q\n\nAssistant: {}".format))
+unusual: dict[Rows, st.SearchStrategy[dict[str, object]]] = {
+    "pair": st.fixed_dictionaries({"prompt": endings, "chosen": endings, "rejected": endings}),
+    "judged": st.fixed_dictionaries({"prompt": endings, "answer": endings, "label": values}),
+    "class": st.fixed_dictionaries({"text": values, "label": values}),
+    "text": st.fixed_dictionaries({"text": values}),
+}
 
 
 @pytest.mark.slow
@@ -171,3 +181,24 @@ def test_any_rows_are_kept_or_dropped_with_a_reason(table: list[dict[str, object
     prepared = prepare_sources(tmp_path, path)
     assert prepared.data["rows"]["in"] == len(table) + 1
     assert prepared.data["files"]["train"]["sha256"] == sha256(prepared.folder / "train.jsonl")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", unusual)
+def test_any_rows_are_kept_or_dropped_for_every_objective(kind: Rows, tmp_path: Path) -> None:
+    good = {"prompt": "Q", "answer": "A", "chosen": "A", "rejected": "B", "text": "T", "label": True}
+    path = tmp_path / "rows.jsonl"
+
+    @quiet
+    @given(table=st.lists(unusual[kind] | rows, max_size=8))
+    def holds(table: list[dict[str, object]]) -> None:
+        path.write_text("".join(json.dumps(row) + "\n" for row in [good, *table]))
+        prepared = prepare_sources(tmp_path, path, rows=kind)
+        for row in prepared.kept():
+            example = Example.from_dict(row)
+            assert example.as_dict() == row
+            assert bool(example.rejected) == (kind == "pair")
+            assert type(example.label) is {"judged": bool, "class": str}.get(kind, type(None))
+            assert not example.rejected or 0 < example.shared < min(len(example.messages), len(example.rejected))
+
+    holds()

@@ -108,7 +108,7 @@ def run_checks(
         if asks
         else None,
         _contradictions(kept, rows),
-        _long_rows(lengths, kept),
+        _long_rows(lengths, kept, rows),
         spotted.check(
             "turn_order",
             "user and assistant take turns in every row",
@@ -119,6 +119,8 @@ def run_checks(
         else None,
         _formats(seen),
         _endings(seen, rows),
+        _bad_answers(seen, rows),
+        _held_back(kept, rows),
         _labels(learned, rows),
         _canned(learned, rows),
         _margins(learned, rows),
@@ -206,14 +208,14 @@ def _contradictions(kept: Kept, rows: Rows) -> Check | None:
     )
 
 
-def _long_rows(lengths: Lengths, kept: Kept) -> Check:
+def _long_rows(lengths: Lengths, kept: Kept, rows: Rows) -> Check:
     limit: int = Train.model_fields["max_length"].default
     totals = lengths.values["total"]
     count = sum(total > limit for total in totals)
     words = "estimated tokens" if lengths.estimate else "tokens"
     longest = max(range(len(totals)), key=totals.__getitem__)
     details = f"the longest row has {totals[longest]:,} {words} ({kept.source(longest)})"
-    if not count:
+    if not count or rows == "text":  # plain text is cut into pieces, every token of which is learned
         return Check("long_rows", "ok", details)
     return Check(
         "long_rows",
@@ -242,6 +244,22 @@ def _endings(seen: Seen, rows: Rows) -> Check | None:
         return Check("pairs", "note", details)
     details = f"of {plural(pairs, 'pair')} only the chosen ending is learned"
     return Check("pairs", "note", details, "`train.objective: dpo` learns from both")
+
+
+def _bad_answers(seen: Seen, rows: Rows) -> Check | None:
+    """Tell that answers marked as bad are learned like the good ones."""
+    bad = seen.verdicts[False]
+    if not bad or rows != "conversation":
+        return None
+    details = f"{plural(bad, 'row')} marked as bad answers, learned like the {seen.verdicts[True]:,} marked as good"
+    return Check("bad_answers", "warning", details, "remove them, or learn from both with `train.objective: kto`")
+
+
+def _held_back(kept: Kept, rows: Rows) -> Check | None:
+    if rows != "text" or len(kept) > 1:
+        return None
+    details = "there is one document, so none can be held back to measure what is learned"
+    return Check("one_document", "warning", details, "cut it into several files, or into rows with a `text`")
 
 
 def _labels(learned: Learned, rows: Rows) -> Check | None:
@@ -275,7 +293,8 @@ def _canned(learned: Learned, rows: Rows) -> Check | None:
     if not found:
         return Check("canned_answers", "ok", "answers differ from row to row")
     told = "; ".join(
-        f"{plural(texts, 'text')} cover {share:.0%} of the {name} answers" for name, (texts, share) in found.items()
+        f"{share:.0%} of the {name} answers are {plural(texts, 'text')} again and again"
+        for name, (texts, share) in found.items()
     )
     return Check(
         "canned_answers",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message, Source
 from luthier.core.text import did_you_mean, one_line
-from luthier.data.formats import FORMATS, Format, evened_name
+from luthier.data.formats import FORMATS, Format, evened_name, kto
 from luthier.data.formats.parts import Parts
 from luthier.data.rows import RawRow, Refusal
 from luthier.recipe.methods import Rows
@@ -31,6 +31,8 @@ class Shape:
     columns: dict[str, str]
     others: tuple[str, ...]
     """Columns that play no part."""
+    verdict: str | None
+    """Column of conversations that may say whether the answer is a good one."""
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class Seen:
     formats: Counter[str] = field(default_factory=Counter)
     mappings: Counter[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=Counter)
     unused: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[bool] = field(default_factory=Counter)
+    """Rows learned as conversations that are marked as good or bad answers."""
     trimmed: int = 0
 
 
@@ -68,6 +72,9 @@ class Converter:
         if self.rows not in ("class", "text"):
             if self.rows == "conversation":
                 parts = parts._replace(rejected=(), margin=None)  # of a preference, the better ending is learned
+                verdict = kto.judged(raw.row[shape.verdict], shape.verdict) if shape.verdict else None
+                if isinstance(verdict, bool):
+                    self.seen.verdicts[verdict] += 1
             whole = [turns for turns in (parts.messages, parts.rejected) if turns]
             said = [_up_to_the_last_answer(turns) for turns in whole]
             if not said or not all(said):
@@ -194,7 +201,8 @@ def _find(names: tuple[str, ...], data: Data, formats: Sequence[Name]) -> Shape 
         columns = _by_fields(names, name, data.fields) if data.fields else FORMATS[name].columns(evened)
         if columns:
             others = tuple(column for column in names if column not in columns.values())
-            return Shape(name, FORMATS[name], columns, others)
+            verdict = kto.verdict({evened_name(name): name for name in others})
+            return Shape(name, FORMATS[name], columns, others, verdict)
     return None
 
 

@@ -26,6 +26,7 @@ from luthier.data.learned import Learned
 from luthier.data.lengths import CountTokens, Lengths
 from luthier.data.present import FileRead, Outcome, present
 from luthier.data.read import open_source, read
+from luthier.data.readers import DOCUMENTS
 from luthier.data.rows import RawRow, Read, Refusal, Unreadable
 from luthier.data.sources import SourceFile, find_files, raise_all
 from luthier.data.split import PARTS, assign
@@ -207,6 +208,8 @@ def _refuse_useless(tally: Tally, file: SourceFile, data: Data, rows: Rows) -> N
     """Raise when a file gives nothing at all for a reason that lies in the file as a whole."""
     if not tally.reasons:
         raise DataError("no row in this file", hint="remove it from `data.sources`, or name another", place=file.name)
+    if file.path.suffix.lower() in DOCUMENTS:
+        return  # a row like any other
     if tally.first_unreadable and not tally.readable:
         first = tally.first_unreadable
         raise DataError(

@@ -165,6 +165,6 @@ def _size(path: Path, name: str) -> int:
     if not os.access(path, os.R_OK):
         raise DataError("no permission to read this file", hint="type `chmod +r` on it", place=name)
     size = path.stat().st_size
-    if size == 0:
+    if size == 0 and path.suffix.lower() not in DOCUMENTS:
         raise DataError("the file is empty", hint="remove it from `data.sources`, or name another", place=name)
     return size

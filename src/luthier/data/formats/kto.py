@@ -56,11 +56,16 @@ BAD = frozenset({*VERDICTS.values(), "-1.0"})
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     """Return the columns of the conversation and the one with the verdict."""
-    label = first_of(names, LABELS)
+    label = verdict(names)
     for shape in (openai, sharegpt, alpaca, completion):
         if label and (found := shape.columns({name: own for name, own in names.items() if own != label})):
             return {**found, "label": label}
     return None
+
+
+def verdict(names: Mapping[str, str]) -> str | None:
+    """Return the column with the verdict, if there is one."""
+    return first_of(names, LABELS)
 
 
 def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
