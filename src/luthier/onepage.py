@@ -69,7 +69,8 @@ def report(recipe: Recipe, run: Run, stages: dict[str, Any]) -> Report:
     ]
     if "evaluate" in stages:
         sections.append(Section("Better or not", tuple(_proof(stages["evaluate"]))))
-    sections.append(Section("Files", (_files(stages),)))
+    if _artefacts(stages):
+        sections.append(Section("Files", (_files(stages),)))
     return Report(
         title=f"luthier: {recipe.name}",
         summary=_summary(stages),
@@ -82,7 +83,9 @@ def report(recipe: Recipe, run: Run, stages: dict[str, Any]) -> Report:
 
 def _summary(stages: dict[str, Any]) -> str:
     verdict: str = stages["evaluate"]["summary"] if "evaluate" in stages else stages["train"]["summary"]
-    proofs = [stages["merge"], *stages["export"]]
+    proofs = _artefacts(stages)
+    if not proofs:
+        return f"{verdict} What was learned is the adapter in `model`: it can't be merged."
     passed = sum(entry["certificate"]["status"] == "passed" for entry in proofs)
     if passed == len(proofs):
         words = "The certificate" if passed == 1 else f"All {passed} certificates"
@@ -145,12 +148,17 @@ def _number(number: dict[str, Any]) -> str:
 
 def _files(stages: dict[str, Any]) -> Block:
     rows = []
-    for entry in [stages["merge"], *stages["export"]]:
+    for entry in _artefacts(stages):
         proof = entry["certificate"]
         words = _proof_words(proof)
         biggest = max(entry["files"], key=lambda file: file["bytes"])
         rows.append((biggest["path"], human_bytes(biggest["bytes"]), words))
     return Table("", ("file", "size", "certificate"), tuple(rows))
+
+
+def _artefacts(stages: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the reports of what has a certificate: nothing where the technique can't be merged."""
+    return [*([stages["merge"]] if "merge" in stages else []), *stages["export"]]
 
 
 def _proof_words(proof: dict[str, Any]) -> str:
@@ -182,7 +190,7 @@ def _next(recipe: Recipe, run: Run, stages: dict[str, Any]) -> tuple[str, ...]:
     ]
     if ggufs:
         steps.append(f"llama-cli -m {run.path}/{ggufs[-1]}  # talk to it, where llama.cpp is installed")
-    else:
+    elif "merge" in stages:
         steps.append(f"luthier export {run.path} --to gguf --quant q8_0  # one file for llama.cpp and Ollama")
     if recipe.data.sources == ("bundled",):
         steps.append("luthier init --data YOUR_FILE --model NAME_OR_FOLDER  # now with your own data")

@@ -704,7 +704,8 @@ def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     }
     if stages["prepare"]["splits"]["valid"] or stages["prepare"]["splits"]["test"]:
         stages["evaluate"] = evaluate(recipe, run, progress).as_dict()
-    stages["merge"] = merge(recipe, run, progress).as_dict()
+    if recipe.train.technique.merges:
+        stages["merge"] = merge(recipe, run, progress).as_dict()
     stages["export"] = (
         [report.as_dict() for report in export(recipe, run, recipe.export, progress)] if recipe.export else []
     )

@@ -85,7 +85,7 @@ def test_an_option_of_several_methods_is_told_once():
         ("data.sources", "a list of texts", "with at least 1 item", "required"),
         ("targets", "`all-linear` or a list of texts", "", "all-linear"),
         ("name", "text", "that matches `^[A-Za-z0-9][A-Za-z0-9._-]*$`", "run"),
-        ("train.technique", "one of `lora`, `qlora`, `ia3`, `full`", "", "lora"),
+        ("train.technique", "one of `lora`, `qlora`, `ia3`, `prompt`, `ptuning`, `prefix`, `full`", "", "lora"),
         ("train.optimizer", "one of `adamw`, `adamw_8bit`, `adafactor`, `sgd`, `lion`", "", "adamw"),
         ("rank_pattern", "a mapping of names, each to a whole number above 0 and at most 512", "", "{}"),
         ("layers", "a list, each item a whole number from 0 up, or `null`", "", "null"),

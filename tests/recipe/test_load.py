@@ -295,6 +295,16 @@ SCHEDULES = "one of `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `w
             "see `luthier explain train.schedule`; `null` clears a key",
         ),
         (
+            "train: {technique: {kind: prefix, projection: false}}",
+            "`train.technique`: `init: zero` without `projection` lets all virtual tokens stay alike: take `random`",
+            "see `luthier explain train.technique`; `null` clears a key",
+        ),
+        (
+            "train: {technique: ptuning, objective: reward}",
+            "`train`: `technique: ptuning` can't learn the head of `reward`: take `lora`",
+            "see `luthier explain train`; `null` clears a key",
+        ),
+        (
             "train: {optimizer: sgd}",
             "`train`: `optimizer: sgd` needs a `learning_rate`: 0.1 is a start, as `clip` holds the gradient's norm",
             "see `luthier explain train`; `null` clears a key",
@@ -725,3 +735,8 @@ def test_a_choice_by_the_held_out_loss_needs_held_out_rows(asked: str) -> None:
     text = f"model: m\ndata: {{sources: [a], split: {{valid: 0.0}}}}\ntrain: {asked}\n"
     with pytest.raises(LuthierError, match="hold out some rows"):
         parse_recipe(text, file="recipe.yaml")
+
+
+def test_an_export_of_what_can_not_be_merged_is_refused_before_training() -> None:
+    with pytest.raises(LuthierError, match="are no weights"):
+        parse_recipe(BASE + "train: {technique: prompt}\nexport: [{to: gguf}]\n", file="recipe.yaml")

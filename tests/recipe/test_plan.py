@@ -114,6 +114,19 @@ def test_a_quantised_base_is_estimated_to_need_its_bits_and_the_head_and_embeddi
         assert decided.learning_rate == plan(recipe(), MODEL, rows(800), LAPTOP).learning_rate
 
 
+def test_virtual_tokens_take_places_of_the_context_and_have_rates_of_their_own() -> None:
+    decided = plan(recipe(technique={"kind": "prompt", "tokens": 50}, max_length=10_000), MODEL, rows(800), LAPTOP)
+    assert decided.max_length == 8192 - 50
+    assert "50 are virtual" in decided.reasons["max_length"]
+    assert decided.trainable_parameters == 50 * 4096
+    adafactor = plan(recipe(technique={"kind": "prompt"}, optimizer={"kind": "adafactor"}), MODEL, rows(800), LAPTOP)
+    assert adafactor.learning_rate == 0.3  # Lester et al. 2021, section 3
+    rates = {
+        plan(recipe(technique={"kind": kind}), MODEL, rows(800), LAPTOP).learning_rate for kind in ("ptuning", "prefix")
+    }
+    assert rates == {1e-3}
+
+
 def test_a_warm_up_is_a_share_or_a_number_of_steps() -> None:
     assert plan(recipe(max_steps=200), MODEL, rows(800), LAPTOP).warmup_steps == 10
     share = {"kind": "wsd", "warmup": 0.1}

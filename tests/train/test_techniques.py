@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from luthier import workflow
-from luthier.core.errors import Interrupted
+from luthier.core.errors import Interrupted, ModelError
 from luthier.core.progress import Silent
 from luthier.core.run import Run
 from luthier.model.bits import bitsandbytes
@@ -36,6 +36,9 @@ WAYS = {
     "qlora-int8": "technique: {kind: qlora, quantize: int8, layers: [1]}, gradient_checkpointing: on",
     "ia3": "technique: ia3",
     "ia3-named": "technique: {kind: ia3, outputs: [q_proj, up_proj], inputs: [o_proj]}",
+    "prompt": "technique: {kind: prompt, tokens: 8}",
+    "ptuning": "technique: {kind: ptuning, tokens: 6, width: 32}, optimizer: adafactor",
+    "prefix": "technique: {kind: prefix, tokens: 6, width: 16}, gradient_checkpointing: on",
     "freeze_layers": "technique: {kind: full, freeze_layers: 1}",
     "train_layers": "technique: {kind: full, train_layers: [0]}",
     "adafactor": "optimizer: adafactor, schedule: {kind: wsd, warmup_steps: 2}",
@@ -133,6 +136,13 @@ def test_it_learns_resumes_to_the_same_bits_and_merges_to_what_was_trained(
 
     report = workflow.evaluate(asked[0], run).data
     assert report["nll"]["tuned"]["value"] == pytest.approx(held_out[-1], rel=1e-4)
+    if not asked[0].train.technique.merges:
+        with pytest.raises(ModelError, match="virtual tokens are inputs, not weights"):
+            workflow.merge(asked[0], run)
+        whole = workflow.run_all(asked[0], run)
+        assert "can't be merged" in whole.summary
+        assert not {"merge"} & whole.data.keys()
+        return
     assert workflow.merge(asked[0], run).data["certificate"]["status"] == "passed"
     merged = AutoModelForCausalLM.from_pretrained(run / "merged", dtype=torch.float32)
     if (run / "model" / "adapter_config.json").is_file():

@@ -43,6 +43,9 @@ UNDERSTOOD_IA3 = {
 PLAIN_STARTS = (True, False, "gaussian", "eva")
 """Ways to initialise LoRA that leave the base weights alone. PiSSA, OLoRA, CorDA and LoftQ change them."""
 
+VIRTUAL = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
+"""Kinds that learn what stands before a text, and change no weight."""
+
 SERVE_HINT = "load this adapter with PEFT and use `merge_and_unload`; luthier can't merge this kind yet"
 
 
@@ -86,6 +89,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     config = read_json(folder / CONFIG_NAME)
     kind = config.get("peft_type")
+    if kind in VIRTUAL:
+        raise ModelError(
+            "virtual tokens are inputs, not weights: there is nothing in them to fold into the base",
+            hint="serve the base with this folder through PEFT: `PeftModel.from_pretrained(base, folder)`",
+            place=str(folder),
+        )
     if kind not in ("LORA", "IA3"):
         raise refused(folder, f"its `peft_type` is {one_line(str(kind), 40)}, not LORA or IA3")
     if config.get("bias", "none") != "none":

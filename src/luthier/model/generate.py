@@ -46,6 +46,7 @@ def room(model: Any, prompt_tokens: int, *, max_new_tokens: int) -> Room:
     context = getattr(plain(model).config.get_text_config(), "max_position_embeddings", None) or 0
     if not context:
         return Room(prompt_tokens, max_new_tokens)
+    context = max(2, context - getattr(model, "virtual_tokens", 0))
     read = prompt_tokens if prompt_tokens < context else max(1, context // 2)
     return Room(read, min(max_new_tokens, context - read))
 

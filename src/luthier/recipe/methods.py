@@ -94,6 +94,62 @@ class Qlora(Lora):
     """Quantise the scales of `nf4` too: 4.1 bits a weight instead of 4.5."""
 
 
+class Virtual(Options):
+    """Virtual tokens that learn before a frozen model. They are inputs, not weights, and can't be merged."""
+
+    merges: ClassVar[bool] = False
+
+    tokens: Annotated[int, Field(gt=0, le=512)] = 20
+    """How many stand before every text. 20 to 100 is usual; each takes a place of the model's context."""
+
+
+class Prompt(Virtual, Method):
+    """Embeddings that learn, before every text (arXiv:2104.08691): the smallest file. Wants models of billions."""
+
+    implementation: ClassVar[str] = "luthier.model.adapters.virtual:attach"
+    kind: Literal["prompt"] = "prompt"
+
+    init: Literal["vocabulary", "random"] = "vocabulary"
+    """How they start: as embeddings of words drawn from the vocabulary, or as random numbers."""
+
+    text: Named | None = None
+    """Start as the embeddings of this text instead, cut or repeated to their number."""
+
+
+class Ptuning(Virtual, Method):
+    """Embeddings before every text that a small network gives while they learn (P-tuning, arXiv:2103.10385)."""
+
+    implementation: ClassVar[str] = "luthier.model.adapters.virtual:attach"
+    kind: Literal["ptuning"] = "ptuning"
+
+    width: Positive | None = None
+    """Width of the network. `null` means the model's."""
+
+
+class Prefix(Virtual, Method):
+    """Keys and values that learn, before every text in each layer (prefix tuning, arXiv:2101.00190)."""
+
+    implementation: ClassVar[str] = "luthier.model.adapters.virtual:attach"
+    kind: Literal["prefix"] = "prefix"
+
+    projection: bool = True
+    """Let a small network give them while they learn, which the paper found steadier. It isn't part of the result."""
+
+    width: Positive | None = None
+    """Width of that network. `null` means that of the keys of a layer."""
+
+    init: Literal["zero", "random"] = "zero"
+    """How they start: at zero, near the base, or random."""
+
+    @model_validator(mode="after")
+    def starts_differ(self) -> "Prefix":
+        """Refuse a start in which all are the same number, and stay so."""
+        if self.init == "zero" and not self.projection:
+            message = "`init: zero` without `projection` lets all virtual tokens stay alike: take `random`"
+            raise ValueError(message)
+        return self
+
+
 class Ia3(Method):
     """Three vectors a layer that scale keys, values and inner activations (arXiv:2205.05638): the smallest adapter."""
 
@@ -147,7 +203,7 @@ class Full(Method):
 SHORT: Mapping[str, Mapping[str, str | bool]] = {"dora": {"kind": "lora", "dora": True}}
 """Names a recipe may use for a method with options of it."""
 
-Technique = Annotated[Lora | Qlora | Ia3 | Full, Field(discriminator="kind")]
+Technique = Annotated[Lora | Qlora | Ia3 | Prompt | Ptuning | Prefix | Full, Field(discriminator="kind")]
 
 
 class Sft(Method):

@@ -17,6 +17,8 @@ class Method(Options):
 
     implementation: ClassVar[str]
     """`module:object`, imported by `locate` when the method is used, not before."""
+    merges: ClassVar[bool] = True
+    """Whether what a technique learned can become weights of a standalone model."""
     needs: ClassVar[tuple[str, str] | None] = None
     """A package beyond the usual ones, and the extra of luthier it belongs to."""
 

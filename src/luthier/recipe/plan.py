@@ -24,9 +24,12 @@ from luthier.recipe.methods import (
     Objective,
     Optimizer,
     Orpo,
+    Prefix,
+    Ptuning,
     Qlora,
     Sgd,
     Simpo,
+    Virtual,
 )
 from luthier.recipe.schema import Recipe
 
@@ -82,9 +85,11 @@ def duration(epochs: float, rows: int, batch_size: int) -> int:
 
 def longest(recipe: Recipe, model: ModelFacts) -> tuple[int, str]:
     """Return the tokens a text may have, and why."""
-    asked = recipe.train.max_length
-    if model.context and model.context < asked:
-        return model.context, f"the model's context ends at {model.context:,} tokens"
+    asked, technique = recipe.train.max_length, recipe.train.technique
+    virtual = technique.tokens if isinstance(technique, Virtual) else 0
+    if model.context and model.context - virtual < asked:
+        words = f"the model's context ends at {model.context:,} tokens"
+        return max(1, model.context - virtual), words + (f", of which {virtual} are virtual" if virtual else "")
     return asked, "the recipe's `max_length`"
 
 
@@ -170,7 +175,9 @@ def _learning_rate(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
         reason = "a share of each weight matrix's size: the largest step of the paper (Shazeer and Stern 2018)"
         draft.decide("learning_rate", 1e-2, reason)
         return
-    if isinstance(recipe.train.technique, Ia3):
+    if isinstance(recipe.train.technique, Virtual):
+        rate, words = _virtual_rate(recipe.train.technique, optimizer)
+    elif isinstance(recipe.train.technique, Ia3):
         rate, words = 3e-3, "vectors that start at one take large steps: the rate of the paper (Liu et al. 2022)"
     else:
         # 5e-5 for full training at width 2000, ten times that for LoRA, falling with width to the power 0.78:
@@ -204,6 +211,17 @@ def _share_of_rate(objective: Objective) -> tuple[float, str]:
             return 1 / 30, "; a thirtieth for SimPO (3e-7 to 1e-6 at 8B, arXiv:2405.14734)"
         case _:
             return 1.0, ""
+
+
+def _virtual_rate(technique: Virtual, optimizer: Optimizer) -> tuple[float, str]:
+    """Return the rate of virtual tokens, and why."""
+    if isinstance(technique, Ptuning) or (isinstance(technique, Prefix) and technique.projection):
+        return 1e-3, "a fresh small network gives the virtual tokens: the usual rate of such a one"
+    if isinstance(technique, Prefix):
+        return 1e-2, "bare keys and values take large steps: within 5e-3 to 3e-2 of P-tuning v2 (Liu et al. 2022)"
+    if isinstance(optimizer, Adafactor):
+        return 0.3, "embeddings alone take very large steps: the rate of the paper, with Adafactor (Lester et al. 2021)"
+    return 3e-2, "embeddings alone take very large steps: a tenth of the paper's with Adafactor (Lester et al. 2021)"
 
 
 def _warm_up(draft: _Draft, recipe: Recipe) -> None:
@@ -318,6 +336,8 @@ def _trainable(recipe: Recipe, model: ModelFacts) -> tuple[int, str]:
     if isinstance(technique, Ia3):
         count = model.layers * (2 * width + inner)
         return count, f"three vectors in each of {model.layers} layers, about; counted exactly in training"
+    if isinstance(technique, Virtual):
+        return _virtual(technique, model)
     if technique.freeze_layers or technique.train_layers is not None:
         embeddings = model.vocabulary * width
         learning = model.layers - technique.freeze_layers
@@ -326,6 +346,22 @@ def _trainable(recipe: Recipe, model: ModelFacts) -> tuple[int, str]:
         count = max(0, model.parameters - embeddings) * learning // max(1, model.layers)
         return count, f"about {learning} of {model.layers} layers; counted exactly in training"
     return model.parameters, "every weight learns"
+
+
+def _virtual(technique: Virtual, model: ModelFacts) -> tuple[int, str]:
+    """Return about how many numbers virtual tokens and the network that gives them have."""
+    width, count = model.hidden_size, technique.tokens
+    words = f"{count} virtual tokens"
+    if isinstance(technique, Ptuning):
+        inner = technique.width or width
+        return count * width + inner * (2 * width + inner), f"{words}, and a network of three layers"
+    if isinstance(technique, Prefix):
+        keys = 2 * model.layers * width  # an upper bound: heads may share keys and values
+        inner = technique.width or width
+        if technique.projection:
+            return count * width + inner * (width + keys), f"{words} in each layer, and a network; at most"
+        return count * keys, f"{words} in each layer; at most"
+    return count * width, words
 
 
 def _kept(optimizer: Optimizer) -> tuple[int, str]:

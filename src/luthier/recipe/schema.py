@@ -22,6 +22,7 @@ from luthier.recipe.methods import (
     Share,
     Target,
     Technique,
+    headed,
 )
 from luthier.recipe.options import Options
 
@@ -188,8 +189,8 @@ class Train(Options):
     """How to train. Lengths are in tokens, batch sizes in examples, durations in optimizer steps."""
 
     technique: Technique = Lora()
-    """What learns: `lora`, `dora` (LoRA with that option), `qlora`, `ia3` or `full`; with options as a mapping,
-    {kind: lora, rank: 8}."""
+    """What learns: `lora`, `dora` (LoRA with that option), `qlora`, `ia3`, `prompt`, `ptuning`, `prefix` or `full`;
+    with options as a mapping, {kind: lora, rank: 8}."""
 
     objective: Objective = Sft()
     """What is learned, and from what: `sft` from conversations; `pretrain` from plain text; `dpo`, `orpo`, `simpo`,
@@ -328,6 +329,14 @@ class Train(Options):
         return self
 
     @model_validator(mode="after")
+    def a_head_can_learn(self) -> "Train":
+        """Refuse a head of scores beside a technique that has no place for it."""
+        if headed(self.objective) and not self.technique.merges:
+            message = f"`technique: {self.technique.kind}` can't learn the head of `{self.objective.kind}`: take `lora`"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def sgd_has_a_rate(self) -> "Train":
         """Refuse a rate nobody can guess: SGD's steps grow with the gradient, so it depends on model and data."""
         if isinstance(self.optimizer, Sgd) and self.learning_rate is None:
@@ -374,6 +383,18 @@ class Recipe(Options):
             if asked and self.data.split.valid == 0:
                 message = f"`train.{key}` goes by the held-out loss, and `data.split.valid` is 0: hold out some rows"
                 raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def only_what_merges_is_exported(self) -> "Recipe":
+        """Refuse an export whose model could never be made, before anything is trained for it."""
+        technique = self.train.technique
+        if self.export and not technique.merges:
+            message = (
+                f"`export` needs a merged model, and virtual tokens (`technique: {technique.kind}`) are no weights:"
+                " leave `export` out (the result is the adapter in the run's folder `model`), or take `lora`"
+            )
+            raise ValueError(message)
         return self
 
     @model_validator(mode="after")

@@ -26,6 +26,8 @@ def keep(adapted: Adapted, renderer: Renderer, *, base: Path, out: Path, writes:
     whole = gathered({**adapted.trainable, **adapted.frozen}, keep=writes)
     if not writes:
         return
+    if adapted.finish is not None:
+        whole = adapted.finish(whole)
     with publish_folder(out) as folder:
         weights = {name: parameter.to(adapted.stored_dtype) for name, parameter in whole.items()}
         save_tensors(weights, folder / adapted.weight_file)

@@ -1,6 +1,6 @@
 """What every technique returns: the model in training, and how to keep what it learns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class Adapted:
     """Type the finished weights are rounded to, once."""
     frozen: dict[str, torch.nn.Parameter] = field(default_factory=dict)
     """Weights that don't learn and yet belong into the finished file; checkpoints leave them out."""
+    finish: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None
+    """What the finished file holds, from what was learned; None where that is the same."""
     ratios: dict[str, float] = field(default_factory=dict)
     """Factors on the learning rate, by the names of `trainable`; 1 where there is none."""
     vectors: frozenset[str] = frozenset()

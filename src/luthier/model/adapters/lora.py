@@ -12,6 +12,7 @@ from luthier.core.errors import RecipeError
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.adapters.layers import layer_of, refuse_unknown
 from luthier.model.adapters.peft_model import linear_layers, stored_name, task_type, wrap
+from luthier.model.adapters.virtual import fronted
 from luthier.model.quantised import weight_of
 from luthier.recipe.methods import Lora
 
@@ -76,7 +77,7 @@ def load(base: Any, folder: Path) -> Any:
     """Return the base with a saved adapter on it, not trainable; of any kind that PEFT knows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # as in `wrap`
-        return PeftModel.from_pretrained(base, str(folder)).eval()
+        return fronted(PeftModel.from_pretrained(base, str(folder))).eval()
 
 
 def _alpha(options: Lora) -> float:

@@ -82,7 +82,8 @@ def linear_layers(model: torch.nn.Module) -> list[str]:
 def _describe(adapted: Any, config: PeftConfig, base: str, folder: Path) -> None:
     # PEFT's own writer also asks the hub about the base's vocabulary; the config is all we need of it.
     about = config.to_dict()
-    about["target_modules"] = _plain(adapted.peft_config["default"].target_modules)
+    if not config.is_prompt_learning:
+        about["target_modules"] = _plain(adapted.peft_config["default"].target_modules)
     about["inference_mode"] = True
     about["base_model_name_or_path"] = base  # as the user named it; PEFT would write this machine's path
     write_json(folder / "adapter_config.json", {key: _plain(value) for key, value in about.items()})

@@ -3,6 +3,7 @@
 Shapes: B batch (always 1), H query heads, G key-value heads, T tokens of a pack, D head width.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,7 @@ NAME = "luthier_packed"
 
 
 def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
-    module: torch.nn.Module,  # noqa: ARG001
+    module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -23,6 +24,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     *,
     bounds: list[int],
     shared: list[int] | None = None,
+    prefixes: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -33,7 +35,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     """Return causal attention within each document; none sees another, but for the beginning that two share.
 
     Args:
-        module: The attention layer; not used, Transformers passes it.
+        module: The attention layer, which knows its number.
         query: Shape (1, H, T, D).
         key: Shape (1, G, T, D), H a multiple of G.
         value: Shape (1, G, T, D).
@@ -41,6 +43,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
         bounds: D + 1 integers: where documents begin, and the end of the last.
         shared: D integers: how many first tokens of the document before stand before this one too. That document
             must hold them itself. None for none.
+        prefixes: For each layer keys and values that stand before every document: shapes (1, G, K, D). None for none.
         scaling: Factor on query times key; 1/sqrt(D) when None.
         dropout: Share of attention weights set to zero.
         sliding_window: Tokens a token may look back at, itself included; None for all.
@@ -65,21 +68,24 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
         # Under autocast the rotary embedding leaves queries and keys in float32, values are already lower.
         query, key = query.to(value.dtype), key.to(value.dtype)
         dtype = value.dtype
+    first = None if prefixes is None else tuple(part.to(key.dtype) for part in prefixes[int(module.layer_idx)])  # type: ignore[arg-type]
     plain = softcap is None and s_aux is None
     grouped = query.shape[1] != key.shape[1]
     pieces = []
     with torch.autocast(query.device.type, enabled=False):
         earlier = 0  # where the document before begins
         for (start, end), common in zip(pairwise(bounds), shared or [0] * (len(bounds) - 1), strict=True):
-            own, length = end - start, end - start + common
             keys, values = key[:, :, start:end], value[:, :, start:end]
             if common:
                 seen = slice(earlier, earlier + common)
                 keys = torch.cat([key[:, :, seen], keys], dim=2)
                 values = torch.cat([value[:, :, seen], values], dim=2)
+            if first is not None:
+                keys, values = torch.cat([first[0], keys], dim=2), torch.cat([first[1], values], dim=2)
+            own, length = end - start, keys.shape[2]
             document = query[:, :, start:end], keys, values
             mask = None
-            if common or (sliding_window is not None and length > sliding_window):
+            if length > own or (sliding_window is not None and length > sliding_window):
                 mask = _banded(own, length, sliding_window or length, device=query.device)
             earlier = start
             if plain:
