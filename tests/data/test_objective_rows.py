@@ -143,7 +143,12 @@ def test_the_margin_is_the_rows_or_the_difference_of_the_scores(columns: Row, ma
         ({"prompt": "Q", "chosen": "A", "rejected": None}, "empty_answer"),
         ({"prompt": "Q", "chosen": "A", "rejected": []}, "empty_answer"),
         ({"chosen": [user("Q"), bot("A")], "rejected": [user("R"), bot("B")]}, "different_prompts"),
-        ({"chosen": "A", "rejected": "B"}, "different_prompts"),
+        ({"chosen": "A", "rejected": "B"}, "no_prompt"),
+        ({"prompt": "", "chosen": "A", "rejected": "B"}, "no_prompt"),
+        (
+            {"prompt": "Q", "chosen": "A", "rejected": "B", "score_chosen": 1e308, "score_rejected": -1e308},
+            "does_not_fit",
+        ),
         ({"prompt": "P", "chosen": [user("Q"), bot("A")], "rejected": [user("Q"), bot("B")]}, "different_prompts"),
         (
             {"chosen": [user("Q"), bot("A")], "rejected": [user("Q"), bot("A"), user("R"), bot("B")]},

@@ -733,7 +733,7 @@ def test_an_override_sets_what_the_file_would(number, key):
 @pytest.mark.parametrize("asked", ["{keep: best}", "{early_stopping: {patience: 2}}"])
 def test_a_choice_by_the_held_out_loss_needs_held_out_rows(asked: str) -> None:
     text = f"model: m\ndata: {{sources: [a], split: {{valid: 0.0}}}}\ntrain: {asked}\n"
-    with pytest.raises(LuthierError, match="hold out some rows"):
+    with pytest.raises(LuthierError, match=r"recipe\.yaml:1: `train.*hold out some rows"):
         parse_recipe(text, file="recipe.yaml")
 
 

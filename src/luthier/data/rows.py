@@ -21,6 +21,7 @@ REASONS = {
     "empty_text": "nothing in the text",
     "no_label": "no class, or no word on whether the answer is good",
     "equal_endings": "chosen and rejected are the same, so there is nothing to prefer",
+    "no_prompt": "two answers, and nothing they answer",
     "different_prompts": "chosen and rejected don't answer the same prompt",
     "not_unicode": "half a character (a lone surrogate), which no tokenizer reads",
     "duplicate": "equal to an earlier row once case, width and spaces are evened out",

@@ -641,7 +641,8 @@ def wrong_value(spot: Spot, refusal: Exception | None, complaints: Complaints) -
     """Complain of a value of the wrong type or out of range, or of keys that contradict each other."""
     explain = "see `" + f"luthier explain {'.'.join(spot.short)}".rstrip() + "`"
     if refusal is not None:
-        complaints.add(spot.node.place, f"`{spot.name}`: {refusal}", f"{explain}; `null` clears a key")
+        said = f"`{spot.name}`: {refusal}" if spot.name else str(refusal)
+        complaints.add(spot.node.place, said, f"{explain}; `null` clears a key")
         return
     node, shape = spot.node, spot.shape
     if shape.methods and isinstance(node.value, dict):

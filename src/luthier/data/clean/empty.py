@@ -18,6 +18,8 @@ def refusal(example: Example, *, min_answer_chars: int) -> Refusal | None:
 def _of_pair(example: Example, least: int) -> Refusal | None:
     if example.messages == example.rejected:
         return Refusal("equal_endings", "the chosen and the rejected ending are the same")
+    if "user" not in {message.role for message in example.messages[: example.shared or 1]}:
+        return Refusal("no_prompt", "nobody asks anything before chosen and rejected")
     endings = {"chosen": example.messages[example.shared :], "rejected": example.rejected[example.shared :]}
     for name, ending in endings.items():
         if not example.shared or not ending or ending[0].role != "assistant":

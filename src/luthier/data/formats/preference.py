@@ -156,9 +156,10 @@ def _margin(row: Mapping[str, Any], columns: Mapping[str, str]) -> float | Refus
         numbers[part] = number
     if "margin" in numbers:
         return numbers["margin"]
-    if len(numbers) == 2:
-        return numbers["score_chosen"] - numbers["score_rejected"]
-    return None
+    if len(numbers) < 2:
+        return None
+    margin = numbers["score_chosen"] - numbers["score_rejected"]
+    return margin if isfinite(margin) else Refusal("does_not_fit", "the scores lie too far apart for a number")
 
 
 def _number(value: Any) -> float | None:
