@@ -587,7 +587,7 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
         return _stored("Evaluation", finished)
 
     from luthier.evaluate.compare import compare
-    from luthier.tokens.encode import Limits, read_examples
+    from luthier.tokens.encode import Limits
 
     rows = _held_out(run)
     if rows is None:
@@ -597,17 +597,18 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
             place=str(run / "data"),
         )
     run.log("stage", stage="evaluate", state="began")
-    decided = _kept_plan(run)
+    decided, asked = _kept_plan(run), recipe.train.objective.rows
     report = compare(
         recipe_model=recipe.model,
         base_path=base,
         tuned_path=run / "model",
-        examples=partial(read_examples, rows),
-        stored=_stored_tokens(recipe, run, rows, decided.max_length),
+        examples=partial(_liked, rows),
+        stored=_stored_tokens(recipe, run, rows, decided.max_length) if asked in ("conversation", "text") else None,
         options=recipe.evaluate,
         capacity=decided.pack_tokens,
         limits=Limits(decided.max_length, recipe.train.too_long),
         learn=recipe.train.learn,
+        rows="text" if asked == "text" else "conversation",
         precision=decided.precision,
         out=run / "evaluate",
         progress=progress or Silent(),
@@ -615,6 +616,13 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
     files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())
     run.finish("evaluate", key=key, report=report.as_dict(), files=files)
     return report
+
+
+def _liked(rows: Path) -> "Iterator[Example]":
+    """Yield what should have become likely: of a pair the better ending, of judged answers the good ones."""
+    from luthier.tokens.encode import read_examples
+
+    return (example for example in read_examples(rows) if example.label is not False)
 
 
 # Merge and export ------------------------------------------------------------------------------------------

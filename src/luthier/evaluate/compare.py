@@ -33,6 +33,7 @@ from luthier.model.forward import precise
 from luthier.model.generate import generate, room
 from luthier.model.load import load_model, load_tokenizer, stop_ids, stored_as
 from luthier.model.quantised import Quantised
+from luthier.recipe.methods import Rows
 from luthier.recipe.schema import Evaluate
 from luthier.tokens.encode import Limits, in_memory
 from luthier.tokens.render import Encoded, Renderer
@@ -89,6 +90,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     capacity: int,
     limits: Limits,
     learn: str,
+    rows: Rows = "conversation",
     precision: str,
     out: Path,
     progress: Progress | None = None,
@@ -108,6 +110,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         capacity: Tokens of a forward pass, at least `max_length`.
         limits: Training's limits on length, so that the same kind of conversations is measured.
         learn: What training learned: `assistant`, `last` or `all`; the loss is measured on the same.
+        rows: What the examples are: conversations or plain text.
         precision: `bf16` or `fp32`, as training computed.
         out: Folder for `report.json`, `.md`, `.html` and `samples.jsonl`; replaced when all is done.
         progress: Somebody who watches.
@@ -121,7 +124,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     # stands in the tuned folder all the same.
     home = tuned_path if (tuned_path / "tokenizer_config.json").is_file() else base_path
     stops = {*stop_ids(base_path), *stop_ids(tuned_path)}
-    renderer = Renderer(load_tokenizer(home), sorted(stops), learn=learn, place=str(home))
+    renderer = Renderer(load_tokenizer(home), sorted(stops), learn=learn, rows=rows, place=str(home))
     held_out = _held_out(examples, stored, renderer, limits)
     questions = _questions(examples, held_out.conversations, renderer, options.samples)
     measure = partial(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from luthier.core.errors import RunError
-from luthier.core.example import Example
+from luthier.core.example import TEXT, Example
 from luthier.core.files import described, publish_folder
 from luthier.core.progress import Progress
 from luthier.core.report import Block, Comparison, Finding, Report, Section, Table
@@ -104,6 +104,9 @@ def probes_of(rows: Sequence[Example], model: Path) -> list[Probe]:
     renderer = Renderer(load_tokenizer(model), stop_ids(model), learn="last", place=str(model))
     found = []
     for row in map(_bare, rows):
+        if row.messages[0].role == TEXT:
+            found += _halved(renderer, row)
+            continue
         result = renderer.encode(row)
         if isinstance(result, Refused) or not result:
             continue
@@ -128,6 +131,14 @@ def probes_of(rows: Sequence[Example], model: Path) -> list[Probe]:
             place=str(model),
         )
     return found
+
+
+def _halved(renderer: Renderer, row: Example) -> list[Probe]:
+    """Return the beginning of a plain text as a prompt and its answer; nothing of a text too short to part."""
+    result = renderer.encode(row, "text")
+    ids = [] if isinstance(result, Refused) or not result else result[0].input_ids[:LENGTH].tolist()
+    half = len(ids) // 2
+    return [Probe(tuple(ids[:half]), tuple(ids[half:]), why="plain text has no turns")] if half else []
 
 
 def _bare(row: Example) -> Example:

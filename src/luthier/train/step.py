@@ -11,6 +11,7 @@ import torch
 
 from luthier.model.forward import batching, precise
 from luthier.tokens.batch import members
+from luthier.tokens.pack import Pack
 from luthier.train.objectives.objective import Looks
 from luthier.train.optim import set_rate
 from luthier.train.parallel import whole
@@ -35,9 +36,7 @@ def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -
     totals = objective.totals(batch)
     turns = world.turns([pack.tokens for pack in batch])
     if isinstance(objective, Looks):
-        with torch.no_grad(), precise(adapted.model, plan.precision):
-            seen = sum(objective.look(adapted.model, batch[number]).item() for number, counts in turns if counts)
-        totals = totals._replace(seen=world.sums({"seen": seen})["seen"])
+        totals = totals._replace(seen=_seen(work, objective, batch, [number for number, _ in turns]))
     parameters = list(adapted.trainable.values())
     loss = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
     figures: dict[str, torch.Tensor] = {}
@@ -62,6 +61,15 @@ def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return result
+
+
+def _seen(work: Work, objective: Looks, batch: Sequence[Pack], mine: Sequence[int]) -> float:
+    """Return what an objective sees in all packs of a step before the loss of any."""
+    model, world = work.adapted.model, work.world
+    with torch.no_grad(), precise(model, work.plan.precision):
+        if world.spread:  # each look may take another number of passes, and all processes must take part in each
+            return sum(objective.look(model, pack).item() for pack in batch)
+        return world.sums({"seen": sum(objective.look(model, batch[number]).item() for number in mine)})["seen"]
 
 
 def seed_pack(work: Work, step: int, number: int) -> None:
