@@ -6,6 +6,7 @@ the same recipe, data and model, returns the stored report without doing it agai
 
 import importlib.util
 import platform
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -53,6 +54,12 @@ LIBRARIES = (
 )
 """Packages whose versions a manifest records."""
 
+FIXED = re.compile(r"(model|data|train)\b")
+"""Keys of a recipe that can't change once there are weights."""
+
+SHOWN = re.compile(r"train\.(track|samples)\b")
+"""Those of them that can: they change what is shown, never the weights."""
+
 
 # The run directory -----------------------------------------------------------------------------------------
 
@@ -91,7 +98,7 @@ def _continue(run: Run, recipe: Recipe, text: str) -> None:
     kept = load_kept_recipe(run / "recipe.yaml")
     changed = _differences(kept.model_dump(mode="json"), recipe.model_dump(mode="json"))
     trained = (run / "checkpoints").exists() or (run / "model").exists()
-    fixed = [key for key in changed if trained and key.partition(".")[0] in ("model", "data", "train")]
+    fixed = [key for key in changed if trained and FIXED.match(key) and not SHOWN.match(key)]
     if fixed:
         names = ", ".join(f"`{key}`" for key in fixed[:5])
         raise RunError(
@@ -124,6 +131,13 @@ def reopen(path: Path) -> tuple[Recipe, Run]:
     """
     run = Run.open(path)
     return load_kept_recipe(run / "recipe.yaml"), run
+
+
+def _learning(recipe: Recipe) -> dict[str, Any]:
+    """Return all of `train` that weights may depend on."""
+    return {
+        name: value for name, value in recipe.train.model_dump(mode="json").items() if not SHOWN.match(f"train.{name}")
+    }
 
 
 def _differences(before: Any, after: Any, place: str = "") -> list[str]:
@@ -166,7 +180,7 @@ def _unchanged(run: Run, stage: str, key: str, what: str) -> None:
 def _need_methods(recipe: Recipe) -> None:
     """Say which extra a method of the recipe needs."""
     options = recipe.train
-    for method in (options.technique, options.objective, options.optimizer, options.schedule):
+    for method in (options.technique, options.objective, options.optimizer, options.schedule, *options.track):
         if method.needs is not None:
             _need(method.needs[0], extra=method.needs[1])
 
@@ -437,7 +451,7 @@ def _decide(recipe: Recipe, data: dict[str, Any], counted: Report | None) -> tup
         rows = RowFacts(train["rows"] // texts, held_back, mean, train["longest"], data["fingerprint"])
     machine = hardware()
     decided = decide(recipe, model, rows, machine)
-    key = digest([recipe.train.model_dump(mode="json"), model.as_dict(), rows.as_dict()])
+    key = digest([_learning(recipe), model.as_dict(), rows.as_dict()])
     return onepage.plan_report(recipe, decided, model, rows, machine, counted), key, decided
 
 
@@ -486,7 +500,7 @@ def _train(recipe: Recipe, run: Run, watcher: Progress, world: "World | None" = 
     # Values only: a reason may tell how much memory was free.
     values = [entry["value"] for entry in decided.as_dict().values()]
     token_key = run.manifest()["stages"]["tokens"]["key"]
-    key = digest([values, recipe.train.model_dump(mode="json"), model.fingerprint, token_key])
+    key = digest([values, _learning(recipe), model.fingerprint, token_key])
     if world is not None:
         world.same(key, "recipe, model or plan")
     finished = run.finished("train", key)
@@ -572,6 +586,30 @@ def _stored_tokens(recipe: Recipe, run: Run, rows: Path, max_length: int) -> "St
     if rows.stem not in SPLITS or run.finished("tokens", key) is None:
         return None
     return open_tokens(run / "tokens", rows.stem)
+
+
+# Track -----------------------------------------------------------------------------------------------------
+
+
+def track(recipe: Recipe, run: Run, to: str) -> Report:
+    """Show a run in a tracker, from its events: `tensorboard`, `wandb`, `mlflow` or `trackio`.
+
+    With the options the recipe has for it, else the usual ones.
+    """
+    from luthier.recipe.schema import Train
+
+    (usual,) = Train.model_validate({"track": [{"kind": to}]}, strict=False).track
+    options = next((tracker for tracker in recipe.train.track if tracker.kind == to), usual)
+    assert options.needs is not None, "a tracker is somebody else's package"
+    _need(options.needs[0], extra=options.needs[1])
+
+    from luthier.train.track.tracker import shown
+
+    tracker = shown(run, recipe.model_dump(mode="json"), options)
+    tracker.close()
+    events = len(run.events())
+    summary = f"{events:,} events of this run are shown in {type(options).__name__}."
+    return Report("Tracking", summary, {"to": to, "events": events}, next_steps=(f"{tracker.look}  # look at it",))
 
 
 # Evaluate --------------------------------------------------------------------------------------------------

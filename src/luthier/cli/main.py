@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": ("luthier.cli.stages", "steps, memory, rates, each with its reason; changes nothing"),
     "inspect": ("luthier.cli.recipes", "real rows token by token: what is learned, what is not, what is cut"),
     "train": ("luthier.cli.stages", "train, from the last checkpoint if there is one"),
+    "track": ("luthier.cli.stages", "a run's training in TensorBoard, W&B, MLflow or Trackio"),
     "evaluate": ("luthier.cli.stages", "base against tuned on held-out rows, with intervals"),
     "merge": ("luthier.cli.stages", "adapter into base, streamed, with a certificate"),
     "export": ("luthier.cli.stages", "to GGUF, loaded back and compared"),

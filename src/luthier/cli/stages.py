@@ -107,6 +107,15 @@ def train(
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Choice(["tensorboard", "wandb", "mlflow", "trackio"]), required=True, help="Where.")
+@output_options
+def track(*, run: Path, to: str, **output: bool) -> int:
+    """Show RUN's training in a tracker, made from its events; `train.track` does it while a run trains."""
+    return _on_run("track", run, lambda verbs, recipe, opened, _bar: verbs.track(recipe, opened, to), **output)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
 @output_options
 def evaluate(*, run: Path, **output: bool) -> int:
     """Compare base and tuned model of RUN on its held-out rows."""

@@ -91,8 +91,9 @@ class Run:
         self._waiting.append(json.dumps(event, ensure_ascii=False))
         with suppress(DiskFull):
             self._write()
-        for listener in (*self.listeners,):
-            self._tell(listener, event)
+        failures = [self._tell(listener, event) for listener in (*self.listeners,)]
+        for text in filter(None, failures):  # after all were told, so that everybody hears things in order
+            self.log("warning", text=text)
 
     @contextmanager
     def listening(self, *listeners: Listener) -> Iterator[None]:
@@ -103,14 +104,15 @@ class Run:
         finally:
             self.listeners = [listener for listener in self.listeners if listener not in listeners]
 
-    def _tell(self, listener: Listener, event: dict[str, Any]) -> None:
+    def _tell(self, listener: Listener, event: dict[str, Any]) -> str | None:
+        """Tell one listener, and return what to say of it when it failed and was let go."""
         try:
             self.stop_asked |= listener(event) == "stop"
         except Exception as error:  # whoever looks on must not end the work
-            self.listeners.remove(listener)
+            self.listeners = [other for other in self.listeners if other is not listener]
             name = getattr(listener, "__name__", type(listener).__name__)
-            told = f"{type(error).__name__}: {error}"
-            self.log("warning", text=f"`{name}` failed and is told nothing more ({told})")
+            return f"`{name}` failed and is told nothing more ({type(error).__name__}: {error})"
+        return None
 
     def _write(self) -> None:
         """Write the events that wait. One write call a line: a reader never sees half of two lines."""

@@ -589,3 +589,59 @@ Parallel = Annotated[Automatic | Ddp | Fsdp2, Field(discriminator="kind")]
 
 
 Target = Annotated[Gguf, Field(discriminator="to")]
+
+
+class TensorBoard(Method):
+    """Scalars for `tensorboard --logdir`."""
+
+    implementation: ClassVar[str] = "luthier.train.track.tensorboard:TensorBoard"
+    needs: ClassVar[tuple[str, str] | None] = ("tensorboard", "tensorboard")
+    kind: Literal["tensorboard"] = "tensorboard"
+
+    folder: Named | None = None
+    """Folder of several runs' logs; each gets one of its own in it. `null` means `train/tensorboard` in the run."""
+
+
+class Wandb(Method):
+    """Weights & Biases. Offline unless `mode: online`: `wandb sync RUN/train/wandb/offline-run-*` sends it later."""
+
+    implementation: ClassVar[str] = "luthier.train.track.wandb:Wandb"
+    needs: ClassVar[tuple[str, str] | None] = ("wandb", "wandb")
+    kind: Literal["wandb"] = "wandb"
+
+    project: Named = "luthier"
+    """Name of the project."""
+
+    entity: Named | None = None
+    """User or team it belongs to. `null` takes the one that is logged in."""
+
+    mode: Literal["offline", "online"] = "offline"
+    """`offline` writes into the run; `online` sends to the server that `wandb login` knows."""
+
+
+class Mlflow(Method):
+    """MLflow, in a database in the run unless a server is named."""
+
+    implementation: ClassVar[str] = "luthier.train.track.mlflow:Mlflow"
+    needs: ClassVar[tuple[str, str] | None] = ("mlflow", "mlflow")
+    kind: Literal["mlflow"] = "mlflow"
+
+    experiment: Named = "luthier"
+    """Name of the experiment."""
+
+    uri: Named | None = None
+    """Where MLflow keeps runs: `http://…` or `sqlite:///…`. `null` means `train/mlflow.db` in the run."""
+
+
+class Trackio(Method):
+    """Trackio, in its own folder on this machine."""
+
+    implementation: ClassVar[str] = "luthier.train.track.trackio:Trackio"
+    needs: ClassVar[tuple[str, str] | None] = ("trackio", "trackio")
+    kind: Literal["trackio"] = "trackio"
+
+    project: Named = "luthier"
+    """Name of the project."""
+
+
+Tracker = Annotated[TensorBoard | Wandb | Mlflow | Trackio, Field(discriminator="kind")]

@@ -22,6 +22,7 @@ from luthier.recipe.methods import (
     Share,
     Target,
     Technique,
+    Tracker,
     headed,
 )
 from luthier.recipe.options import Options
@@ -278,6 +279,10 @@ class Train(Options):
 
     checkpoints: Positive = 2
     """Checkpoints to keep: the newest, and those before in case it is damaged. The best one is kept besides."""
+
+    track: tuple[Tracker, ...] = ()
+    """Programs that show the run: [tensorboard, wandb, mlflow, trackio]. Nothing leaves this machine unless their
+    options say so."""
 
     @model_validator(mode="after")
     def one_duration(self) -> "Train":

@@ -28,6 +28,7 @@ from luthier.train.objectives.objective import Looks
 from luthier.train.parallel import World, settled
 from luthier.train.reference import Before
 from luthier.train.report import LivePage, report
+from luthier.train.track.tracker import tracking
 from luthier.train.work import HeldOut, Work
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
         return HeldOut(**world.from_first(lambda: asdict(found)))
 
     work = Work(recipe, plan, run, key, adapted, on_train, rows, measure if len(valid) else None, world)
-    with run.listening(LivePage(work)):
+    with tracking(run, recipe.model_dump(mode="json"), recipe.train.track), run.listening(LivePage(work)):
         outcome = train(work, progress)
     keep(adapted, renderer, base=base, out=run / "model", writes=run.writes)
     torch.set_num_threads(plan.threads)

@@ -1,0 +1,1 @@
+"""Trackers: views of `events.jsonl` in programs people already look at. One file each."""
