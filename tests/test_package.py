@@ -14,7 +14,10 @@ SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
 
 def test_the_public_names_are_these_and_each_can_be_had() -> None:
-    assert luthier.__all__ == ["LuthierError", "Recipe", "Report", "Run", "load_recipe", "workflow"]
+    assert luthier.__all__ == [
+        *("Callback", "LuthierError", "Recipe", "Report", "Run", "evaluate", "export", "load_recipe"),
+        *("merge", "plan", "prepare", "train", "workflow"),
+    ]
     for name in luthier.__all__:
         assert getattr(luthier, name) is not None
 

@@ -1,14 +1,11 @@
 """luthier: from raw data to a fine-tuned language model that is proven better, exported and served.
 
-    from pathlib import Path
-    from luthier import load_recipe, workflow
+    import luthier
 
-    path = Path("recipe.yaml")
-    recipe = load_recipe(path)
-    run = workflow.begin(recipe, path.read_text(), Path("runs/mine"))
-    report = workflow.run_all(recipe, run)
+    report = luthier.train(model="bundled", data="tickets.csv", technique="lora", out="runs/mine")
+    luthier.evaluate(report)
 
-The verbs live in `luthier.workflow`: `luthier.train` and its like are the folders of the stages.
+`train`, `evaluate` and `export` are also the folders of the stages: packages that can be called (docs/decisions/0010).
 """
 
 from importlib import import_module
@@ -16,6 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from luthier import workflow as workflow
+    from luthier.api import Callback as Callback
+    from luthier.api import evaluate as evaluate
+    from luthier.api import export as export
+    from luthier.api import merge as merge
+    from luthier.api import plan as plan
+    from luthier.api import prepare as prepare
+    from luthier.api import train as train
     from luthier.core.errors import LuthierError as LuthierError
     from luthier.core.report import Report as Report
     from luthier.core.run import Run as Run
@@ -23,22 +27,41 @@ if TYPE_CHECKING:
     from luthier.recipe.schema import Recipe as Recipe
 
 _HOMES = {
+    "Callback": "luthier.api",
     "LuthierError": "luthier.core.errors",
     "Recipe": "luthier.recipe.schema",
     "Report": "luthier.core.report",
     "Run": "luthier.core.run",
     "load_recipe": "luthier.recipe.load",
-    "workflow": "luthier",
+    "merge": "luthier.api",
+    "plan": "luthier.api",
+    "prepare": "luthier.api",
 }
 
-__all__ = ["LuthierError", "Recipe", "Report", "Run", "load_recipe", "workflow"]
+_MODULES = ("evaluate", "export", "train", "workflow")
+
+__all__ = [
+    "Callback",
+    "LuthierError",
+    "Recipe",
+    "Report",
+    "Run",
+    "evaluate",
+    "export",
+    "load_recipe",
+    "merge",
+    "plan",
+    "prepare",
+    "train",
+    "workflow",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import luthier` costs nothing."""
+    if name in _MODULES:
+        return import_module(f"luthier.{name}")
     if name not in _HOMES:
         message = f"module `luthier` has no attribute `{name}`"
         raise AttributeError(message)
-    if name == "workflow":
-        return import_module("luthier.workflow")
     return getattr(import_module(_HOMES[name]), name)

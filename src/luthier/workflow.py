@@ -8,6 +8,7 @@ import importlib.util
 import platform
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -121,6 +122,16 @@ def unfinished(recipe: Recipe, home: Path) -> Path | None:
         if going_on and load_kept_recipe(folder / "recipe.yaml") == recipe:
             return folder
     return None
+
+
+def run_folder(recipe: Recipe) -> Path:
+    """Return the run this recipe began and did not finish; else today's folder for its name."""
+    return unfinished(recipe, Path("runs")) or new_folder(recipe.name)
+
+
+def new_folder(name: str) -> Path:
+    """Return today's folder for the name of a recipe."""
+    return Path("runs") / f"{time.strftime('%Y-%m-%d')}-{name}"
 
 
 def reopen(path: Path) -> tuple[Recipe, Run]:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -142,12 +141,9 @@ def _slug(text: str) -> str:
 
 def run_folder(recipe: "Recipe", out: Path | None) -> Path:
     """Return `--out`; else the run this recipe began and did not finish; else today's folder for its name."""
-    if out is not None:
-        return out
     from luthier import workflow
 
-    runs = Path("runs")
-    return workflow.unfinished(recipe, runs) or runs / f"{time.strftime('%Y-%m-%d')}-{recipe.name}"
+    return out or workflow.run_folder(recipe)
 
 
 def begun(recipe: "Recipe", text: str, out: Path | None) -> "Run":

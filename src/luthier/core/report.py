@@ -163,6 +163,12 @@ class Report:
         kept = (Finding(entry["level"], entry["text"], entry["hint"]) for entry in view["findings"])
         return Report(title, view["summary"], view, findings=(*findings, *kept), next_steps=tuple(view["next"]))
 
+    def _repr_html_(self) -> str:
+        """Show the report as a page of its own in a notebook."""
+        from luthier.core.html import framed  # html renders what is defined here
+
+        return framed(self)
+
     def to_json(self) -> str:
         """Return the JSON view as text."""
         return to_json(self.as_dict())

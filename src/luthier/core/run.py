@@ -110,7 +110,7 @@ class Run:
             self.stop_asked |= listener(event) == "stop"
         except Exception as error:  # whoever looks on must not end the work
             self.listeners = [other for other in self.listeners if other is not listener]
-            name = getattr(listener, "__name__", type(listener).__name__)
+            name = getattr(listener, "__qualname__", type(listener).__name__).rpartition("<locals>.")[2]
             return f"`{name}` failed and is told nothing more ({type(error).__name__}: {error})"
         return None
 

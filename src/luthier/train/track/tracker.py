@@ -102,7 +102,7 @@ def _following(run: Run, config: Mapping[str, Any], options: Method) -> Iterator
         tracker.tell([(number, event)])
         number += 1
 
-    follow.__name__ = type(options).__name__
+    follow.__qualname__ = type(options).__name__
     try:
         with run.listening(follow):
             yield
@@ -110,7 +110,7 @@ def _following(run: Run, config: Mapping[str, Any], options: Method) -> Iterator
         try:
             tracker.close()
         except Exception as error:  # somebody else's package: it must not take the trained model with it
-            run.log("warning", text=f"`{follow.__name__}` could not finish ({type(error).__name__}: {error})")
+            run.log("warning", text=f"`{follow.__qualname__}` could not finish ({type(error).__name__}: {error})")
 
 
 def shown(run: Run, config: Mapping[str, Any], options: Method) -> Tracker:
