@@ -166,3 +166,51 @@ def test_first_difference_sees_labels_too(tiny_llama: Path, rows: Path) -> None:
     assert one.ids == other.ids
     assert first_difference(one, other) == 1
     assert first_difference(one, one) is None
+
+
+def shapes(folder: Path, rows: list[dict[str, object]]) -> Path:
+    file = folder / "shapes.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_both_endings_of_a_pair_are_shown_with_what_they_share(tiny_llama: Path, tmp_path: Path) -> None:
+    said = {"prompt": "Why does it buzz?", "chosen": "A loose string.", "rejected": "No idea."}
+    file = shapes(tmp_path, [said, {**said, "prompt": "Why? " * 60}])
+    report = workflow.inspect(recipe(tiny_llama, file, objective="dpo", max_length=100), limit=None)
+    better, worse, long, other = report.data["rows"]
+    assert (better["pair"], worse["pair"]["ending"]) == ({"ending": "better", "shared": 0}, "worse")
+    shared = worse["pair"]["shared"]
+    assert better["input_ids"][:shared] == worse["input_ids"][:shared]
+    assert better["input_ids"][shared] != worse["input_ids"][shared]
+    assert (long["dropped"], other["dropped"]) == ("longer than 100 tokens",) * 2
+    blocks = texts(report)
+    assert [block.title.partition(", ")[2] for block in blocks[:2]] == ["better ending", "worse ending"]
+    for block, ending in zip(blocks, ("A loose string.", "No idea."), strict=False):
+        assert "".join(token.text for token in block.tokens if token.kind == "learned") == f"{ending}<|im_end|>"
+    assert f"the first {shared} as before the better ending" in blocks[1].note
+
+
+def test_labels_are_shown_with_their_texts(tiny_llama: Path, tmp_path: Path) -> None:
+    file = shapes(tmp_path, [{"text": f"It buzzes, {n}.", "label": ("string", "bow")[n % 2]} for n in range(12)])
+    report = workflow.inspect(recipe(tiny_llama, file, objective="classify"), limit=2)
+    assert [row["label"] for row in report.data["rows"]] == ["string", "bow"]
+    assert [row["text"] for row in report.data["rows"]] == ["It buzzes, 0.", "It buzzes, 1."]
+    assert {label for row in report.data["rows"] for label in row["labels"]} == {-100}
+    assert texts(report)[0].note.endswith("class `string`")
+    judged = [{"prompt": "Why?", "completion": f"Because {n}.", "label": n % 2 == 0} for n in range(12)]
+    report = workflow.inspect(recipe(tiny_llama, shapes(tmp_path, judged), objective="kto"), limit=2)
+    assert [row["label"] for row in report.data["rows"]] == [True, False]
+    assert [block.note.rpartition("; ")[2] for block in texts(report)] == ["judged good", "judged bad"]
+
+
+def test_plain_text_is_shown_in_its_chunks(tiny_llama: Path, tmp_path: Path) -> None:
+    file = tmp_path / "book.txt"
+    file.write_text("The violin buzzes, and <|im_end|> it does not. " * 9)
+    report = workflow.inspect(recipe(tiny_llama, file, objective="pretrain", max_length=50), limit=None)
+    blocks = texts(report)
+    assert len(blocks) == report.data["rows"][0]["part"]["of"] > 3
+    assert all(block.tokens[0].kind == "context" for block in blocks)
+    told = [*blocks[0].tokens, *(token for block in blocks[1:] for token in block.tokens[1:])]
+    assert "".join(token.text for token in told) == file.read_text().strip() + "<|im_end|>"
+    assert [token.special for token in told] == [False] * (len(told) - 1) + [True]

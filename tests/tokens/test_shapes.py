@@ -235,6 +235,9 @@ def test_a_text_with_a_class_is_what_transformers_encodes(kind: str, bos: str | 
     assert one.input_ids.tolist() == tokenizer(text)["input_ids"]
     assert one.label == 1.0
     assert one.learned.tolist() == [False] * (one.length - 1) + [True]
+    assert texts(renderer.encode(Example(turns(("user", text)), HERE, label="good")))[0].input_ids.tolist() == (
+        one.input_ids.tolist()
+    )
     assert "is of its class `ugly`" in reason(renderer.encode(plain(text, label="ugly")))
     assert "no label" in reason(renderer.encode(plain(text)))
     short = in_memory([plain(text, label="bad")], renderer, Limits(4, "right"), processes=1).rows[0]

@@ -252,8 +252,9 @@ def report(
     return Report(
         title="What the model learns",
         summary=(
-            f"{counts['rows']:,} of {plural(total, 'row')}: {counts['tokens']:,} tokens, {counts['learned']:,} of them "
-            f"learned; {counts['dropped']:,} left out, {counts['truncated']:,} cut."
+            f"{counts['rows']:,} of {plural(total, 'row')}: {counts['tokens']:,} tokens"
+            + (f", {counts['learned']:,} of them learned" if renderer.rows != "class" else "")
+            + f"; {counts['dropped']:,} left out, {counts['truncated']:,} cut."
         ),
         data=data,
         sections=(Section("Rows", (*blocks, *texts)), Section("Template", (doctor,))),

@@ -247,21 +247,27 @@ class Renderer:
         """Yield plain texts to be learned whole, as `encode_all` does, which leads here."""
         for group in _groups(requests):
             texts = [_plain_text(row) for _, row in group]
-            found: list[list[NDArray[np.int32]]] = [[] for _ in group]
+            sources = [source for source, _ in group]
+            group.clear()  # a text may be large: nothing of it stays longer than it must
+            found: list[list[NDArray[np.int32]]] = [[] for _ in texts]
             for number, ids in self._plain_ids(texts, fast=fast):
                 found[number].append(ids)
-            for (source, _), text, ids_of in zip(group, texts, found, strict=True):
-                yield source, self._document(source, text, ids_of)
+            controls = [None if text is None else bool(self._commands.search(text)) for text in texts]
+            texts.clear()
+            for source, control, ids_of in zip(sources, controls, found, strict=True):
+                yield source, self._document(source, control, ids_of)
 
-    def _document(self, source: Source, text: str | None, found: list[NDArray[np.int32]]) -> Result:
+    def _document(self, source: Source, control: bool | None, found: list[NDArray[np.int32]]) -> Result:
         """Return a document: the tokenizer's start token where it puts one, the text, and a stop token."""
-        if text is None:
+        if control is None:
             return Refused(source, "it is a conversation, and the objective learns from plain text")
         start, end = self.around
         closing = end if len(end) and int(end[-1]) == self.stop else np.array([self.stop], dtype=np.int32)
         ids = np.concatenate([start, *found, closing])
-        learned = np.arange(len(ids)) >= max(1, len(start))
-        return (Encoded(ids, learned, source, traits=frozenset({CONTROL} if self._commands.search(text) else ())),)
+        found.clear()
+        learned = np.ones(len(ids), dtype=np.bool_)
+        learned[: max(1, len(start))] = False
+        return (Encoded(ids, learned, source, traits=frozenset({CONTROL} if control else ())),)
 
     def _plain_ids(self, texts: Sequence[str | None], *, fast: bool) -> Iterator[tuple[int, NDArray[np.int32]]]:
         """Yield the ids of texts, piece by piece, with the number of the text each belongs to."""

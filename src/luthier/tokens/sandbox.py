@@ -421,8 +421,11 @@ def _answer(templates: Templates, request: dict[str, Any], line: bytes) -> dict[
 
 
 def _plain(templates: Templates, turns: list[Turn], *, look: bool) -> dict[str, Any] | None:
-    """Return plain text as it stands; None for a conversation."""
-    if [turn["role"] for turn in turns] != [TEXT]:
+    """Return a text as it stands; None for a conversation.
+
+    A lone turn of the user is one: classifiers are asked about texts, as `tokenizer(text)` encodes them.
+    """
+    if len(turns) != 1 or turns[0]["role"] not in (TEXT, "user") or not isinstance(turns[0]["content"], str):
         return None
     marked = Marked(templates, turns, None, look=look)
     text, spans, _ = marked.clean(marked.turns[0]["content"])

@@ -145,7 +145,7 @@ def _report(renderer: Renderer, limits: Limits, stored: dict[str, Stored], check
         data={
             "template": {"source": renderer.source, "checks": [check.as_dict() for check in checks]},
             "splits": counts,
-            "rows": renderer.rows,
+            "learned_from": renderer.rows,
             "max_length": limits.max_length,
             "too_long": limits.too_long,
         },
