@@ -79,7 +79,7 @@ def luthier(case: Case, meter: Meter, precision: str) -> None:
     for turn in range(case.rounds + 1):
         meter.begin()
         for step in range(steps_per_epoch(len(rows), BATCH)):
-            result = take(work, optimizer, step, RATE * (turn > 0))
+            result, _ = take(work, optimizer, step, RATE * (turn > 0))
             meter.step(result.loss, result.supervised_tokens)
         meter.end()
 

@@ -81,7 +81,7 @@ def test_an_option_of_several_methods_is_told_once():
         ("schedule.floor", "a number", "from 0 to 1", "0.1"),
         ("split.valid", "a number", "from 0 to below 1", "0.1"),
         ("data.clean.html", "`true` or `false`", "", "true"),
-        ("train.precision", "one of `auto`, `bf16`, `fp32`", "", "auto"),
+        ("train.precision", "one of `auto`, `bf16`, `fp16`, `fp32`", "", "auto"),
         ("data.sources", "a list of texts", "with at least 1 item", "required"),
         ("targets", "`all-linear` or a list of texts", "", "all-linear"),
         ("name", "text", "that matches `^[A-Za-z0-9][A-Za-z0-9._-]*$`", "run"),

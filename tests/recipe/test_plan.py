@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from luthier.core.errors import RecipeError
 from luthier.core.hardware import Hardware
 from luthier.recipe.facts import ModelFacts, RowFacts
 from luthier.recipe.plan import Plan, plan
@@ -183,3 +184,10 @@ def test_a_pack_holds_both_texts_of_a_pair() -> None:
     pairs = plan(recipe(max_length=4000, objective={"kind": "dpo"}), MODEL, rows(800), LAPTOP)
     assert pairs.pack_tokens == 8000
     assert "a pair is two" in pairs.reasons["pack_tokens"]
+
+
+def test_a_gpu_without_bf16_computes_in_fp16_and_a_processor_never() -> None:
+    t4 = dataclasses.replace(LAPTOP, bf16=False, gpu="Tesla T4", gpu_memory_bytes=16 * 10**9)
+    assert plan(recipe(), MODEL, rows(800), t4).precision == "fp16"
+    with pytest.raises(RecipeError, match="is for GPUs"):
+        plan(recipe(precision="fp16"), MODEL, rows(800), LAPTOP)

@@ -68,7 +68,7 @@ trains = st.builds(
     max_length=positive,
     weight_decay=st.floats(0, allow_infinity=False),
     clip=reals,
-    precision=st.sampled_from(["auto", "bf16", "fp32"]),
+    precision=st.sampled_from(["auto", "bf16", "fp16", "fp32"]),
     seed=st.integers(0, 2**31 - 1),
     checkpoint_every=st.none() | positive,
 )

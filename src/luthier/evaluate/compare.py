@@ -111,7 +111,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         limits: Training's limits on length, so that the same kind of conversations is measured.
         learn: What training learned: `assistant`, `last` or `all`; the loss is measured on the same.
         rows: What the examples are: conversations or plain text.
-        precision: `bf16` or `fp32`, as training computed.
+        precision: `bf16`, `fp16` or `fp32`, as training computed.
         out: Folder for `report.json`, `.md`, `.html` and `samples.jsonl`; replaced when all is done.
         progress: Somebody who watches.
 

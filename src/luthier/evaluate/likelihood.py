@@ -55,7 +55,7 @@ def row_nll(
         model: A causal language model of `load_model`, adapters on or off.
         encoded: The rows. One without a learned token costs nothing.
         capacity: Tokens of a pack, at least those of the longest row.
-        precision: `bf16` or `fp32`, as the plan says.
+        precision: `bf16`, `fp16` or `fp32`, as the plan says.
         stage: What to tell those who watch.
         progress: Somebody who watches.
 

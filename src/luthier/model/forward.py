@@ -104,9 +104,10 @@ def batching(model: Any) -> Batching:
 
 
 def precise(model: torch.nn.Module, precision: str) -> AbstractContextManager[object]:
-    """Return the context in which a model computes: `bf16` for its large products, by autocast, or as stored."""
-    if precision == "bf16":
-        return torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16)
+    """Return the context in which a model computes: large products in `bf16` or `fp16`, by autocast, or as stored."""
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision in types:
+        return torch.autocast(next(model.parameters()).device.type, dtype=types[precision])
     return nullcontext()
 
 

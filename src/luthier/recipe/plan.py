@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from luthier.core.errors import RecipeError
 from luthier.core.hardware import Hardware
 from luthier.core.text import human_bytes
 from luthier.recipe.facts import ModelFacts, RowFacts
@@ -50,7 +51,7 @@ class Plan:
     pack_tokens: int
     """Tokens in one forward pass."""
     precision: str
-    """`bf16` or `fp32`."""
+    """`bf16`, `fp16` or `fp32`."""
     threads: int
     """Processor threads. Kept for the whole run: another number would sum in another order."""
     checkpoint_every: int
@@ -249,14 +250,18 @@ def _lengths(draft: _Draft, recipe: Recipe, model: ModelFacts) -> None:
 
 
 def _precision(draft: _Draft, recipe: Recipe, hardware: Hardware) -> None:
-    if recipe.train.precision != "auto":
-        draft.decide("precision", recipe.train.precision, "the recipe says so")
+    asked = recipe.train.precision
+    if asked == "fp16" and not hardware.gpu:
+        problem = "`train.precision: fp16` is for GPUs: processors compute float16 slowly, in bits that overflow"
+        raise RecipeError(problem, hint="`--set train.precision=auto`")
+    if asked != "auto":
+        draft.decide("precision", asked, "the recipe says so")
     elif hardware.bf16:
-        draft.decide(
-            "precision",
-            "bf16",
-            f"{hardware.gpu or 'this processor'} multiplies bfloat16 natively; sums and adapters stay float32",
-        )
+        words = f"{hardware.gpu or 'this processor'} multiplies bfloat16 natively; sums and adapters stay float32"
+        draft.decide("precision", "bf16", words)
+    elif hardware.gpu:
+        words = f"{hardware.gpu} knows float16 and no bfloat16; the loss is scaled, sums and adapters stay float32"
+        draft.decide("precision", "fp16", words)
     else:
         draft.decide("precision", "fp32", "this processor has no bfloat16 arithmetic: it would be slower, not faster")
 
@@ -284,7 +289,7 @@ def _memory(draft: _Draft, recipe: Recipe, model: ModelFacts, hardware: Hardware
     weights = base if full else base + 4 * trainable
     kept, words = _kept(recipe.train.optimizer)
     states = (4 + kept) * trainable
-    element = 2 if draft.values["precision"] == "bf16" else 4
+    element = 4 if draft.values["precision"] == "fp32" else 2
     layer = element * (20 * model.hidden_size + 5 * model.intermediate_size)
     logits = 3 * 4 * model.vocabulary
     whole = draft.values["pack_tokens"] * (model.layers * layer + logits)

@@ -248,8 +248,9 @@ class Train(Options):
     """Strength of noise on the embeddings while training (NEFTune, arXiv:2310.05914). 5 is usual for small chat sets;
     0 adds none."""
 
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Arithmetic of the large products. `auto` takes bf16 where the processor computes in it."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of the large products. `auto` takes bf16 where the hardware computes in it, and fp16, with a scaled
+    loss, on GPUs that know only that."""
 
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute a layer's activations again in the backward pass instead of keeping them (arXiv:1604.06174): less memory,

@@ -227,4 +227,4 @@ def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer) -> S
     by_parameter = dict(zip(parameters, numbers, strict=True))
     state = {by_parameter[adapted.trainable[name]]: values for name, values in found.items()}
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-    return State(**json.loads((folder / "state.json").read_text(encoding="utf-8")))
+    return State.from_dict(json.loads((folder / "state.json").read_text(encoding="utf-8")))

@@ -20,6 +20,7 @@ from luthier.train import checkpoint
 from luthier.train.history import History
 from luthier.train.noise import noisy
 from luthier.train.optim import optimizer_of
+from luthier.train.scale import NONE, Scale
 from luthier.train.state import State
 from luthier.train.step import examples_of, finite, take
 from luthier.train.watch import StopRequest
@@ -56,7 +57,7 @@ def train(work: Work, progress: Progress) -> Outcome:
         log.saved(restored.step)
     elif work.measure is not None:
         log.measured(0, work.measure(work.adapted.model))
-    state = restored or State()
+    state = restored or State(scale=Scale() if plan.precision == "fp16" else NONE)
     start = state.step
     work.adapted.model.train()
     progress.start("train", plan.steps, "step")
@@ -66,12 +67,12 @@ def train(work: Work, progress: Progress) -> Outcome:
         while state.step < plan.steps and not state.stopped:
             began_step = time.perf_counter()
             rate = _learning_rate(work, state.step)
-            result = take(work, optimizer, state.step, rate)
+            result, scale = take(work, optimizer, state.step, rate, state.scale)
             if not finite(result):
                 _not_a_number(work, state.step, result)
             seconds = time.perf_counter() - began_step
             seen += result.tokens
-            state = replace(state, step=state.step + 1)
+            state = replace(state, step=state.step + 1, scale=scale)
             done = state.step
             log.stepped(done, result, rate, seconds, every=options.log_every, last=plan.steps)
             progress.update(done, f"loss {result.loss:.3f} · {seen / (time.perf_counter() - began):,.0f} tokens/s")

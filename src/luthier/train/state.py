@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from luthier.recipe.schema import Train
+from luthier.train.scale import NONE, Scale
 from luthier.train.work import HeldOut
 
 
@@ -21,10 +22,17 @@ class State:
     """Measurements since the held-out loss last fell by more than `min_delta`."""
     stopped: bool = False
     """Whether early stopping ended the training at this step."""
+    scale: Scale = NONE
+    """Of the next step's loss, in fp16."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the state as JSON can hold it."""
         return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "State":
+        """Return the state that `as_dict` wrote."""
+        return State(**{**values, "scale": Scale(*values["scale"])})
 
     def measured(self, held_out: HeldOut, options: Train) -> "State":
         """Return the state after the held-out rows were measured: is this the best, is it time to stop?"""

@@ -15,6 +15,7 @@ from luthier.tokens.pack import Pack
 from luthier.train.objectives.objective import Looks
 from luthier.train.optim import set_rate
 from luthier.train.parallel import whole
+from luthier.train.scale import NONE, Scale
 from luthier.train.work import StepResult, Work
 
 
@@ -23,11 +24,36 @@ def examples_of(work: Work, step: int) -> Sequence[int]:
     return members(step, work.examples, batch_size=work.plan.batch_size, seed=work.recipe.train.seed)
 
 
-def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -> StepResult:
-    """Take one optimizer step, counted from 0, at a learning rate, and return what it gave.
+def take(
+    work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float, scale: Scale = NONE
+) -> tuple[StepResult, Scale]:
+    """Take one optimizer step, counted from 0, and return what it gave, and the loss scale for the next.
 
     Weights stay as they are when the loss or the gradient is not a number: see `finite`.
+
+    Args:
+        work: The training.
+        optimizer: Its optimizer.
+        step: Which step.
+        rate: Its learning rate.
+        scale: Factor on the loss in the backward pass; other than 1 in fp16 only.
     """
+    while True:
+        result = _gradients(work, step, scale.factor)
+        overflow = math.isfinite(result.loss) and not math.isfinite(result.grad_norm)
+        if not (overflow and scale.factor > 1):
+            break
+        scale = scale.lowered()
+        optimizer.zero_grad(set_to_none=True)
+    if finite(result):
+        set_rate(optimizer, rate)
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return result, scale if scale == NONE else scale.stepped()
+
+
+def _gradients(work: Work, step: int, factor: float) -> StepResult:
+    """Leave the clipped gradients of a step in the parameters, and return what it gives."""
     plan, adapted, objective = work.plan, work.adapted, work.objective
     world, examples = work.world, examples_of(work, step)
     padded = batching(adapted.model).way == "padded"
@@ -47,20 +73,17 @@ def take(work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float) -
         if not counts:
             (0 * share.loss).backward()  # type: ignore[no-untyped-call]
             continue
-        share.loss.backward()  # type: ignore[no-untyped-call]
+        (factor * share.loss).backward()  # type: ignore[no-untyped-call]
         loss += share.loss.detach().double()
         for name, figure in share.figures.items():
             figures[name] = figures.get(name, 0) + figure.double()
     world.add_gradients(parameters)
+    if factor != 1:
+        torch._foreach_div_([parameter.grad for parameter in parameters if parameter.grad is not None], factor)
     norm = whole(torch.nn.utils.clip_grad_norm_(parameters, work.recipe.train.clip))
     told = world.sums({"loss": loss.item()} | {name: figure.item() for name, figure in figures.items()})
     tokens = sum(pack.tokens for pack in batch)
-    result = StepResult(told.pop("loss"), norm.item(), tokens, totals.supervised, told)
-    if finite(result):
-        set_rate(optimizer, rate)
-        optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return result
+    return StepResult(told.pop("loss"), norm.item(), tokens, totals.supervised, told)
 
 
 def _seen(work: Work, objective: Looks, batch: Sequence[Pack], mine: Sequence[int]) -> float:
