@@ -127,7 +127,16 @@ def test_every_kind_of_adapter_comes_back_through_plain_peft(
 
 
 @pytest.mark.parametrize(
-    "options", [Lora(rank=4), Lora(rank=4, layers=(1,), dora=True), Ia3(), Full(train_layers=(1,)), Full()], ids=str
+    "options",
+    [
+        Lora(rank=4),
+        Lora(rank=4, init="pissa"),
+        Lora(rank=4, layers=(1,), dora=True),
+        Ia3(),
+        Full(train_layers=(1,)),
+        Full(),
+    ],
+    ids=str,
 )
 def test_a_head_of_scores_learns_whole_and_comes_back_through_plain_peft(
     options: Lora | Ia3 | Full, tiny_llama: Path, tmp_path: Path
@@ -147,7 +156,8 @@ def test_a_head_of_scores_learns_whole_and_comes_back_through_plain_peft(
     with torch.no_grad():
         for number, parameter in enumerate(adapted.trainable.values()):
             parameter.mul_(1 + 0.01 * number).add_(0.01)
-    save_tensors(adapted.trainable, tmp_path / adapted.weight_file)
+    whole = adapted.finish({**adapted.trainable, **adapted.frozen}) if adapted.finish else adapted.trainable
+    save_tensors(whole, tmp_path / adapted.weight_file)
     adapted.describe(tmp_path)
     back = PeftModel.from_pretrained(scorer(), str(tmp_path)).eval()
     ids = torch.arange(3, 40)[None]

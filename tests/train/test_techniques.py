@@ -31,6 +31,8 @@ WAYS = {
     "layers": "technique: {kind: lora, layers: [1], targets: [q_proj, up_proj]}",
     "targets_pattern": "technique: {kind: lora, targets_pattern: '.*\\.1\\.mlp\\.(up|down)_proj|lm_head'}",
     "loraplus": "technique: {kind: lora, lr_ratio: 8, init: gaussian}",
+    "pissa": "technique: {kind: lora, rank: 4, init: pissa, dropout: 0.1}",
+    "olora-modules": "technique: {kind: lora, rank: 4, init: olora, modules_to_save: [lm_head, norm]}",
     "qlora": "technique: {kind: qlora, rank: 4, dropout: 0.1}",
     "qlora-dora": "technique: {kind: qlora, dora: true, double: false, targets: [q_proj, down_proj]}",
     "qlora-int8": "technique: {kind: qlora, quantize: int8, layers: [1]}, gradient_checkpointing: on",

@@ -100,8 +100,8 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     Args:
         recipe_model: Name of the base model, as the user wrote it.
         base_path: Its folder.
-        tuned_path: A folder with a PEFT adapter (the base is loaded once, in as many bits as in training, the adapter
-            switched off and on), or with a whole model (the two are loaded one after the other). Its tokenizer is used
+        tuned_path: A folder with a PEFT adapter (the base is loaded once, in as many bits as in training, and the
+            adapter put on it), or with a whole model (the two are loaded one after the other). Its tokenizer is used
             when it has one.
         examples: Conversations neither model learned from. Those that could not be learned are left out here too,
             and told.
@@ -256,10 +256,9 @@ def _both(
     """Return what base and tuned model did. The weights of two models are never in memory together."""
     dtype = stored_as(precision)
     if (tuned_path / "adapter_config.json").is_file():
-        model = _with_adapter(load_model(base_path, dtype=dtype, quantised=Quantised.of(tuned_path)), tuned_path)
-        with model.disable_adapter():
-            base = measure(model, "base")
-        return base, measure(model, "tuned")
+        model = load_model(base_path, dtype=dtype, quantised=Quantised.of(tuned_path))
+        base = measure(model, "base")  # before the adapter is on it: switched off, its biases would stay
+        return base, measure(_with_adapter(model, tuned_path), "tuned")
     if not (tuned_path / "config.json").is_file():
         raise ModelError(
             "this folder holds neither an adapter nor a model",

@@ -73,7 +73,15 @@ class Scaling:
     by_row: bool
 
 
-Change = Update | Scaling
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A tensor that learned whole, in the place of the base's: of a saved module, or a bias."""
+
+    target: Tensor
+    values: Tensor
+
+
+Change = Update | Scaling | Replacement
 
 
 def refused(folder: Path, what: str) -> ModelError:
@@ -97,9 +105,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if kind not in ("LORA", "IA3"):
         raise refused(folder, f"its `peft_type` is {one_line(str(kind), 40)}, not LORA or IA3")
-    if config.get("bias", "none") != "none":
-        raise refused(folder, f"it has trained biases (`bias: {one_line(str(config['bias']), 40)}`)")
-    if config.get("modules_to_save"):
+    if kind == "IA3" and config.get("modules_to_save"):
         raise refused(folder, f"it has whole modules (`modules_to_save: {config['modules_to_save']}`)")
     if config.get("init_lora_weights", True) not in PLAIN_STARTS:
         start = one_line(str(config["init_lora_weights"]), 40)
@@ -155,14 +161,28 @@ def stored(folder: Path) -> list[tuple[str, Tensor]]:
     return [(tensor.name.removeprefix(PREFIX), tensor) for tensor in read_header(folder / WEIGHTS_NAME)[0]]
 
 
-def parts(folder: Path, *, dora: bool) -> dict[str, dict[str, Tensor]]:
+def _whole(name: str, config: dict[str, Any]) -> bool:
+    """Return whether a tensor of the adapter learned whole: of a saved module, or a bias."""
+    if ".lora_" in name:
+        return False
+    saved = config.get("modules_to_save") or []
+    # By PEFT's rule the end of a module's name counts, also where it begins within a word.
+    return any(f"{module}." in name for module in saved) or (
+        config.get("bias", "none") != "none" and name.endswith(".bias")
+    )
+
+
+def parts(folder: Path, config: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
     """Return a LoRA adapter's tensors: module name -> `{"A": …, "B": …}`, with DoRA also `"lengths"`.
 
     Raises:
         ModelError: A key is not a part of LoRA, or one of a module's parts is missing.
     """
     found: dict[str, dict[str, Tensor]] = {}
+    dora = bool(config.get("use_dora"))
     for name, tensor in stored(folder):
+        if _whole(name, config):
+            continue
         label = one_line(tensor.name, 120)
         match = re.fullmatch(r"(.+)\.lora_([AB])\.weight", name)
         lengths = re.fullmatch(r"(.+)\.lora_magnitude_vector", name) if dora else None
@@ -197,7 +217,9 @@ def changes_of(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor],
         ModelError: A key of the adapter finds no tensor, or one that it doesn't fit.
     """
     find = partial(_target, folder, tensors, tied=tied)
-    return scalings(folder, config, tensors, find) if config["peft_type"] == "IA3" else updates(folder, config, find)
+    if config["peft_type"] == "IA3":
+        return scalings(folder, config, tensors, find)
+    return {**replacements(folder, config, tensors, tied=tied), **updates(folder, config, find)}
 
 
 def _target(folder: Path, tensors: dict[str, Tensor], module: str, *, tied: bool) -> Tensor:
@@ -213,13 +235,34 @@ def _target(folder: Path, tensors: dict[str, Tensor], module: str, *, tied: bool
     return tensors[name]
 
 
+def replacements(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], *, tied: bool) -> dict[str, Change]:
+    """Return what stands in the place of tensors of the base."""
+    found: dict[str, Change] = {}
+    for name, values in stored(folder):
+        if not _whole(name, config):
+            continue
+        # PEFT keeps the bias of a layer with an adapter under the name it has beside it.
+        target, label = tensors.get(name.replace(".base_layer.", ".")), one_line(values.name, 120)
+        if target is None or target.shape != values.shape or {target.dtype, values.dtype} - FLOATS.keys():
+            raise refused(folder, f"`{label}` learned whole, and the base has nothing of its shape in that place")
+        if tied and target.name.rpartition(".")[0].split(".")[-1] in ("lm_head", "embed_tokens"):
+            raise refused(folder, f"`{label}` is shared by embeddings and head, and merging would change both")
+        found[target.name] = Replacement(target, values)
+    if config.get("bias", "none") != "none" and not any(name.endswith(".bias") for name in found):
+        raise refused(folder, f"it sets `bias: {one_line(str(config['bias']), 40)}` and holds none")
+    for module in config.get("modules_to_save") or []:
+        if not any(f"{module}." in name for name in found):
+            raise refused(folder, f"`modules_to_save` names `{one_line(str(module), 80)}`, and there is no such tensor")
+    return found
+
+
 def updates(folder: Path, config: dict[str, Any], find: Callable[[str], Tensor]) -> dict[str, Change]:
     """Return what LoRA or DoRA adds to each tensor; `find` returns a module's weight."""
     found: dict[str, Change] = {}
     transposed, dora = bool(config.get("fan_in_fan_out")), bool(config.get("use_dora"))
     if transposed and dora:
         raise refused(folder, "it sets `use_dora` on matrices that are stored transposed")
-    for module, own in parts(folder, dora=dora).items():
+    for module, own in parts(folder, config).items():
         target, down, up, label = find(module), own["A"], own["B"], one_line(module, 120)
         shape = (up.shape[0], down.shape[1])
         fits = target.shape == (shape[::-1] if transposed else shape) and up.shape[1] == down.shape[0]

@@ -26,7 +26,7 @@ from luthier.core.errors import Failed, ModelError
 from luthier.core.files import publish_folder
 from luthier.core.progress import Progress, Silent
 from luthier.core.text import one_line
-from luthier.export.adapter import CONFIG_NAME, Change, Scaling, Update, changes_of, read_config, refused
+from luthier.export.adapter import CONFIG_NAME, Change, Replacement, Scaling, Update, changes_of, read_config, refused
 from luthier.export.safetensors_file import (
     FLOATS,
     INDEX_NAME,
@@ -141,6 +141,27 @@ def multiplied(scaling: Scaling) -> Rows:
     return change
 
 
+def replaced(replacement: Replacement) -> Rows:
+    """Return the rows that learned whole, whatever the base's were."""
+    learned = read_tensor(replacement.values)
+
+    def change(_values: Matrix, first: int, last: int) -> Matrix:
+        return learned[first:last]
+
+    return change
+
+
+def changing(change: Change) -> Rows:
+    """Return what a change makes of rows."""
+    match change:
+        case Update():
+            return added(change)
+        case Scaling():
+            return multiplied(change)
+        case Replacement():
+            return replaced(change)
+
+
 def unchanged(values: Matrix, _first: int, _last: int) -> Matrix:
     """Return rows as they are."""
     return values
@@ -196,7 +217,7 @@ def merge_tensor(source: int, target: int, job: Job, pool: ThreadPoolExecutor) -
     read = partial(read_rows, source, tensor) if job.kept is None else as_trained(tensor, job.kept)
     rows: Rows = unchanged
     if change is not None:
-        rows = added(change) if isinstance(change, Update) else multiplied(change)
+        rows = changing(change)
     height = tensor.shape[0]
     step = max(1, BLOCK // max(1, prod(tensor.shape[1:])))
     blocks = [(first, min(first + step, height)) for first in range(0, height, step)]

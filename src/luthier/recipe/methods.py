@@ -59,9 +59,16 @@ class Lora(Method):
     """Learn the length of every weight row apart from its direction (arXiv:2402.09353). Slower, often a little better
     at low rank."""
 
-    init: Literal["default", "gaussian"] = "default"
-    """How the random half of an adapter starts: `default` is uniform (Kaiming), `gaussian` normal with deviation
-    1 / rank. The other half is zero, so training starts from the base exactly."""
+    init: Literal["default", "gaussian", "pissa", "olora"] = "default"
+    """How adapters start: `default` half random and uniform (Kaiming), half zero; `gaussian` normal instead, with
+    deviation 1 / rank. `pissa` starts at the weight's largest singular vectors (arXiv:2404.02948), `olora` at its QR
+    factors (arXiv:2406.01775), which costs twice the rank: that is taken away again. All begin as the base."""
+
+    bias: Literal["none", "all", "lora_only"] = "none"
+    """Biases that learn beside the adapters: `all` of the model, or those of layers with an adapter."""
+
+    modules_to_save: tuple[Named, ...] = ()
+    """Modules that learn whole beside the adapters, by the end of their names, such as [embed_tokens, lm_head]."""
 
     lr_ratio: Annotated[float, Field(ge=1, le=1000)] = 1.0
     """Learning rate of the B matrices over that of the A matrices (LoRA+, arXiv:2402.12354). 4 to 16 is usual; with
@@ -72,6 +79,14 @@ class Lora(Method):
         """Refuse two ways to name the same layers: which one was meant?"""
         if self.targets_pattern is not None and self.targets != "all-linear":
             message = "`targets` and `targets_pattern` exclude each other: keep one"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def one_length_of_rows(self) -> "Lora":
+        """Refuse a start that DoRA, which measures lengths of weight plus update, would see as a change."""
+        if self.dora and self.init in ("pissa", "olora"):
+            message = f"`dora` and `init: {self.init}` exclude each other: keep one"
             raise ValueError(message)
         return self
 
@@ -92,6 +107,14 @@ class Qlora(Lora):
 
     double: bool = True
     """Quantise the scales of `nf4` too: 4.1 bits a weight instead of 4.5."""
+
+    @model_validator(mode="after")
+    def biases_stay(self) -> "Qlora":
+        """Refuse biases of quantised layers: bitsandbytes rounds them to the type of the input as it computes."""
+        if self.bias != "none":
+            message = "biases can't learn on a quantised base: leave `bias` out, or take `kind: lora`"
+            raise ValueError(message)
+        return self
 
 
 class Virtual(Options):

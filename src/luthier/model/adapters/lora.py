@@ -12,6 +12,7 @@ from luthier.core.errors import RecipeError
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.adapters.layers import layer_of, refuse_unknown
 from luthier.model.adapters.peft_model import linear_layers, stored_name, task_type, wrap
+from luthier.model.adapters.start import STARTS, started
 from luthier.model.adapters.virtual import fronted
 from luthier.model.quantised import weight_of
 from luthier.recipe.methods import Lora
@@ -44,6 +45,7 @@ def attach(model: Any, options: Lora, *, base: str, seed: int) -> Adapted:
     torch.manual_seed(seed)
     targets = _targets(model, options)
     refuse_shared(model, targets)
+    whole = _whole(model, options.modules_to_save)
     for key in ("rank_pattern", "alpha_pattern"):
         _refuse_idle(model, list(getattr(options, key)), key)
     config = LoraConfig(
@@ -58,8 +60,14 @@ def attach(model: Any, options: Lora, *, base: str, seed: int) -> Adapted:
         use_rslora=options.rslora,
         use_dora=options.dora,
         init_lora_weights="gaussian" if options.init == "gaussian" else True,
+        bias=options.bias,
+        modules_to_save=whole or None,
     )
     adapted = wrap(model, config, base=base, place=f"{KEY}.targets")
+    if options.bias != "none" and not any(name.endswith(".bias") for name in adapted.trainable):
+        raise RecipeError("none of these layers has a bias", hint="leave `bias` out", place=f"{KEY}.bias")
+    if options.init in STARTS:
+        adapted = started(adapted, config, STARTS[options.init], base=base)
     if options.dora:
         _measure_lengths(adapted.model)
     if options.lr_ratio != 1.0:
@@ -144,6 +152,34 @@ def _refuse_idle(model: Any, patterns: list[str], key: str) -> None:
                 hint=f"choose among {', '.join(linear_layers(model))}",
                 place=f"{KEY}.{key}",
             )
+
+
+def _whole(model: Any, names: tuple[str, ...]) -> list[str]:
+    """Return the whole names of modules that learn whole. PEFT takes ends of names, and `norm` would be many more.
+
+    Raises:
+        RecipeError: One is not there, or shares its weights with another.
+    """
+    shared = model.config.get_text_config().tie_word_embeddings
+    tied = (model.get_output_embeddings(), model.get_input_embeddings()) if shared else ()
+    modules = dict(model.named_modules())
+    chosen: list[str] = []
+    for wanted in names:
+        found = [name for name in modules if _ends(name, (wanted,))]
+        if not found:
+            raise RecipeError(
+                f"no module of this model is named `{wanted}`",
+                hint=f"a whole name is such as `{next(reversed(modules))}`; its end is enough",
+                place=f"{KEY}.modules_to_save",
+            )
+        if any(modules[name] is other for name in found for other in tied):
+            raise RecipeError(
+                f"`{wanted}` shares its weights: embeddings and head are one, and could not both be it afterwards",
+                hint="leave it out of `modules_to_save`",
+                place=f"{KEY}.modules_to_save",
+            )
+        chosen += found
+    return chosen
 
 
 def _measure_lengths(model: torch.nn.Module) -> None:

@@ -47,8 +47,8 @@ def wrap(model: Any, config: PeftConfig, *, base: str, place: str) -> Adapted:
     }
     for parameter in learning.values():
         parameter.data = parameter.data.float()
-    describe = partial(_describe, adapted, config, base)
-    return Adapted(adapted, learning, "adapter_model.safetensors", describe, torch.float32)
+    describing = partial(describe, adapted, config, base)
+    return Adapted(adapted, learning, "adapter_model.safetensors", describing, torch.float32)
 
 
 def stored_name(name: str) -> str:
@@ -79,7 +79,8 @@ def linear_layers(model: torch.nn.Module) -> list[str]:
     )
 
 
-def _describe(adapted: Any, config: PeftConfig, base: str, folder: Path) -> None:
+def describe(adapted: Any, config: PeftConfig, base: str, folder: Path) -> None:
+    """Write a config as PEFT keeps it, with the layers it was applied to."""
     # PEFT's own writer also asks the hub about the base's vocabulary; the config is all we need of it.
     about = config.to_dict()
     if not config.is_prompt_learning:

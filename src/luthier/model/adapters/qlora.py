@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from luthier.core.errors import RecipeError
 from luthier.model.adapters import lora
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.quantised import Quantised, quantised_layers
@@ -23,6 +24,13 @@ def attach(model: Any, options: Qlora, *, base: str, seed: int) -> Adapted:
         RecipeError: As `lora.attach`.
     """
     kind, layers = Quantised.asked(options), quantised_layers(model)
+    for layer in layers:
+        if any(f".{layer}".endswith(f".{name}") for name in options.modules_to_save):
+            raise RecipeError(
+                f"`{layer}` is kept in fewer bits, and can't learn whole",
+                hint="leave it out, or take LoRA: `--set train.technique.kind=lora`",
+                place="train.technique.modules_to_save",
+            )
     assert kind is not None
     assert layers, "the base was not loaded in fewer bits"
     adapted = lora.attach(model, options, base=base, seed=seed)
