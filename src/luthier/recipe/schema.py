@@ -176,6 +176,19 @@ class EarlyStopping(Options):
     """How far below the lowest so far a held-out loss must be to count as improvement."""
 
 
+class Samples(Options):
+    """Questions the model in training answers at each measurement, greedily, to be read by people."""
+
+    prompts: tuple[Named, ...] = ()
+    """What to ask. Empty asks what the first held-out rows ask."""
+
+    rows: Positive = 3
+    """How many held-out rows are asked, where `prompts` is empty."""
+
+    max_new_tokens: Positive = 64
+    """Longest answer, in tokens."""
+
+
 CUTS: dict[Rows, tuple[str, ...]] = {
     "conversation": ("drop", "turn", "left"),
     "pair": ("drop", "left"),
@@ -281,6 +294,10 @@ class Train(Options):
     checkpoints: Positive = 2
     """Checkpoints to keep: the newest, and those before in case it is damaged. The best one is kept besides."""
 
+    samples: Samples | None = None
+    """Answers of the model in training whenever the held-out loss is measured: {rows: 3}, or {prompts: [...]}. They are
+    in the report, and change nothing of the training. `null` asks nothing."""
+
     track: tuple[Tracker, ...] = ()
     """Programs that show the run: [tensorboard, wandb, mlflow, trackio]. Nothing leaves this machine unless their
     options say so."""
@@ -312,9 +329,19 @@ class Train(Options):
             return f"`optimizer: {self.optimizer.kind}` looks at whole weights"
         if self.objective.kind in ("reward", "classify"):
             return f"`objective: {self.objective.kind}` reads the model below its head"
+        if self.samples is not None:
+            return "`samples` are answers of the whole model"
         if isinstance(self.objective, Kto) and self.objective.loss == "kto":
             return "`objective: kto` looks ahead in passes that differ in number from process to process"
         return None
+
+    @model_validator(mode="after")
+    def samples_need_answers(self) -> "Train":
+        """Refuse questions to a model that learns no answers."""
+        if self.samples is not None and (headed(self.objective) or self.objective.rows == "text"):
+            message = f"`samples` need a model that learns answers, and `objective: {self.objective.kind}` learns none"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def fsdp2_has_parts(self) -> "Train":
@@ -389,6 +416,10 @@ class Recipe(Options):
             if asked and self.data.split.valid == 0:
                 message = f"`train.{key}` goes by the held-out loss, and `data.split.valid` is 0: hold out some rows"
                 raise ValueError(message)
+        samples = self.train.samples
+        if samples is not None and not samples.prompts and self.data.split.valid == 0:
+            message = "`train.samples` asks what held-out rows ask, and `data.split.valid` is 0: give it `prompts`"
+            raise ValueError(message)
         return self
 
     @model_validator(mode="after")

@@ -57,6 +57,8 @@ def train(work: Work, progress: Progress) -> Outcome:
         log.saved(restored.step)
     elif work.measure is not None:
         log.measured(0, work.measure(work.adapted.model))
+    if work.sample is not None and not restored:
+        work.sample(work.adapted.model, 0)
     state = restored or State(scale=Scale() if plan.precision == "fp16" else NONE)
     start = state.step
     work.adapted.model.train()
@@ -76,11 +78,14 @@ def train(work: Work, progress: Progress) -> Outcome:
             done = state.step
             log.stepped(done, result, rate, seconds, every=options.log_every, last=plan.steps)
             progress.update(done, f"loss {result.loss:.3f} · {seen / (time.perf_counter() - began):,.0f} tokens/s")
-            if work.measure is not None and (done % plan.evaluate_every == 0 or done == plan.steps):
+            measured = done % plan.evaluate_every == 0 or done == plan.steps
+            if work.measure is not None and measured:
                 held_out = work.measure(work.adapted.model)
                 log.measured(done, held_out)
                 state = state.measured(held_out, options)
                 work.adapted.model.train()
+            if work.sample is not None and measured:
+                work.sample(work.adapted.model, done)
             signal = work.world.asked(stop.signal or ("a callback" if run.stop_asked else None))
             if _due(work, state) or signal:
                 checkpoint.save(run, state, work.adapted, optimizer, key=work.key, keep=options.checkpoints)

@@ -28,6 +28,7 @@ from luthier.train.objectives.objective import Looks
 from luthier.train.parallel import World, settled
 from luthier.train.reference import Before
 from luthier.train.report import LivePage, report
+from luthier.train.samples import Sampler
 from luthier.train.track.tracker import tracking
 from luthier.train.work import HeldOut, Work
 
@@ -93,7 +94,10 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
             found = measured(model_in_training, on_valid, valid, capacity=plan.pack_tokens, precision=plan.precision)
         return HeldOut(**world.from_first(lambda: asdict(found)))
 
-    work = Work(recipe, plan, run, key, adapted, on_train, rows, measure if len(valid) else None, world)
+    asked = recipe.train.samples if run.writes else None
+    sample = Sampler(asked, renderer, run, precision=plan.precision) if asked else None
+    measures = measure if len(valid) else None
+    work = Work(recipe, plan, run, key, adapted, on_train, rows, measures, world, sample)
     with tracking(run, recipe.model_dump(mode="json"), recipe.train.track), run.listening(LivePage(work)):
         outcome = train(work, progress)
     keep(adapted, renderer, base=base, out=run / "model", writes=run.writes)

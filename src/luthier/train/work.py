@@ -56,6 +56,8 @@ class Work:
     """None when no row was held out."""
     world: World = field(default_factory=World)
     """The processes that train together; this one alone where nothing is said."""
+    sample: Callable[[Any, int], None] | None = None
+    """Takes the model in training and the steps done, and tells what it answers; None where nobody asked."""
 
     @property
     def examples(self) -> int:
