@@ -15,8 +15,8 @@ from luthier.train.loop import Outcome
 from luthier.train.step import examples_of
 from luthier.train.work import Work
 
-PAUSE = 5.0
-"""Seconds between two writings of the page of a training that goes on."""
+SHARE = 0.02
+"""Most of the time that may go into the page while a training runs: one of many steps is written less often."""
 
 
 def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Report:
@@ -82,24 +82,22 @@ class LivePage:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.events = work.run.events()
-        self.written = 0.0
+        self.due = 0.0
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Take an event; after a measurement or an interruption write the page, where the last one is old."""
-        self.events.append(event)
+        """Take an event; write the page after a measurement where it is due, and when training is interrupted."""
         over = event["kind"] == "state" and event.get("stage") == "train"
-        fresh = event["kind"] == "eval" and time.monotonic() - self.written > PAUSE
-        if not (over or fresh):
-            return
-        self.written = time.monotonic()
-        write_report(self.report(), self.work.run / "train")
+        began = time.monotonic()
+        if over or (event["kind"] == "eval" and began >= self.due):
+            write_report(self.report(), self.work.run / "train")
+            ended = time.monotonic()
+            self.due = ended + (ended - began) / SHARE
 
     def report(self) -> Report:
         """Return what can be told so far."""
         plan = self.work.plan
-        steps = [event for event in self.events if event["kind"] == "step"]
-        evals = [event for event in self.events if event["kind"] == "eval"]
+        events = self.work.run.events()
+        steps, evals = ([event for event in events if event["kind"] == kind] for kind in ("step", "eval"))
         done = steps[-1]["step"] if steps else 0
         state = {"state": "training", "steps": done, "of": plan.steps}
         told = f"Training: step {done:,} of {plan.steps:,}"
@@ -109,7 +107,7 @@ class LivePage:
             "Training",
             f"{told}. While it trains, load the page again to see more.",
             state,
-            sections(self.events, self.work.recipe, plan),
+            sections(events, self.work.recipe, plan),
         )
 
 

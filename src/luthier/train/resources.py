@@ -26,7 +26,8 @@ class Meter:
 
 def held_memory() -> int:
     """Return the memory that training holds now, in bytes: of the GPU where there is one, else of this process."""
-    if torch.cuda.is_available():
+    # Asking whether it is available takes longer than all the rest.
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return int(torch.cuda.memory_allocated())
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
