@@ -26,7 +26,7 @@ from luthier.core.publish import write_report
 from luthier.core.report import Finding, Report
 from luthier.core.run import Run
 from luthier.recipe.load import load_kept_recipe
-from luthier.recipe.methods import Gguf
+from luthier.recipe.methods import DeepSpeed, Gguf
 from luthier.recipe.schema import Recipe
 
 if TYPE_CHECKING:
@@ -483,6 +483,7 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     _need_methods(recipe)
     watcher = progress or Silent()
     _model(recipe)  # a wrong name is told before the data are prepared
+    _way(recipe)
     where = place()
     if where.size == 1:
         plan(recipe, run, watcher)
@@ -493,6 +494,14 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     with joined(where) as world:
         world.from_first(lambda: (plan(recipe, run, watcher), str(run.path.absolute()))[1])
         return _train(recipe, run, watcher, world)
+
+
+def _way(recipe: Recipe) -> None:
+    """Look whether what says how processes share the work, where that is a file, can be done."""
+    from luthier.recipe.deepspeed import accepted
+
+    if isinstance(recipe.train.parallel, DeepSpeed):
+        accepted(recipe.train.parallel, recipe.train)
 
 
 def follow(recipe: Recipe) -> None:
@@ -821,6 +830,7 @@ def check(recipe: Recipe) -> None:
     for look in (
         lambda: find_files(data.sources, names, rows=rows),
         lambda: is_local(recipe.model) and facts(recipe.model),
+        lambda: _way(recipe),
     ):
         try:
             look()

@@ -182,3 +182,35 @@ def test_other_data_in_the_same_run_is_refused_and_put_back_goes_on(
     data.write_bytes(kept_tickets.read_bytes())
     finish(out, data, tiny_llama)
     assert weights(out) == weights(uninterrupted)
+
+
+def second_of(process: "subprocess.Popen[str]") -> int:
+    """Return the id of the second process that a launcher started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
+    (second,) = [int(child) for child in children if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes()]
+    return second
+
+
+def test_two_processes_save_on_sigterm_end_when_one_is_killed_and_one_goes_on_alone(
+    uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert stop_at(3, signal.SIGTERM, out, kept_tickets, tiny_llama, "--nproc", "2") == 130
+    assert Run(out).events("state")[-1]["signal"] == "SIGTERM"
+    again = command(out, kept_tickets, tiny_llama, "--nproc", "2")
+    process = subprocess.Popen(again, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and len(Run(out).events("step")) < 9:
+        time.sleep(0.005)
+    os.kill(second_of(process), signal.SIGKILL)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: another process of this training ended" in told
+    assert "Traceback" not in told
+    finish(out, kept_tickets, tiny_llama)
+    # Steps after the checkpoint are summed again in another order; that their last digits differ is told.
+    assert all("repeated step" in event["text"] for event in Run(out).events("warning"))
+    # test_parallel.py holds them to 1e-5; here products may be bfloat16, which rounds another last digit far.
+    losses, wanted = (
+        {event["step"]: event["loss"] for event in Run(each).events("step")} for each in (out, uninterrupted)
+    )
+    assert losses == pytest.approx(wanted, rel=1e-3)

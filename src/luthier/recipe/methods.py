@@ -608,7 +608,17 @@ class Gguf(Method):
     """Type of the large weights: `f16` is twice the size of `q8_0` and a little nearer to the original."""
 
 
-Parallel = Annotated[Automatic | Ddp | Fsdp2, Field(discriminator="kind")]
+class DeepSpeed(Method):
+    """What a DeepSpeed configuration asks for, done without DeepSpeed: ZeRO 0 to 2 as `ddp`, 3 as `fsdp2`."""
+
+    implementation: ClassVar[str] = "luthier.recipe.deepspeed:accepted"
+    kind: Literal["deepspeed"] = "deepspeed"
+
+    config: Named = "ds_config.json"
+    """The file. What contradicts the recipe, or can't be done, is refused; what only tunes DeepSpeed is told."""
+
+
+Parallel = Annotated[Automatic | Ddp | Fsdp2 | DeepSpeed, Field(discriminator="kind")]
 
 
 Target = Annotated[Gguf, Field(discriminator="to")]

@@ -270,7 +270,7 @@ class Train(Options):
     about a third more time, the same gradients. `auto` does it where memory would not be enough."""
 
     parallel: Parallel = Automatic()
-    """How several processes share the work: `auto`, `ddp` or `fsdp2`. One process has nothing to share."""
+    """How several processes share the work: `auto`, `ddp`, `fsdp2` or `deepspeed`. One process has nothing to share."""
 
     seed: Seed = 0
     """Start of every random choice: order of rows, adapter weights, dropout."""

@@ -21,7 +21,7 @@ class History:
         if step in self.steps:
             if self.steps[step] != result.loss:
                 text = f"repeated step {step} gave loss {result.loss!r}, before {self.steps[step]!r}"
-                self.run.log("warning", step=step, text=f"{text}: machine, threads or software changed")
+                self.run.log("warning", step=step, text=f"{text}: machine, threads, processes or software changed")
             return
         if step % every == 0 or step in (1, last):
             self.run.log(

@@ -22,7 +22,8 @@ from luthier.core.errors import Failed, RunError
 from luthier.core.processes import Place
 from luthier.core.text import human_bytes
 from luthier.model.adapters.adapted import Adapted
-from luthier.recipe.methods import Automatic, Ddp, Fsdp2
+from luthier.recipe.deepspeed import accepted
+from luthier.recipe.methods import Automatic, Ddp, DeepSpeed, Fsdp2
 from luthier.recipe.schema import Train
 
 PATIENCE = timedelta(minutes=30)
@@ -217,6 +218,9 @@ def settled(train: Train, *, needed: int, gpu_memory: int) -> tuple[Ddp | Fsdp2,
         needed: Bytes that training takes in one process, as planned.
         gpu_memory: Bytes of the GPU each process has; 0 without one.
     """
+    if isinstance(train.parallel, DeepSpeed):
+        way, reason, ignored = accepted(train.parallel, train)
+        return way, reason + (f"; without meaning here: {', '.join(ignored)}" if ignored else "")
     if not isinstance(train.parallel, Automatic):
         return train.parallel, "the recipe says so"
     need = f"training takes about {human_bytes(needed)}"

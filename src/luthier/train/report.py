@@ -136,6 +136,11 @@ def _findings(work: Work, outcome: Outcome, evals: Sequence[dict[str, Any]]) -> 
             text = f"rows are padded and sorted by length, not packed: {event['reason']}"
             yield Finding("note", text, "a model with plain softmax attention trains faster")
             break
+    shared = [event for event in work.run.events("stage") if event.get("parallel")]
+    if shared:
+        last = shared[-1]
+        text = f"{last['processes']} processes shared the work by {last['parallel']}: {last['reason']}"
+        yield Finding("note", text, "`train.parallel` chooses another way")
     if not evals:
         text = "no row was held out, so nothing shows whether the model learned or memorised"
         yield Finding("warning", text, "set `data.split.valid` above 0")
