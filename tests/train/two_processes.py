@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from preferences import judged_rows
 from test_loop import PLAN, rows, work
 
 from luthier.core.errors import Failed, Interrupted, LuthierError
@@ -23,10 +24,13 @@ from luthier.core.progress import Silent
 from luthier.core.run import Run
 from luthier.model.forward import supervised_nll
 from luthier.recipe.methods import Ddp, Fsdp2, Full, Lora
+from luthier.recipe.methods import Kto as KtoOptions
 from luthier.recipe.options import locate
 from luthier.tokens.pack import pack
 from luthier.train.loop import train
+from luthier.train.objectives.kto import Kto
 from luthier.train.parallel import World, gathered, joined
+from luthier.train.reference import Before
 from luthier.train.stage import recompute
 from luthier.train.work import HeldOut, Work
 
@@ -38,12 +42,18 @@ PLANS = {
     "full": (replace(PLAN, steps=STEPS, batch_size=3, checkpoint_every=2, gradient_checkpointing=True), Full()),
     # One example a step: the second process never has a pack.
     "idle": (replace(PLAN, steps=2, batch_size=1), Lora(rank=8)),
+    # Another number of passes in each process, before those of the loss.
+    "kto": (replace(PLAN, steps=3, batch_size=5, pack_tokens=60), Lora(rank=8)),
 }
 
 
 def job(world: World, model: Path, out: Path, name: str, way: Any, **more: Any) -> Work:
     plan, technique = PLANS[name]
     made = work(model, out, replace(plan, **more), technique=technique)
+    if name == "kto":
+        judged, kto = judged_rows(), Kto(KtoOptions())
+        before = Before(made.adapted.model, out / "reference", "key", plan, world, Silent())
+        made = replace(made, rows=judged, objective=before.bound(kto, judged, "train"))
     if plan.gradient_checkpointing:
         assert recompute(made.adapted.model)
     made = replace(made, run=Run(out, writes=world.first), world=world)

@@ -8,7 +8,6 @@ from luthier.recipe.methods import (
     AdamW,
     Automatic,
     Cosine,
-    Kto,
     Lora,
     Objective,
     Optimizer,
@@ -331,8 +330,6 @@ class Train(Options):
             return f"`objective: {self.objective.kind}` reads the model below its head"
         if self.samples is not None:
             return "`samples` are answers of the whole model"
-        if isinstance(self.objective, Kto) and self.objective.loss == "kto":
-            return "`objective: kto` looks ahead in passes that differ in number from process to process"
         return None
 
     @model_validator(mode="after")
