@@ -5,7 +5,7 @@
     report = luthier.train(model="bundled", data="tickets.csv", technique="lora", out="runs/mine")
     luthier.evaluate(report)
 
-`train`, `evaluate` and `export` are also the folders of the stages: packages that can be called (docs/decisions/0010).
+`train`, `evaluate` and `export` are also the folders of the stages: packages that can be called (docs/decisions/0013).
 """
 
 from importlib import import_module

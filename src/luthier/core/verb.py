@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Verb(ModuleType):
-    """The class of a package that is also a function of `luthier.api` (docs/decisions/0010).
+    """The class of a package that is also a function of `luthier.api` (docs/decisions/0013).
 
     A package takes it in its `__init__`: `sys.modules[__name__].__class__ = Verb`, which Python documents.
     """
