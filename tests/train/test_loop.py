@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from luthier.core.errors import Failed, Interrupted
+from luthier.core.errors import Interrupted
 from luthier.core.example import Source
 from luthier.core.progress import Silent
 from luthier.core.run import Run
@@ -103,16 +103,6 @@ def test_the_held_out_loss_is_measured_at_the_start_in_between_and_at_the_end(ti
     job = replace(work(tiny_llama, tmp_path), measure=lambda _model: HeldOut(1.5, 10))
     train(job, Silent())
     assert [event["step"] for event in Run(tmp_path).events("eval")] == [0, 10, 20]
-
-
-def test_a_loss_that_is_no_number_ends_the_run_and_names_the_rows(tiny_llama: Path, tmp_path: Path) -> None:
-    job = work(tiny_llama, tmp_path, technique=Full())
-    with torch.no_grad():
-        next(iter(job.adapted.trainable.values())).fill_(float("nan"))
-    with pytest.raises(Failed, match="not a number at step 1") as caught:
-        train(job, Silent())
-    assert "learning_rate" in caught.value.hint
-    assert len(Run(tmp_path).events("warning")[0]["rows"]) == 4
 
 
 def test_a_repeated_step_with_another_loss_is_told(tiny_llama: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import DiskFull, RunError
-from luthier.core.failpoint import reach
+from luthier.core.failpoint import TEMPORARY, reach
 from luthier.core.files import described, fsync_path, space_needed, write_json
 
 STAGES = ("prepare", "tokens", "plan", "train", "evaluate", "merge", "export")
@@ -238,7 +238,7 @@ class Run:
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
-            for left in self.path.glob(".*.tmp"):  # by a process that was killed while it wrote a file
-                if left.is_file():
+            for left in self.path.rglob(".*.tmp"):  # by a process that was killed while it wrote a file
+                if TEMPORARY.match(left.name) and left.is_file():
                     left.unlink()
             yield

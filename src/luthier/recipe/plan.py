@@ -287,7 +287,7 @@ def _memory(draft: _Draft, recipe: Recipe, model: ModelFacts, hardware: Hardware
     full = isinstance(recipe.train.technique, Full)
     base, stored = (4 * model.parameters, "") if full else _base(recipe, model)
     weights = base if full else base + 4 * trainable
-    kept, words = _kept(recipe.train.optimizer)
+    kept, words = kept_bytes(recipe.train.optimizer)
     states = (4 + kept) * trainable
     element = 4 if draft.values["precision"] == "fp32" else 2
     layer = element * (20 * model.hidden_size + 5 * model.intermediate_size)
@@ -372,7 +372,7 @@ def _virtual(technique: Virtual, model: ModelFacts) -> tuple[int, str]:
     return count * width, words
 
 
-def _kept(optimizer: Optimizer) -> tuple[int, str]:
+def kept_bytes(optimizer: Optimizer) -> tuple[int, str]:
     """Return the bytes an optimizer keeps for a weight, and what they are."""
     match optimizer:
         case AdamW8bit():

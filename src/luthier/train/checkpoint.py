@@ -89,21 +89,27 @@ def save(
 
 
 def restore(
-    run: Run, adapted: Adapted, optimizer: torch.optim.Optimizer, *, key: str, world: World | None = None
+    run: Run,
+    adapted: Adapted,
+    optimizer: torch.optim.Optimizer,
+    *,
+    key: str,
+    world: World | None = None,
+    good: bool = False,
 ) -> State | None:
     """Put the newest whole checkpoint back into model and optimizer, and return its state; None when there is none.
 
     A damaged checkpoint is set aside as `.corrupt-…`, told in the events, and the one before is taken. Of several
-    processes the first chooses.
+    processes the first chooses. With `good`, those are passed over that were saved after a step that was skipped.
 
     Raises:
         RunError: There are checkpoints, all of other data, another model or another recipe.
     """
-    folder = (world or World()).from_first(lambda: _newest_whole(run, key))
+    folder = (world or World()).from_first(lambda: _newest_whole(run, key, good=good))
     return _load(run / "checkpoints" / folder, adapted, optimizer) if folder else None
 
 
-def _newest_whole(run: Run, key: str) -> str | None:
+def _newest_whole(run: Run, key: str, *, good: bool) -> str | None:
     """Return the name of the newest checkpoint that is whole and of this run; tidy up what is neither."""
     home = run / "checkpoints"
     for left in home.glob(".step-*"):  # by a process that was killed
@@ -115,7 +121,7 @@ def _newest_whole(run: Run, key: str) -> str | None:
             set_aside(run, folder, damage)
         elif (_manifest(folder) or {})["key"] != key:
             strange = strange or folder
-        else:
+        elif not (good and _read(folder).skipped):
             return folder.name
     if strange:
         raise RunError(
@@ -124,6 +130,18 @@ def _newest_whole(run: Run, key: str) -> str | None:
             place=str(strange),
         )
     return None
+
+
+def forget_after(run: Run, step: int, *, key: str) -> None:
+    """Remove this run's checkpoints after `step`: training went back."""
+    for folder in _newest_first(run) if run.writes else []:
+        if int(folder.name[5:]) > step and (_manifest(folder) or {}).get("key") == key:
+            remove_folder(folder)
+
+
+def size(adapted: Adapted, optimizer: torch.optim.Optimizer) -> int:
+    """Return the bytes of a checkpoint: weights and the optimizer's state, as far as it is there."""
+    return sum(tensor.nbytes for tensor in (*adapted.trainable.values(), *_state(adapted, optimizer).values()))
 
 
 def set_aside(run: Run, folder: Path, damage: str) -> None:
@@ -227,4 +245,8 @@ def _load(folder: Path, adapted: Adapted, optimizer: torch.optim.Optimizer) -> S
     by_parameter = dict(zip(parameters, numbers, strict=True))
     state = {by_parameter[adapted.trainable[name]]: values for name, values in found.items()}
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return _read(folder)
+
+
+def _read(folder: Path) -> State:
     return State.from_dict(json.loads((folder / "state.json").read_text(encoding="utf-8")))

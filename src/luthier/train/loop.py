@@ -2,29 +2,30 @@
 
 A run killed anywhere goes on to the same bits: order, packs and random numbers are functions of (seed, step), and
 a checkpoint holds everything else. Steps that were logged before the kill are computed again, not logged again;
-their losses must repeat, and a difference is told.
+their losses must repeat, and a difference is told. What happens when something runs out or is no number is in
+`train.rescue`.
 """
 
 import resource
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from luthier.core.errors import Failed, Interrupted
+from luthier.core.errors import Interrupted
 from luthier.core.progress import Progress
 from luthier.recipe.options import locate
 from luthier.train import checkpoint
 from luthier.train.history import History
 from luthier.train.noise import noisy
 from luthier.train.optim import optimizer_of
+from luthier.train.rescue import IN_A_ROW, Saver, fitting, roll_back, rows_of
 from luthier.train.scale import NONE, Scale
 from luthier.train.state import State
-from luthier.train.step import examples_of, finite, take
+from luthier.train.step import finite
 from luthier.train.watch import StopRequest
-from luthier.train.work import StepResult, Work
+from luthier.train.work import Work
 
 
 class Outcome(NamedTuple):
@@ -42,7 +43,7 @@ def train(work: Work, progress: Progress) -> Outcome:
     """Train from the newest checkpoint, or from the start, to the end; leave the weights asked for in the model.
 
     Raises:
-        Failed: The loss is not a number, or the disk is full; the last checkpoint is kept.
+        Failed: The loss is not a number, memory or disk are full; the last checkpoint is kept.
         Interrupted: Ctrl-C or SIGTERM; the state is saved first.
     """
     plan, run = work.plan, work.run
@@ -52,8 +53,11 @@ def train(work: Work, progress: Progress) -> Outcome:
     )
     restored = checkpoint.restore(run, work.adapted, optimizer, key=work.key, world=work.world)
     log = History(run)
+    saver = Saver(work, optimizer, log)
+    saver.needs_room()
     if restored:
         run.log("state", stage="train", state="resumed", step=restored.step)
+        log.rolled_back(restored)
         log.saved(restored.step)
     elif work.measure is not None:
         log.measured(0, work.measure(work.adapted.model))
@@ -68,15 +72,19 @@ def train(work: Work, progress: Progress) -> Outcome:
     with StopRequest() as stop, noisy(work.adapted.model, options.neftune):
         while state.step < plan.steps and not state.stopped:
             began_step = time.perf_counter()
-            rate = _learning_rate(work, state.step)
-            result, scale = take(work, optimizer, state.step, rate, state.scale)
-            if not finite(result):
-                _not_a_number(work, state.step, result)
+            rate = _learning_rate(work, state)
+            state, result = fitting(work, optimizer, state, rate, log)
             seconds = time.perf_counter() - began_step
             seen += result.tokens
-            state = replace(state, step=state.step + 1, scale=scale)
+            state = state.stepped(finite=finite(result))
             done = state.step
-            log.stepped(done, result, rate, seconds, every=options.log_every, last=plan.steps)
+            if state.skipped:
+                log.skipped(done, result, rows_of(work, done - 1))
+                if state.skipped >= min(IN_A_ROW, plan.steps):
+                    state = roll_back(work, optimizer, state, result, saver)
+                    continue
+            else:
+                log.stepped(done, result, rate, seconds, every=options.log_every, last=plan.steps)
             progress.update(done, f"loss {result.loss:.3f} · {seen / (time.perf_counter() - began):,.0f} tokens/s")
             measured = done % plan.evaluate_every == 0 or done == plan.steps
             if work.measure is not None and measured:
@@ -87,9 +95,9 @@ def train(work: Work, progress: Progress) -> Outcome:
             if work.sample is not None and measured:
                 work.sample(work.adapted.model, done)
             signal = work.world.asked(stop.signal or ("a callback" if run.stop_asked else None))
-            if _due(work, state) or signal:
-                checkpoint.save(run, state, work.adapted, optimizer, key=work.key, keep=options.checkpoints)
-                log.saved(done)
+            last = state.stopped or done == plan.steps
+            if last or signal or _due(work, state) or saver.owes():
+                saver.save(state, must=bool(last or signal))
             if signal:
                 run.log("state", stage="train", state="interrupted", step=done, signal=signal)
                 raise Interrupted(
@@ -103,9 +111,8 @@ def train(work: Work, progress: Progress) -> Outcome:
 
 def _due(work: Work, state: State) -> bool:
     """Return whether a checkpoint is to be written after a step."""
-    last = state.stopped or state.step == work.plan.steps
     best = work.recipe.train.keep == "best" and state.best_step == state.step
-    return last or best or state.step % work.plan.checkpoint_every == 0
+    return best or state.step % work.plan.checkpoint_every == 0
 
 
 def _choose(work: Work, state: State) -> int:
@@ -120,22 +127,10 @@ def _choose(work: Work, state: State) -> int:
     return state.step
 
 
-def _learning_rate(work: Work, step: int) -> float:
+def _learning_rate(work: Work, state: State) -> float:
     schedule = work.recipe.train.schedule
-    factor = locate(schedule)(schedule, step, steps=work.plan.steps, warmup_steps=work.plan.warmup_steps)
-    return float(work.plan.learning_rate * factor)
-
-
-def _not_a_number(work: Work, step: int, result: StepResult) -> None:
-    texts = work.objective.texts
-    rows = [str(work.rows[i * texts].source) for i in examples_of(work, step)]
-    work.run.log("warning", text="loss or gradient is not a number", step=step + 1, rows=rows)
-    raise Failed(
-        f"the loss ({result.loss}) or its gradient ({result.grad_norm}) is not a number at step {step + 1}; its rows "
-        "are in events.jsonl",
-        hint=f"start a new run with a smaller rate: `--set train.learning_rate={work.plan.learning_rate / 3:.0e}`",
-        place=str(work.run.path),
-    )
+    factor = locate(schedule)(schedule, state.step, steps=work.plan.steps, warmup_steps=work.plan.warmup_steps)
+    return float(work.plan.learning_rate * factor * state.rate)
 
 
 def peak_memory() -> int:

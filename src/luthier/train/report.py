@@ -11,6 +11,7 @@ from luthier.core.report import Finding, Number, Report, Section, Table
 from luthier.core.text import human_bytes, human_seconds
 from luthier.tokens.store import Stored
 from luthier.train.account import sections, unit
+from luthier.train.history import lasting
 from luthier.train.loop import Outcome
 from luthier.train.step import examples_of
 from luthier.train.work import Work
@@ -22,8 +23,8 @@ SHARE = 0.02
 def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Report:
     """Return what training did, from the run's events: the same words whether or not it was interrupted."""
     plan, run = work.plan, work.run
-    steps = [event for event in run.events("step") if event["step"] <= outcome.steps]
-    evals = [event for event in run.events("eval") if event["step"] <= outcome.steps]
+    steps = [event for event in lasting(run, "step") if event["step"] <= outcome.steps]
+    evals = [event for event in lasting(run, "eval") if event["step"] <= outcome.steps]
     texts = work.objective.texts
     examples = np.concatenate([examples_of(work, step) for step in range(outcome.steps)])
     chosen = np.concatenate([examples * texts + text for text in range(texts)])
@@ -147,7 +148,7 @@ def _findings(work: Work, outcome: Outcome, evals: Sequence[dict[str, Any]]) -> 
     elif outcome.kept == outcome.steps:
         yield from _overfitting(work, evals)
     for event in work.run.events("warning"):
-        yield Finding("warning", event["text"])
+        yield Finding("warning", event["text"], event.get("hint", ""))
 
 
 def _overfitting(work: Work, evals: Sequence[dict[str, Any]]) -> Iterator[Finding]:

@@ -97,7 +97,7 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     asked = recipe.train.samples if run.writes else None
     sample = Sampler(asked, renderer, run, precision=plan.precision) if asked else None
     measures = measure if len(valid) else None
-    work = Work(recipe, plan, run, key, adapted, on_train, rows, measures, world, sample)
+    work = Work(recipe, plan, run, key, adapted, on_train, rows, measures, world, sample, renderer.tokenizer.decode)
     with tracking(run, recipe.model_dump(mode="json"), recipe.train.track), run.listening(LivePage(work)):
         outcome = train(work, progress)
     keep(adapted, renderer, base=base, out=run / "model", writes=run.writes)

@@ -7,6 +7,9 @@ from luthier.recipe.schema import Train
 from luthier.train.scale import NONE, Scale
 from luthier.train.work import HeldOut
 
+SLOWER = 0.3
+"""What the learning rate is multiplied by when training goes back."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -24,6 +27,14 @@ class State:
     """Whether early stopping ended the training at this step."""
     scale: Scale = NONE
     """Of the next step's loss, in fp16."""
+    skipped: int = 0
+    """Steps in a row, up to this one, whose loss or gradient was not a number; weights stayed as they were."""
+    rollbacks: int = 0
+    """How often training went back to a checkpoint because of them."""
+    rate: float = 1.0
+    """Factor on the learning rate since then."""
+    pack_tokens: int | None = None
+    """Tokens of a forward pass since memory ran out; None: as planned."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the state as JSON can hold it."""
@@ -33,6 +44,14 @@ class State:
     def from_dict(values: dict[str, Any]) -> "State":
         """Return the state that `as_dict` wrote."""
         return State(**{**values, "scale": Scale(*values["scale"])})
+
+    def stepped(self, *, finite: bool) -> "State":
+        """Return the state after a step."""
+        return replace(self, step=self.step + 1, skipped=0 if finite else self.skipped + 1)
+
+    def slower(self) -> "State":
+        """Return the state in which training goes on from here after steps that were not numbers."""
+        return replace(self, skipped=0, rollbacks=self.rollbacks + 1, rate=self.rate * SLOWER)
 
     def measured(self, held_out: HeldOut, options: Train) -> "State":
         """Return the state after the held-out rows were measured: is this the best, is it time to stop?"""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from luthier.core.errors import Failed
 from luthier.model.forward import batching, precise
 from luthier.tokens.batch import members
 from luthier.tokens.pack import Pack
@@ -25,7 +26,12 @@ def examples_of(work: Work, step: int) -> Sequence[int]:
 
 
 def take(
-    work: Work, optimizer: torch.optim.Optimizer, step: int, rate: float, scale: Scale = NONE
+    work: Work,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    rate: float,
+    scale: Scale = NONE,
+    pack_tokens: int | None = None,
 ) -> tuple[StepResult, Scale]:
     """Take one optimizer step, counted from 0, and return what it gave, and the loss scale for the next.
 
@@ -37,9 +43,14 @@ def take(
         step: Which step.
         rate: Its learning rate.
         scale: Factor on the loss in the backward pass; other than 1 in fp16 only.
+        pack_tokens: Tokens of a forward pass; None for those of the plan.
+
+    Raises:
+        torch.OutOfMemoryError: Weights and the optimizer's state are as they were.
+        Failed: Memory ran out while weights were changed.
     """
     while True:
-        result = _gradients(work, step, scale.factor)
+        result = _gradients(work, step, scale.factor, pack_tokens or work.plan.pack_tokens)
         overflow = math.isfinite(result.loss) and not math.isfinite(result.grad_norm)
         if not (overflow and scale.factor > 1):
             break
@@ -47,17 +58,17 @@ def take(
         optimizer.zero_grad(set_to_none=True)
     if finite(result):
         set_rate(optimizer, rate)
-        optimizer.step()
+        _move(work, optimizer, step)
     optimizer.zero_grad(set_to_none=True)
     return result, scale if scale == NONE else scale.stepped()
 
 
-def _gradients(work: Work, step: int, factor: float) -> StepResult:
+def _gradients(work: Work, step: int, factor: float, pack_tokens: int) -> StepResult:
     """Leave the clipped gradients of a step in the parameters, and return what it gives."""
     plan, adapted, objective = work.plan, work.adapted, work.objective
     world, examples = work.world, examples_of(work, step)
     padded = batching(adapted.model).way == "padded"
-    capacity = world.capacity(_lengths(work, examples), plan.pack_tokens)
+    capacity = world.capacity(_lengths(work, examples), pack_tokens)
     batch = objective.collate(work.rows, examples, capacity, padded=padded)
     totals = objective.totals(batch)
     turns = world.turns([pack.tokens for pack in batch])
@@ -93,6 +104,17 @@ def _seen(work: Work, objective: Looks, batch: Sequence[Pack], mine: Sequence[in
         if world.spread:  # each look may take another number of passes, and all processes must take part in each
             return sum(objective.look(model, pack).item() for pack in batch)
         return world.sums({"seen": sum(objective.look(model, batch[number]).item() for number in mine)})["seen"]
+
+
+def _move(work: Work, optimizer: torch.optim.Optimizer, step: int) -> None:
+    try:
+        optimizer.step()
+    except torch.OutOfMemoryError as error:  # some weights have moved: the step can't be taken again from here
+        raise Failed(
+            f"memory ran out while step {step + 1} changed the weights; the last checkpoint is whole",
+            hint="`--set train.optimizer=adafactor` keeps less; a new run needs another `--out`",
+            place=str(work.run.path),
+        ) from error
 
 
 def seed_pack(work: Work, step: int, number: int) -> None:

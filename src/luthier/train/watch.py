@@ -1,8 +1,18 @@
-"""What can come from outside while training: signals."""
+"""What a training is watched for: signals from outside, and trouble that shows in what it tells.
+
+Trouble is told with its cause and a remedy, and never changes the training. It is a function of the events told, so
+a resumed run finds the same.
+"""
 
 import signal
+from collections import deque
+from collections.abc import Iterator
+from statistics import median
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
+
+WINDOW = 20
+"""Steps that stand for the present: those a new one is compared with."""
 
 
 class StopRequest:
@@ -25,3 +35,89 @@ class StopRequest:
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number).name
+
+
+class Trouble(NamedTuple):
+    """Something a person should look at."""
+
+    about: str
+    text: str
+    hint: str
+
+
+class Watch:
+    """Looks at `step` and `eval` events in their order. Each kind of trouble is told at most once in `WINDOW` steps."""
+
+    def __init__(self) -> None:
+        self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._speeds: deque[float] = deque(maxlen=2 * WINDOW)
+        self._evals: deque[float] = deque(maxlen=3)
+        self._first: float | None = None
+        self._lowest = float("inf")
+        self._best = float("inf")
+        self._seen = 0
+        self._quiet: dict[str, int] = {}
+
+    def look(self, event: dict[str, Any]) -> Iterator[Trouble]:
+        """Yield what an event shows."""
+        self._seen += event["kind"] == "step"
+        found = self._step(event) if event["kind"] == "step" else self._eval(event)
+        for trouble in found:
+            if self._quiet.get(trouble.about, -WINDOW) + WINDOW <= self._seen:
+                self._quiet[trouble.about] = self._seen
+                yield trouble
+
+    def _step(self, event: dict[str, Any]) -> Iterator[Trouble]:
+        loss, full = float(event["loss"]), len(self._losses) == WINDOW
+        if full:
+            yield from self._spike(loss, event["step"])
+        self._losses.append(loss)
+        if full:
+            yield from self._trend()
+        if event.get("seconds"):
+            yield from self._slow(event["tokens"] / event["seconds"])
+
+    def _spike(self, loss: float, step: int) -> Iterator[Trouble]:
+        """A robust z-score: the distance from the median in median absolute deviations (Iglewicz & Hoaglin 1993)."""
+        middle = median(self._losses)
+        spread = 1.4826 * median(abs(other - middle) for other in self._losses)
+        if loss > middle + max(8 * spread, 0.5 * abs(middle)):
+            text = f"the loss jumped to {loss:.3f} at step {step}, from {middle:.3f} in the {WINDOW} steps before"
+            yield Trouble("spike", text, "look at the rows of that step; if it stays up, lower `train.learning_rate`")
+
+    def _trend(self) -> Iterator[Trouble]:
+        middle = median(self._losses)
+        self._first = middle if self._first is None else self._first
+        if middle > self._lowest + max(0.2 * abs(self._lowest), 0.05):
+            text = (
+                f"training diverges: the loss has risen from {self._lowest:.3f} to {middle:.3f} ({WINDOW} steps each)"
+            )
+            yield Trouble("divergence", text, "lower `train.learning_rate`, or give it a longer warm-up")
+        elif self._seen >= 5 * WINDOW and self._lowest > 0.99 * self._first and self._first > 0.05:
+            text = f"the loss has not fallen in {self._seen} steps: {self._first:.3f} first, {middle:.3f} now"
+            hint = "raise `train.learning_rate` or the rank, and look at the rows with `luthier inspect`"
+            yield Trouble("plateau", text, hint)
+        self._lowest = min(self._lowest, middle)
+
+    def _slow(self, speed: float) -> Iterator[Trouble]:
+        self._speeds.append(speed)
+        before, now = [*self._speeds][:WINDOW], [*self._speeds][WINDOW:]
+        if len(now) == WINDOW and median(now) < 0.4 * median(before):
+            text = f"training has slowed down to {median(now):,.0f} tokens/s, from {median(before):,.0f}"
+            hint = "is the machine busy, hot or out of memory, or the disk that holds the rows slow? see `top` and `df`"
+            yield Trouble("slow", text, hint)
+
+    def _eval(self, event: dict[str, Any]) -> Iterator[Trouble]:
+        loss = float(event["loss"])
+        self._evals.append(loss)
+        lowest = min(self._best, loss)
+        if (
+            len(self._evals) == 3
+            and all(other > 1.02 * lowest for other in [*self._evals][1:])
+            and loss > self._evals[0]
+        ):
+            text = f"the held-out loss rises: {lowest:.3f} at its lowest, {loss:.3f} now; the model begins to memorise"
+            yield Trouble(
+                "overfitting", text, "set `train.early_stopping` or fewer `train.epochs`; more data helps most"
+            )
+        self._best = lowest

@@ -58,6 +58,8 @@ class Work:
     """The processes that train together; this one alone where nothing is said."""
     sample: Callable[[Any, int], None] | None = None
     """Takes the model in training and the steps done, and tells what it answers; None where nobody asked."""
+    decode: Callable[[Sequence[int]], str] | None = None
+    """Turns tokens into text, for people who look at a row."""
 
     @property
     def examples(self) -> int:
