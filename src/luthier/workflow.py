@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier import onepage
-from luthier.core.errors import DataError, LuthierError, MissingExtra, Problems, RunError
+from luthier.core.errors import DataError, LuthierError, MissingExtra, Problems, RecipeError, RunError
 from luthier.core.files import digest, known_sha256, write_json, write_text
 from luthier.core.hardware import hardware
 from luthier.core.processes import place
@@ -212,16 +212,25 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
 
     data, names = _sources(recipe)
     rows = recipe.train.objective.rows
-    key = digest([recipe.data.model_dump(mode="json"), rows, _inputs(recipe, data.sources, names)])
+    inputs = _inputs(recipe, data.sources, names)
+    key = digest([recipe.data.model_dump(mode="json"), rows, inputs])
     finished = run.finished("prepare", key)
     if finished is not None:
         return _stored("Data", finished)
-    _unchanged(run, "prepare", key, "the data or the way they are cleaned")
+    _unchanged(run, "prepare", key, _changed_sources(run, inputs))
     run.log("stage", stage="prepare", state="began")
     report = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=progress or Silent())
     files = sorted(path for path in (run / "data").iterdir() if path.is_file())
-    run.finish("prepare", key=key, report=report.as_dict(), files=files)
+    run.finish("prepare", key=key, report=report.as_dict(), files=files, inputs=inputs)
     return report
+
+
+def _changed_sources(run: Run, inputs: list[list[str]]) -> str:
+    """Return the source files that are others than when the rows were prepared, in words."""
+    now = dict(inputs)
+    before = dict(run.manifest()["stages"].get("prepare", {}).get("inputs", []))
+    named = [f"`{name}`" for name in sorted({*now, *before}) if now.get(name) != before.get(name)]
+    return ", ".join(named[:5]) if named else "the way data are prepared"
 
 
 def _sources(recipe: Recipe) -> tuple[Any, dict[Path, str]]:
@@ -484,6 +493,7 @@ def train(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     watcher = progress or Silent()
     _model(recipe)  # a wrong name is told before the data are prepared
     _way(recipe)
+    parent_weights(recipe)  # this too
     where = place()
     if where.size == 1:
         plan(recipe, run, watcher)
@@ -520,7 +530,9 @@ def _train(recipe: Recipe, run: Run, watcher: Progress, world: "World | None" = 
     # Values only: a reason may tell how much memory was free.
     values = [entry["value"] for entry in decided.as_dict().values()]
     token_key = run.manifest()["stages"]["tokens"]["key"]
-    key = digest([values, _learning(recipe), model.fingerprint, token_key])
+    parent = parent_weights(recipe)
+    inherited = [known_sha256(parent)] if parent else []
+    key = digest([values, _learning(recipe), model.fingerprint, token_key, *inherited])
     if world is not None:
         world.same(key, "recipe, model or plan")
     finished = run.finished("train", key)
@@ -547,6 +559,7 @@ def _train(recipe: Recipe, run: Run, watcher: Progress, world: "World | None" = 
         held_out=held_out,
         progress=watcher,
         world=world,
+        parent=parent,
     )
     if report is None:
         return Report(title="Training", summary="The first process tells.", data={})
@@ -555,8 +568,30 @@ def _train(recipe: Recipe, run: Run, watcher: Progress, world: "World | None" = 
     write_report(report, run / "train")
     files = sorted(path for path in (run / "model").rglob("*") if path.is_file())
     about = {"base": model.fingerprint, "hardware": hardware().as_dict(), "versions": _versions()}
+    if parent:
+        about["parent"] = {"path": str(parent), "sha256": inherited[0]}
     run.finish("train", key=key, report=report.as_dict(), files=files, **about)
     return report
+
+
+def parent_weights(recipe: Recipe) -> Path | None:
+    """Return the file of weights a training begins with, or None when it begins with the base.
+
+    Raises:
+        RecipeError: There are none in the folder.
+    """
+    if recipe.train.continue_from is None:
+        return None
+    folder = Path(recipe.train.continue_from)
+    for home in (folder / "model", folder):
+        for name in ("adapter_model.safetensors", "model.safetensors"):
+            if (home / name).is_file():
+                return home / name
+    raise RecipeError(
+        f"there are no trained weights in `{folder}`",
+        hint="name a run whose training is finished, its `model` folder, or one of its `checkpoints/step-…`",
+        place="train.continue_from",
+    )
 
 
 def _model(recipe: Recipe) -> "ModelFacts":

@@ -38,6 +38,12 @@ def out_option(command: Command) -> Command:
     return click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help=text)(command)
 
 
+def continue_option(command: Command) -> Command:
+    """Add `--continue-from`."""
+    text = "Begin a new run with the weights of an earlier one: a run, its model folder, or a checkpoint."
+    return click.option("--continue-from", type=click.Path(path_type=Path), metavar="DIR", help=text)(command)
+
+
 def nproc_option(command: Command) -> Command:
     """Add `--nproc`."""
     text = "Train with so many processes of this machine: one for each GPU."
@@ -102,6 +108,7 @@ def given_recipe(
     data_format: str | None,
     technique: str | None,
     overrides: tuple[str, ...],
+    continue_from: Path | None = None,
 ) -> "tuple[Recipe, str]":
     """Return the recipe a command line adds up to, and the text to keep of it.
 
@@ -112,7 +119,13 @@ def given_recipe(
     from luthier.recipe.write import to_yaml
 
     shorthand = [f"data.sources={json.dumps([*data])}"] if data else []
-    for key, value in (("model", model), ("data.format", data_format), ("train.technique", technique)):
+    parent = None if continue_from is None else str(continue_from)
+    for key, value in (
+        ("model", model),
+        ("data.format", data_format),
+        ("train.technique", technique),
+        ("train.continue_from", parent),
+    ):
         if value is not None:
             shorthand.append(f"{key}={json.dumps(value)}")
     changes = [*shorthand, *overrides]

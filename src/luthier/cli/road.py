@@ -8,6 +8,7 @@ import click
 from luthier.cli import show
 from luthier.cli.options import (
     begun,
+    continue_option,
     follows,
     given_recipe,
     hello,
@@ -23,6 +24,7 @@ from luthier.cli.options import (
 @click.command()
 @recipe_options
 @out_option
+@continue_option
 @nproc_option
 @output_options
 def run(*, out: Path | None, nproc: int | None, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> int:

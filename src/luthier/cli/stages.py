@@ -9,6 +9,7 @@ import click
 from luthier.cli import show
 from luthier.cli.options import (
     begun,
+    continue_option,
     follows,
     given_recipe,
     hello,
@@ -75,6 +76,7 @@ def plan(*, as_json: bool, quiet: bool, verbose: bool, **asked: Any) -> None:
 @click.command()
 @recipe_options
 @out_option
+@continue_option
 @click.option("--resume", is_flag=True, help="Insist on going on with a run that was begun before.")
 @nproc_option
 @output_options
@@ -83,7 +85,8 @@ def train(
 ) -> int:
     """Prepare, plan and train; from the last checkpoint if there is one.
 
-    The same command again goes on where the last one stopped. With `--resume` it must find such a run.
+    The same command again goes on where the last one stopped. With `--resume` it must find such a run, and with
+    `--continue-from` a new run begins with the weights of an old one.
     """
     code = started(nproc)
     if code is not None:

@@ -290,6 +290,10 @@ class Train(Options):
     """Which weights the trained model gets: the `last`, or the `best`: those with the lowest held-out loss. `best` also
     writes a checkpoint whenever that loss reaches a new low, and keeps the best one."""
 
+    continue_from: Named | None = None
+    """Begin with the weights of an earlier training: a run, its `model` folder, or one of its checkpoints. Schedule,
+    optimizer and order of rows begin anew; technique and base must be the same. Also `--continue-from DIR`."""
+
     checkpoints: Positive = 2
     """Checkpoints to keep: the newest, and those before in case it is damaged. The best one is kept besides."""
 

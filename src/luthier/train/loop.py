@@ -86,27 +86,39 @@ def train(work: Work, progress: Progress) -> Outcome:
             else:
                 log.stepped(done, result, rate, seconds, every=options.log_every, last=plan.steps)
             progress.update(done, f"loss {result.loss:.3f} · {seen / (time.perf_counter() - began):,.0f} tokens/s")
-            measured = done % plan.evaluate_every == 0 or done == plan.steps
-            if work.measure is not None and measured:
-                held_out = work.measure(work.adapted.model)
-                log.measured(done, held_out)
-                state = state.measured(held_out, options)
-                work.adapted.model.train()
-            if work.sample is not None and measured:
-                work.sample(work.adapted.model, done)
+            state = _looked(work, state, log)
             signal = work.world.asked(stop.signal or ("a callback" if run.stop_asked else None))
             last = state.stopped or done == plan.steps
             if last or signal or _due(work, state) or saver.owes():
                 saver.save(state, must=bool(last or signal))
             if signal:
-                run.log("state", stage="train", state="interrupted", step=done, signal=signal)
-                raise Interrupted(
-                    f"stopped by {signal} after step {done} of {plan.steps}; everything is saved",
-                    hint="type the same command again: it goes on from this step",
-                    place=str(run.path),
-                )
+                raise _interrupted(work, done, signal)
     progress.end()
     return Outcome(start, peak_memory(), state.step, _choose(work, state))
+
+
+def _looked(work: Work, state: State, log: History) -> State:
+    """Measure the held-out rows and ask for samples, where it is time for that; return what it changes."""
+    plan, model = work.plan, work.adapted.model
+    if state.step % plan.evaluate_every and state.step != plan.steps:
+        return state
+    if work.measure is not None:
+        held_out = work.measure(model)
+        log.measured(state.step, held_out)
+        state = state.measured(held_out, work.recipe.train)
+        model.train()
+    if work.sample is not None:
+        work.sample(model, state.step)
+    return state
+
+
+def _interrupted(work: Work, step: int, signal: str) -> Interrupted:
+    work.run.log("state", stage="train", state="interrupted", step=step, signal=signal)
+    return Interrupted(
+        f"stopped by {signal} after step {step} of {work.plan.steps}; everything is saved",
+        hint="type the same command again: it goes on from this step",
+        place=str(work.run.path),
+    )
 
 
 def _due(work: Work, state: State) -> bool:

@@ -21,6 +21,7 @@ from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.stage import open_tokens
+from luthier.train.inherit import inherit, refuse
 from luthier.train.keep import keep
 from luthier.train.loop import train
 from luthier.train.measure import measure as measured
@@ -51,6 +52,7 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     held_out: HeldOutLoss,
     progress: Progress,
     world: World | None = None,
+    parent: Path | None = None,
 ) -> Report | None:
     """Train as planned on the run's tokens, from its last checkpoint if it has one; leave the model in `run/model`.
 
@@ -74,10 +76,14 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     _fits(model, max(rows.most("highest"), valid.most("highest")), base)
     run.log("stage", stage="train", batching=batching(model).way, reason=batching(model).reason)
     objective: Objective = locate(recipe.train.objective)(recipe.train.objective)
+    if parent:
+        refuse(objective)
     _doubt(objective, rows, run)
     before = Before(model, run / "reference", key, plan, world, progress)
     on_train, on_valid = (before.bound(objective, of, split) for of, split in ((rows, "train"), (valid, "valid")))
     adapted: Adapted = locate(technique)(model, technique, base=recipe.model, seed=recipe.train.seed)
+    if parent:
+        inherit(adapted, recipe, parent)
     if plan.gradient_checkpointing and not recompute(adapted.model):
         _not_recomputed(recipe, run, base)
     if world.size > 1:
