@@ -14,6 +14,7 @@ from luthier.core.run import Run
 KINDS = {
     "packed": (),
     "full": ("--set", "train.technique=full"),
+    "dpo": ("--set", "train.objective=dpo"),
 }
 """Trainings, and what their command lines say besides."""
 
@@ -100,11 +101,15 @@ def trial(warm: Warm, tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory
         if kind not in made:
             home = tmp_path_factory.mktemp(kind)
             data = home / "tickets.jsonl"
+            worse = {"rejected": "Ask somebody else."} if kind == "dpo" else {}
             rows = (
-                {"question": f"What about peg number {i}?", "answer": f"Peg {i} needs {i * 3} turns."}
+                {
+                    "prompt": f"What about peg number {i}?",
+                    "chosen" if worse else "answer": f"Peg {i} needs {i * 3} turns.",
+                }
                 for i in range(40)
             )
-            data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            data.write_text("".join(json.dumps(row | worse) + "\n" for row in rows), encoding="utf-8")
             made[kind] = Trial(warm, kind, data, tiny_llama, home)
         return made[kind]
 

@@ -29,6 +29,14 @@ def test_a_kill_at_any_named_place_of_training_ends_with_the_same_bits(trial: Tr
         killed_at(packed, place, from_nothing=False)
 
 
+def test_a_kill_while_the_model_before_training_is_asked_ends_with_the_same_bits(trial: Trials) -> None:
+    pairs = trial("dpo")
+    asked = [place for place in pairs.places_in_training if place.startswith("#.safetensors ")]
+    assert len(asked) >= 4
+    for place in asked:
+        killed_at(pairs, place, from_nothing=False)
+
+
 def test_kills_at_random_times_end_with_the_same_bits(trial: Trials) -> None:
     packed, seeds, kills = trial("packed"), random.Random(0), 0
     while kills < 20:

@@ -79,6 +79,8 @@ class Before:
     def _complete(self, objective: Objective, rows: Sequence[Encoded], parts: dict[Path, range], key: str) -> None:
         self.progress.start("reference", len(rows) // objective.texts, "example")
         for shard, members in parts.items():
+            for left in shard.parent.glob(f".{shard.name}.*.tmp"):  # by a process that was killed while it wrote
+                left.unlink()
             if _stored(shard, key) is None:
                 part = self._compute(objective, rows, members)
                 write_bytes(shard, save({"logp": part}, {"key": key, "sha256": _hash(part)}))
