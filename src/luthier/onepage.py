@@ -9,6 +9,7 @@ from luthier.core.run import Run
 from luthier.core.text import human_bytes, plural
 from luthier.recipe.advice import advice
 from luthier.recipe.facts import ModelFacts, RowFacts
+from luthier.recipe.methods import headed, loss_unit
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 
@@ -65,7 +66,7 @@ def report(recipe: Recipe, run: Run, stages: dict[str, Any]) -> Report:
     sections = [
         Section("Data", (_data(stages["prepare"]),)),
         Section("Decisions", (_decisions(stages["plan"]),)),
-        Section("Training", tuple(_training(run, stages["train"]))),
+        Section("Training", tuple(_training(run, stages["train"], loss_unit(recipe.train.objective)))),
     ]
     if "evaluate" in stages:
         sections.append(Section("Better or not", tuple(_proof(stages["evaluate"]))))
@@ -110,13 +111,13 @@ def _decisions(plan: dict[str, Any]) -> Block:
     return Table("", ("what", "value", "why"), rows)
 
 
-def _training(run: Run, train: dict[str, Any]) -> Iterator[Block]:
+def _training(run: Run, train: dict[str, Any], unit: str) -> Iterator[Block]:
     lines = []
     for name, kind in (("training", "step"), ("held out", "eval")):
         points = tuple((float(event["step"]), float(event["loss"])) for event in run.events(kind))
         if points:
             lines.append((name, points))
-    yield Curve("Loss", "step", "nats per learned token", tuple(lines))
+    yield Curve("Loss", "step", unit, tuple(lines))
     yield Table(
         "",
         ("what", "value"),
@@ -131,10 +132,23 @@ def _training(run: Run, train: dict[str, Any]) -> Iterator[Block]:
 
 
 def _proof(evaluate: dict[str, Any]) -> Iterator[Block]:
-    perplexity = evaluate["perplexity"]
-    names = {"base": "base", "tuned": "tuned", "change": "tuned / base"}
-    rows = tuple((told, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name, told in names.items())
-    yield Table("Perplexity on held-out conversations, 95 % intervals", ("model", "value", "conversations"), rows)
+    if "perplexity" in evaluate:
+        perplexity = evaluate["perplexity"]
+        names = {"base": "base", "tuned": "tuned", "change": "tuned / base"}
+        rows = tuple((told, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name, told in names.items())
+        yield Table("Perplexity on held-out conversations, 95 % intervals", ("model", "value", "conversations"), rows)
+    measures = tuple(
+        (
+            metric["name"].replace("_", " "),
+            _number(metric["base"]),
+            _number(metric["tuned"]),
+            f"{metric['tuned']['n']:,}",
+        )
+        for metric in evaluate["metrics"]
+    )
+    if measures:
+        first = "base" if "perplexity" in evaluate else "without a model"
+        yield Table("Other measures, 95 % intervals", ("measure", first, "tuned", "of"), measures)
     for sample in evaluate["samples"][:SHOWN_ANSWERS]:
         answers = (("before", sample["base"]), ("after", sample["tuned"]), ("wanted", sample["expected"]))
         yield Comparison(sample["prompt"], answers)
@@ -162,6 +176,9 @@ def _artefacts(stages: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _proof_words(proof: dict[str, Any]) -> str:
+    if "mean_difference" in proof:
+        gap, spread = proof["mean_difference"], proof["spread"]
+        return f"{proof['status']}: scores differ by {gap:.1e} on average, and spread by {spread:.2g}"
     if proof["mean_kl"] is None:  # it could not be measured: the certificate says why
         return f"{proof['status']}: {proof['compared']}"
     divergence = f"KL {proof['mean_kl']:.1e} mean, {proof['max_kl']:.1e} worst"
@@ -190,7 +207,7 @@ def _next(recipe: Recipe, run: Run, stages: dict[str, Any]) -> tuple[str, ...]:
     ]
     if ggufs:
         steps.append(f"llama-cli -m {run.path}/{ggufs[-1]}  # talk to it, where llama.cpp is installed")
-    elif "merge" in stages:
+    elif "merge" in stages and not headed(recipe.train.objective):
         steps.append(f"luthier export {run.path} --to gguf --quant q8_0  # one file for llama.cpp and Ollama")
     if recipe.data.sources == ("bundled",):
         steps.append("luthier init --data YOUR_FILE --model NAME_OR_FOLDER  # now with your own data")

@@ -26,14 +26,14 @@ from luthier.core.publish import write_report
 from luthier.core.report import Finding, Report
 from luthier.core.run import Run
 from luthier.recipe.load import load_kept_recipe
-from luthier.recipe.methods import DeepSpeed, Gguf
+from luthier.recipe.methods import DeepSpeed, Gguf, headed
 from luthier.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from luthier.core.example import Example, Source
     from luthier.recipe.facts import ModelFacts
     from luthier.recipe.plan import Plan
-    from luthier.tokens.render import Renderer
+    from luthier.tokens.render import Encoded, Renderer
     from luthier.tokens.store import Stored
     from luthier.train.parallel import World
 
@@ -679,9 +679,6 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
     if finished is not None:
         return _stored("Evaluation", finished)
 
-    from luthier.evaluate.compare import compare
-    from luthier.tokens.encode import Limits
-
     rows = _held_out(run)
     if rows is None:
         raise DataError(
@@ -690,32 +687,66 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
             place=str(run / "data"),
         )
     run.log("stage", stage="evaluate", state="began")
-    decided, asked = _kept_plan(run), recipe.train.objective.rows
-    report = compare(
-        recipe_model=recipe.model,
-        base_path=base,
-        tuned_path=run / "model",
-        examples=partial(_liked, rows),
-        stored=_stored_tokens(recipe, run, rows, decided.max_length) if asked in ("conversation", "text") else None,
-        options=recipe.evaluate,
-        capacity=decided.pack_tokens,
-        limits=Limits(decided.max_length, recipe.train.too_long),
-        learn=recipe.train.learn,
-        rows="text" if asked == "text" else "conversation",
-        precision=decided.precision,
-        out=run / "evaluate",
-        progress=progress or Silent(),
-    )
+    evaluated = _scored if headed(recipe.train.objective) else _compared
+    report = evaluated(recipe, run, base, rows, progress or Silent())
     files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())
     run.finish("evaluate", key=key, report=report.as_dict(), files=files)
     return report
 
 
-def _liked(rows: Path) -> "Iterator[Example]":
-    """Yield what should have become likely: of a pair the better ending, of judged answers the good ones."""
-    from luthier.tokens.encode import read_examples
+def _scored(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress) -> Report:
+    """Return what the scores of a trained head are worth on held-out rows."""
+    from collections import Counter
 
-    return (example for example in read_examples(rows) if example.label is not False)
+    from luthier.evaluate.scores import evaluate_scores
+    from luthier.tokens.encode import Limits, in_memory, read_examples
+    from luthier.tokens.stage import open_tokens
+
+    decided, learned = _kept_plan(run), open_tokens(run / "tokens", "train")
+    stored = _stored_tokens(recipe, run, rows, decided.max_length)
+    if stored is None:
+        limits = Limits(decided.max_length, recipe.train.too_long)
+        with_classes = renderer(recipe, base, learned.classes)
+        found: Sequence[Encoded] = in_memory(read_examples(rows), with_classes, limits, processes=1).rows
+    else:
+        found = stored
+    return evaluate_scores(
+        recipe_model=recipe.model,
+        base_path=base,
+        tuned_path=run / "model",
+        rows=found,
+        classes=learned.classes,
+        usual=int(Counter(learned.labels.tolist()).most_common(1)[0][0]) if learned.classes else 0,
+        capacity=decided.pack_tokens,
+        precision=decided.precision,
+        out=run / "evaluate",
+        progress=progress,
+    )
+
+
+def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress) -> Report:
+    """Return how base and tuned model compare in what they find likely."""
+    from luthier.evaluate.compare import compare
+    from luthier.recipe.methods import per_token
+    from luthier.tokens.encode import Limits, read_examples
+
+    decided = _kept_plan(run)
+    return compare(
+        recipe_model=recipe.model,
+        base_path=base,
+        tuned_path=run / "model",
+        examples=partial(read_examples, rows),
+        stored=_stored_tokens(recipe, run, rows, decided.max_length),
+        options=recipe.evaluate,
+        capacity=decided.pack_tokens,
+        limits=Limits(decided.max_length, recipe.train.too_long),
+        learn=recipe.train.learn,
+        rows=recipe.train.objective.rows,
+        precision=decided.precision,
+        out=run / "evaluate",
+        per_token=per_token(recipe.train.objective),
+        progress=progress,
+    )
 
 
 # Merge and export ------------------------------------------------------------------------------------------
@@ -730,10 +761,15 @@ def merge(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     if finished is not None:
         return _stored("Merge", finished)
 
-    from luthier.export.stage import merge_run
-
     run.log("stage", stage="merge", state="began")
-    report = merge_run(run, base=base, rows=_certified_rows(run), progress=progress or Silent())
+    if headed(recipe.train.objective):
+        from luthier.export.scored import merge_scorer
+
+        report = merge_scorer(run, base=base, rows=_certified_ids(run), progress=progress or Silent())
+    else:
+        from luthier.export.stage import merge_run
+
+        report = merge_run(run, base=base, rows=_certified_rows(run), progress=progress or Silent())
     files = sorted(path for path in (run / "merged").rglob("*") if path.is_file())
     run.finish("merge", key=key, report=report.as_dict(), files=files)
     return report
@@ -741,6 +777,12 @@ def merge(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
 
 def export(recipe: Recipe, run: Run, targets: Sequence[Gguf], progress: Progress | None = None) -> list[Report]:
     """Make each target of the merged model, load it back, and compare it with what was trained."""
+    if headed(recipe.train.objective):
+        raise RunError(
+            "this run's model scores texts, which llama.cpp's GGUF has no place for",
+            hint=f"serve the merged folder with transformers or vLLM: `luthier merge {run.path}`",
+            place=str(run.path),
+        )
     _need("gguf", "xllamacpp", extra="gguf")
     merge(recipe, run, progress)
     _, base = _trained(recipe, run)
@@ -786,6 +828,15 @@ def _certified_rows(run: Run) -> list["Example"]:
         handle.seek(0)
         lines = [line for place, line in enumerate(handle) if place in chosen]
     return [Example.from_dict(orjson.loads(line)) for line in lines]
+
+
+def _certified_ids(run: Run) -> list[list[int]]:
+    """Return token ids of rows spread evenly over the held-out tokens, or over those learned from."""
+    from luthier.tokens.stage import open_tokens
+
+    rows = next(found for split in ("valid", "train") if len(found := open_tokens(run / "tokens", split)))
+    chosen = range(0, len(rows), max(1, len(rows) // CERTIFIED_ROWS))[:CERTIFIED_ROWS]
+    return [rows[place].input_ids.tolist() for place in chosen]
 
 
 # The whole road --------------------------------------------------------------------------------------------

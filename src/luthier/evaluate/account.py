@@ -4,12 +4,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from luthier.core.markdown import short_number
 from luthier.core.report import Block, Comparison, Finding, Number, Paragraph, Section, Table
 from luthier.core.text import plural
-from luthier.evaluate.stats import FEWEST, MARGIN, Paired, perplexity
+from luthier.evaluate.stats import FEWEST, MARGIN, Paired, Verdict, perplexity
+
+if TYPE_CHECKING:
+    from luthier.evaluate.preferences import Preferred
 
 FEW = 30
 """Below this many conversations an interval is told to be rough."""
@@ -28,10 +31,19 @@ class Metric:
     tuned: Number
     percent: bool
     """Whether it is a share, shown in percent."""
+    change: Number | None = None
+    """Tuned less base, compared row by row."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return `{name, base, tuned}`."""
-        return {"name": self.name, "base": self.base.as_dict(), "tuned": self.tuned.as_dict()}
+        """Return `{name, value, n, low, high, base, tuned, change}`: the number itself is that of the tuned model."""
+        change = None if self.change is None else self.change.as_dict()
+        return {
+            "name": self.name,
+            **self.tuned.as_dict(),
+            "base": self.base.as_dict(),
+            "tuned": self.tuned.as_dict(),
+            "change": change,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +67,19 @@ class Compared:
     max_new_tokens: int
     setting: str
     """In which precision and with which chat template it was measured."""
+    preferred: "Preferred | None" = None
+    """What held-out preferences say, where training learned from preferences."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what preferences say, or else likelihood."""
+        return self.paired.verdict if self.preferred is None else self.preferred.verdict
 
 
 def summary(found: Compared) -> str:
     """Return the verdict and what it rests on, in one or two sentences."""
+    if found.preferred is not None:
+        return found.preferred.summary
     paired = found.paired
     before, after = (short_number(perplexity(number).value) for number in (paired.base, paired.tuned))
     change = perplexity(paired.difference)
@@ -96,7 +117,8 @@ def percent(ratio: float) -> str:
 
 def findings(found: Compared) -> list[Finding]:
     """Return what a person should know beside the verdict, the most important first."""
-    return [*_of_the_verdict(found.paired), *_of_the_answers(found), *_of_the_data(found)]
+    verdict = _of_the_verdict(found.paired) if found.preferred is None else found.preferred.findings
+    return [*verdict, *_of_the_answers(found), *_of_the_data(found)]
 
 
 def _of_the_verdict(paired: Paired) -> Iterator[Finding]:
@@ -184,11 +206,13 @@ def _table(found: Compared) -> Table:
                 metric.label,
                 shown(metric.base, as_percent=metric.percent),
                 shown(metric.tuned, as_percent=metric.percent),
-                "",
+                "" if metric.change is None else shown(metric.change, as_percent=metric.percent),
             )
             for metric in found.metrics
         ),
     ]
+    if found.preferred is not None:  # what the verdict rests on comes first
+        rows = [*rows[2:], *rows[:2]]
     return Table("", ("measure", "base", "tuned", "change"), tuple(rows))
 
 
@@ -196,7 +220,7 @@ def shown(number: Number, *, as_percent: bool = False) -> str:
     """Return a number with its interval, where it has one: `8.21 (8.02 to 8.40)`."""
 
     def text(value: float) -> str:
-        return f"{value * 100:.0f} %" if as_percent else short_number(value).replace("-", "−")
+        return (f"{value * 100:.0f} %" if as_percent else short_number(value)).replace("-", "−")
 
     if number.low is None or number.high is None:
         return text(number.value)
@@ -204,6 +228,8 @@ def shown(number: Number, *, as_percent: bool = False) -> str:
 
 
 def _method(found: Compared) -> str:
+    if found.preferred is not None:
+        return f"{found.preferred.method} Both models saw the same tokens ({found.setting})."
     paired = found.paired
     where = plural(paired.base.n, "held-out conversation")
     if found.texts > paired.base.n:
@@ -233,9 +259,9 @@ def next_steps(found: Compared, out: Path) -> tuple[str, ...]:
         return ()
     place, recipe = shlex.quote(str(run)), shlex.quote(str(run / "recipe.yaml"))
     another = shlex.quote(f"{run}-2")
-    if found.paired.verdict == "better":
+    if found.verdict == "better":
         return (f"luthier export {place} --to gguf  # one file for llama.cpp, Ollama and LM Studio",)
-    if found.paired.verdict == "undecided":
+    if found.verdict == "undecided":
         return (f"luthier run {recipe} --set data.split.valid=0.3 --out {another}  # more to compare on",)
     return (
         "luthier explain train.learning_rate  # what it does, and what is usual",

@@ -11,7 +11,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from luthier.core.publish import write_report
 from luthier.core.report import Number, Report
 from luthier.evaluate.account import Compared, Metric, findings, next_steps, sections, summary
 from luthier.evaluate.likelihood import RowNll, row_nll
-from luthier.evaluate.stats import Paired, mean, paired, perplexity, share
+from luthier.evaluate.preferences import Preferred, of_judged, of_pairs, prompts_of
+from luthier.evaluate.stats import Paired, mean, paired, perplexity, ratios, share
 from luthier.model.adapters import lora
 from luthier.model.forward import precise
 from luthier.model.generate import generate, room
@@ -70,6 +71,8 @@ class Question:
 class Measured:
     """What one model did."""
 
+    texts: RowNll
+    """Shape (R,) each."""
     conversations: RowNll
     """Summed over the texts of each conversation. Shape (C,) each."""
     answers: tuple[str, ...]
@@ -93,6 +96,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     rows: Rows = "conversation",
     precision: str,
     out: Path,
+    per_token: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Measure base and tuned model on the same conversations, write `out` in one step, and return the report.
@@ -110,9 +114,10 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         capacity: Tokens of a forward pass, at least `max_length`.
         limits: Training's limits on length, so that the same kind of conversations is measured.
         learn: What training learned: `assistant`, `last` or `all`; the loss is measured on the same.
-        rows: What the examples are: conversations or plain text.
+        rows: What the examples are; of pairs and judged answers it is told which the models prefer, too.
         precision: `bf16`, `fp16` or `fp32`, as training computed.
         out: Folder for `report.json`, `.md`, `.html` and `samples.jsonl`; replaced when all is done.
+        per_token: Whether endings of a pair are compared by their likelihood per token.
         progress: Somebody who watches.
 
     Raises:
@@ -138,6 +143,9 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         progress=progress or Silent(),
     )
     base, tuned = _both(base_path, tuned_path, measure, precision)
+    preferred = _preferred(held_out.texts, base, tuned, rows, per_token=per_token)
+    if preferred is not None:
+        base, tuned = (_of_the_likely(model, preferred, held_out) for model in (base, tuned))
     spoken = "tuned" if home == tuned_path else "base"
     found = Compared(
         paired=paired(base.conversations.nll_R, tuned.conversations.nll_R, base.conversations.tokens_R),
@@ -145,12 +153,16 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         tokens=int(base.conversations.tokens_R.sum()),
         alike=bool(np.array_equal(base.conversations.nll_R, tuned.conversations.nll_R)),
         samples=_samples(questions, base, tuned),
-        metrics=_metrics(base, tuned),
+        metrics=(
+            *(preferred.metrics if preferred else _of_bytes(base, tuned, held_out, examples) if rows == "text" else ()),
+            *_metrics(base, tuned),
+        ),
         cut={"base": base.cut, "tuned": tuned.cut},
         clipped=tuned.clipped,
         left_out=held_out.left_out,
         max_new_tokens=options.max_new_tokens,
         setting=f"{precision}{_bits(tuned_path)}, chat template of the {spoken} model",
+        preferred=preferred,
     )
     report = Report(
         title="Base against tuned",
@@ -171,6 +183,37 @@ def _bits(tuned: Path) -> str:
     """Return how the base of both models is kept, where that is in fewer bits."""
     kind = Quantised.of(tuned)
     return f", base in {kind.words}" if kind else ""
+
+
+def _preferred(
+    texts: Sequence[Encoded], base: Measured, tuned: Measured, rows: Rows, *, per_token: bool
+) -> Preferred | None:
+    """Return what held-out preferences say, where training learned from preferences."""
+    if rows == "pair":
+        return of_pairs(base.texts, tuned.texts, prompts_of(texts), per_token=per_token)
+    if rows == "judged":
+        good_R = np.array([text.label == 1.0 for text in texts])
+        if not good_R.any():
+            raise DataError("no held-out answer is a good one", hint="hold more rows back with `data.split.valid`")
+        return of_judged(base.texts, tuned.texts, good_R)
+    return None
+
+
+def _of_the_likely(model: Measured, preferred: Preferred, held_out: HeldOut) -> Measured:
+    """Return what a model did with the likelihood of texts that people liked, and no others."""
+    nll_R, tokens_R = (np.where(preferred.likely_R, values_R, 0) for values_R in model.texts)
+    return replace(model, conversations=_by_conversation(RowNll(nll_R, tokens_R), held_out))
+
+
+def _of_bytes(base: Measured, tuned: Measured, held_out: HeldOut, examples: Examples) -> tuple[Metric]:
+    """Return the bits a byte of the documents costs: what compares models with different tokenizers."""
+    sizes = [
+        sum(len(turn.text.encode()) for turn in example.messages)
+        for example in _among(examples(), held_out.conversations)
+    ]
+    nats_KC = np.stack([base.conversations.nll_R, tuned.conversations.nll_R])
+    bits = ratios(np.stack([*nats_KC, nats_KC[1] - nats_KC[0]]) / np.log(2), np.array(sizes, dtype=np.float64))
+    return (Metric("bits_per_byte", "bits per byte of text", bits[0], bits[1], percent=False, change=bits[2]),)
 
 
 def _held_out(examples: Examples, stored: Stored | None, renderer: Renderer, limits: Limits) -> HeldOut:
@@ -213,12 +256,17 @@ def _questions(examples: Examples, measured: Sequence[Source], renderer: Rendere
     """Return up to `count` questions, evenly spread over the conversations that have one."""
     if not count:
         return []
-    asked = [place for place, example in enumerate(_among(examples(), measured)) if _last_answer(example) > 0]
+    asked = [place for place, example in enumerate(_among(examples(), measured)) if _is_asked(example)]
     count = min(count, len(asked))
     chosen = {asked[index * len(asked) // count] for index in range(count)}
     return [
         _question(example, renderer) for place, example in enumerate(_among(examples(), measured)) if place in chosen
     ]
+
+
+def _is_asked(example: Example) -> bool:
+    """Return whether an example has a question, and an answer nobody called bad."""
+    return _last_answer(example) > 0 and example.label is not False
 
 
 def _among(examples: Iterable[Example], measured: Sequence[Source]) -> Iterator[Example]:
@@ -258,7 +306,7 @@ def _both(
     if (tuned_path / "adapter_config.json").is_file():
         model = load_model(base_path, dtype=dtype, quantised=Quantised.of(tuned_path))
         base = measure(model, "base")  # before the adapter is on it: switched off, its biases would stay
-        return base, measure(_with_adapter(model, tuned_path), "tuned")
+        return base, measure(with_adapter(model, tuned_path), "tuned")
     if not (tuned_path / "config.json").is_file():
         raise ModelError(
             "this folder holds neither an adapter nor a model",
@@ -269,7 +317,7 @@ def _both(
     return base, measure(load_model(tuned_path, dtype=dtype), "tuned")
 
 
-def _with_adapter(base: Any, folder: Path) -> Any:
+def with_adapter(base: Any, folder: Path) -> Any:
     """Return the base with the adapter on it; one that fits in part is as wrong as one that doesn't."""
     try:
         with warnings.catch_warnings():
@@ -322,6 +370,7 @@ def _measure(  # noqa: PLR0913 - the settings of one comparison
     progress.end()
     rooms = [room(model, len(question.ids), max_new_tokens=max_new_tokens) for question in questions]
     return Measured(
+        texts=texts,
         conversations=conversations,
         answers=tuple(tokenizer.decode(answer, skip_special_tokens=True) for answer in answers),
         cut=sum(len(answer) >= space.answer for answer, space in zip(answers, rooms, strict=True)),
@@ -382,7 +431,7 @@ def _data(found: Compared, models: dict[str, str]) -> dict[str, Any]:
     least = numbers.detectable
     return {
         "models": models,
-        "verdict": numbers.verdict,
+        "verdict": found.verdict,
         "perplexity": {
             "base": perplexity(numbers.base).as_dict(),
             "tuned": perplexity(numbers.tuned).as_dict(),
@@ -396,6 +445,7 @@ def _data(found: Compared, models: dict[str, str]) -> dict[str, Any]:
         "detectable": {
             "nats_per_token": least,
             "perplexity_ratio": None if least is None else perplexity(Number(least, change.n)).value,
+            **({} if found.preferred is None else found.preferred.detectable),
         },
         "rows": numbers.base.n,
         "texts": found.texts,
@@ -414,6 +464,6 @@ def _regression(numbers: Paired, metrics: Sequence[Metric]) -> list[dict[str, An
         base, tuned = perplexity(numbers.base), perplexity(numbers.tuned)
         worse.append({"name": "perplexity", "base": base.as_dict(), "tuned": tuned.as_dict()})
     for metric in metrics:
-        if metric.percent and (metric.tuned.high or 0.0) < (metric.base.low or 0.0):
+        if metric.percent and metric.tuned.high is not None and metric.tuned.high < (metric.base.low or 0.0):
             worse.append(metric.as_dict())
     return worse

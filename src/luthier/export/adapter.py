@@ -18,11 +18,15 @@ from typing import Any
 from luthier.core.errors import ModelError
 from luthier.core.text import one_line
 from luthier.export.safetensors_file import FLOATS, Tensor, read_header, read_json
+from luthier.model.heads import NAME
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What PEFT's wrapper puts before the model's own names."""
+
+HEAD = f"{NAME}.weight"
+"""The head of scores, which is stored whole."""
 
 UNDERSTOOD = {
     *("peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
@@ -105,7 +109,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if kind not in ("LORA", "IA3"):
         raise refused(folder, f"its `peft_type` is {one_line(str(kind), 40)}, not LORA or IA3")
-    if kind == "IA3" and config.get("modules_to_save"):
+    if kind == "IA3" and _saved(config):
         raise refused(folder, f"it has whole modules (`modules_to_save: {config['modules_to_save']}`)")
     if config.get("init_lora_weights", True) not in PLAIN_STARTS:
         start = one_line(str(config["init_lora_weights"]), 40)
@@ -146,8 +150,22 @@ def scale_of(folder: Path, config: dict[str, Any], module: str, rank: int) -> fl
     return positive(folder, "lora_alpha", alpha) / divisor
 
 
+def head_of(folder: Path) -> Tensor | None:
+    """Return the head of scores that learned beside the adapter, None where there is none."""
+    return next((tensor for name, tensor in _tensors(folder) if name == HEAD), None)
+
+
 def stored(folder: Path) -> list[tuple[str, Tensor]]:
-    """Return the adapter's tensors with their names as the model has them.
+    """Return the adapter's tensors, but for a head of scores, with their names as the model has them.
+
+    Raises:
+        ModelError: There is no weight file.
+    """
+    return [(name, tensor) for name, tensor in _tensors(folder) if name != HEAD]
+
+
+def _tensors(folder: Path) -> list[tuple[str, Tensor]]:
+    """Return all tensors of the adapter with their names as the model has them.
 
     Raises:
         ModelError: There is no weight file.
@@ -161,11 +179,17 @@ def stored(folder: Path) -> list[tuple[str, Tensor]]:
     return [(tensor.name.removeprefix(PREFIX), tensor) for tensor in read_header(folder / WEIGHTS_NAME)[0]]
 
 
+def _saved(config: dict[str, Any]) -> list[str]:
+    """Return the modules that were saved whole, but for a head of scores: PEFT always names two, a model has one."""
+    heads = ("classifier", NAME) if config.get("task_type") == "SEQ_CLS" else ()
+    return [module for module in config.get("modules_to_save") or () if module not in heads]
+
+
 def _whole(name: str, config: dict[str, Any]) -> bool:
     """Return whether a tensor of the adapter learned whole: of a saved module, or a bias."""
     if ".lora_" in name:
         return False
-    saved = config.get("modules_to_save") or []
+    saved = _saved(config)
     # By PEFT's rule the end of a module's name counts, also where it begins within a word.
     return any(f"{module}." in name for module in saved) or (
         config.get("bias", "none") != "none" and name.endswith(".bias")
@@ -250,7 +274,7 @@ def replacements(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor
         found[target.name] = Replacement(target, values)
     if config.get("bias", "none") != "none" and not any(name.endswith(".bias") for name in found):
         raise refused(folder, f"it sets `bias: {one_line(str(config['bias']), 40)}` and holds none")
-    for module in config.get("modules_to_save") or []:
+    for module in _saved(config):
         if not any(f"{module}." in name for name in found):
             raise refused(folder, f"`modules_to_save` names `{one_line(str(module), 80)}`, and there is no such tensor")
     return found

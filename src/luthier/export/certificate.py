@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from luthier.core.errors import Failed, MissingExtra, ModelError
@@ -34,6 +34,7 @@ from luthier.export.llamacpp import Answer, ask, chat, next_token, rebuilt, refu
 from luthier.export.safetensors_file import model_tensors, read_json
 from luthier.export.servers import sent
 from luthier.export.vocabulary import load_tokenizer
+from luthier.model.heads import kept as kept_head
 from luthier.model.load import stop_ids
 from luthier.model.quantised import Quantised, quantising, settle_layers
 from luthier.tokens.render import Renderer
@@ -150,8 +151,14 @@ def load(model: Path, adapter: Path | None, device: str) -> Any:
     try:
         with quiet():
             kind = None if adapter is None else Quantised.of(adapter)
-            loaded = AutoModelForCausalLM.from_pretrained(
-                str(model), dtype=torch.float32, local_files_only=True, **quantising(kind, torch.device(device))
+            told = adapter or model  # an adapter has a config of its own where a head of scores belongs to it
+            scored = kept_head(told) is not None
+            loaded = (AutoModelForSequenceClassification if scored else AutoModelForCausalLM).from_pretrained(
+                str(model),
+                config=AutoConfig.from_pretrained(str(told)) if scored else None,
+                dtype=torch.float32,
+                local_files_only=True,
+                **quantising(kind, torch.device(device)),
             )
             if kind is None:
                 loaded = loaded.to(device)

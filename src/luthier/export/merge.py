@@ -11,7 +11,7 @@ is first rounded as it was then, whole: one tensor more is in memory, and torch 
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,12 +21,24 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
 
 from luthier.core.errors import Failed, ModelError
-from luthier.core.files import publish_folder
+from luthier.core.files import publish_folder, write_json
 from luthier.core.progress import Progress, Silent
 from luthier.core.text import one_line
-from luthier.export.adapter import CONFIG_NAME, Change, Replacement, Scaling, Update, changes_of, read_config, refused
+from luthier.export.adapter import (
+    CONFIG_NAME,
+    HEAD,
+    Change,
+    Replacement,
+    Scaling,
+    Update,
+    changes_of,
+    head_of,
+    read_config,
+    refused,
+)
 from luthier.export.safetensors_file import (
     FLOATS,
     INDEX_NAME,
@@ -46,6 +58,9 @@ from luthier.model.quantised import Quantised, modules_of, rounded
 
 BLOCK = 1 << 20
 """Values of a target tensor in memory at once, per worker: 4 MB as float32, small enough for the cache."""
+
+BODY_NAME, HEAD_NAME = "model-body.safetensors", "model-score.safetensors"
+"""Files of a model whose base was one file, and got a head beside it: readers take `model.safetensors` for all."""
 
 COPY = 1 << 26
 """Bytes asked from the kernel in one copy; also how often progress moves."""
@@ -256,6 +271,14 @@ def link_file(file: Path, out: Path) -> Iterator[int]:
         yield file.stat().st_size
 
 
+def write_head(head: Tensor, others: Iterable[Tensor], folder: Path) -> None:
+    """Write a head that the base doesn't have as a shard of its own, float32 as it was trained, and an index of all."""
+    save_file({HEAD: read_tensor(head)}, folder / HEAD_NAME, {"format": "pt"})
+    places = {tensor.name: BODY_NAME if tensor.file.name == SINGLE_NAME else tensor.file.name for tensor in others}
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    write_json(folder / INDEX_NAME, {"metadata": {"total_size": size}, "weight_map": {**places, HEAD: HEAD_NAME}})
+
+
 def copy_companions(base: Path, trained: Path, out: Path) -> None:
     """Copy what stands beside the weights: config, tokenizer, chat template, generation config, licence.
 
@@ -306,6 +329,9 @@ def plan_merge(base: Path, adapter: Path, tensors: dict[str, Tensor]) -> list[Jo
     if config.get("quantization_config"):
         raise refused(adapter, "its base model is stored quantised; name the 16-bit base model instead")
     changes = changes_of(adapter, settings, tensors, tied=bool(config.get("tie_word_embeddings")))
+    head = head_of(adapter)
+    if head is not None and HEAD in tensors:
+        changes[HEAD] = Replacement(tensors[HEAD], head)
     kind = Quantised.of(adapter)
     fewer = {f"{module}.weight" for module in modules_of(adapter)}
     strange = sorted(name for name in fewer if name not in tensors or tensors[name].dtype not in FLOATS)
@@ -342,6 +368,7 @@ def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = N
     jobs = plan_merge(base, adapter, tensors) if is_adapter else []
     kind = Quantised.of(adapter)
     files = weight_files(source)
+    head = head_of(adapter) if is_adapter and HEAD not in tensors else None
     total = sum(file.stat().st_size for file in files)
     progress.start("merge" if is_adapter else "copy", total, "byte")
     workers = min(4, len(os.sched_getaffinity(0)))
@@ -349,15 +376,18 @@ def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = N
         written = 0
         for file in files:
             here = [job for job in jobs if job.target.file == file]
+            name = file.name if head is None or file.name != SINGLE_NAME else BODY_NAME
             parts: Callable[[], Iterator[int]] = (
-                partial(merge_file, file, folder / file.name, here, pool)
+                partial(merge_file, file, folder / name, here, pool)
                 if is_adapter
-                else partial(link_file, file, folder / file.name)
+                else partial(link_file, file, folder / name)
             )
             for count in parts():
                 written += count
                 progress.update(written)
-        if files != [source / SINGLE_NAME]:
+        if head is not None:
+            write_head(head, tensors.values(), folder)
+        elif files != [source / SINGLE_NAME]:
             shutil.copyfile(source / INDEX_NAME, folder / INDEX_NAME)
         copy_companions(base, adapter, folder)
     progress.end()

@@ -9,6 +9,7 @@ Shapes: D documents and S supervised positions of a pack, H hidden size, K score
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 
 from luthier.core.errors import ModelError
+from luthier.core.files import write_json
+from luthier.model.companions import json_object
 from luthier.model.forward import Documents, Packed, plain, supervised_logits
 
 NAME = "score"
@@ -72,6 +75,44 @@ class Head:
         drawn = torch.normal(0.0, deviation, weight.shape, generator=torch.Generator().manual_seed(self.seed))
         with torch.no_grad():
             weight.copy_(drawn)
+
+
+def kept(folder: Path) -> Head | None:
+    """Return the head that a trained folder tells of in its config.json; None where it tells of none.
+
+    Of an adapter the config stands beside it: PEFT's own doesn't name the classes.
+    """
+    about = json_object(folder / "config.json")
+    if not str((about.get("architectures") or [""])[0]).endswith(SUFFIX):
+        return None
+    names = {int(number): str(name) for number, name in about["id2label"].items()}
+    pad = about.get("text_config", about)["pad_token_id"]
+    return Head(tuple(names[number] for number in sorted(names)) if len(names) > 1 else (), pad, seed=0)
+
+
+def describe(model: Any, base: Path, folder: Path) -> None:
+    """Write the config.json of a model with a head into a folder: the base's, with the head's keys."""
+    config, about = plain(model).config, json_object(base / "config.json")
+    about |= {
+        "architectures": config.architectures,
+        "id2label": {str(number): name for number, name in config.id2label.items()},
+        "label2id": dict(config.label2id),
+    }
+    about.get("text_config", about)["pad_token_id"] = config.get_text_config().pad_token_id
+    write_json(folder / "config.json", about)
+
+
+def headed(model: Any) -> bool:
+    """Return whether a model has a head that scores texts."""
+    return str((plain(model).config.architectures or [""])[0]).endswith(SUFFIX)
+
+
+def set_padding(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write the token that fills rows up into the tokenizer of a folder, so that others use the one of the config."""
+    pad = plain(model).config.get_text_config().pad_token_id
+    file = folder / "tokenizer_config.json"
+    if pad != tokenizer.pad_token_id:
+        write_json(file, {**json_object(file), "pad_token": tokenizer.convert_ids_to_tokens(pad)})
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -145,6 +145,7 @@ def load_scorer(
         about["missing_keys"] = {key for key in about["missing_keys"] if not key.startswith(f"{NAME}.")}
         head.draw(model)
     _whole(about, path)
+    model.config.architectures = [type(model).__name__]
     getattr(model, NAME).float()
     model = _placed(model, quantised, on).eval()
     settle(States(model), place=str(path))

@@ -392,6 +392,24 @@ def headed(objective: Objective) -> bool:
     return isinstance(objective, Reward | Classify)
 
 
+def per_token(objective: Objective) -> bool:
+    """Return whether an objective on pairs compares likelihoods per token, so that length doesn't count."""
+    return isinstance(objective, Simpo | Orpo) or (isinstance(objective, Dpo) and objective.loss == "ipo")
+
+
+def loss_unit(objective: Objective) -> str:
+    """Return what the loss of an objective counts, for the axis of its curve."""
+    match objective.rows:
+        case "conversation" | "text":
+            return "nats per learned token"
+        case "pair":
+            return "loss per pair"
+        case "judged":
+            return "loss per answer"
+        case "class":
+            return "nats per text"
+
+
 class AdamW(Method):
     """Adam with decoupled weight decay (arXiv:1711.05101): the usual choice. Two float32 numbers a weight."""
 

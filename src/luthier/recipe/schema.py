@@ -446,3 +446,14 @@ class Recipe(Options):
             )
             raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def exports_what_speaks(self) -> "Recipe":
+        """Refuse to write a model that scores texts as a file for programs that complete them."""
+        if self.export and headed(self.train.objective):
+            message = (
+                f"`objective: {self.train.objective.kind}` gives a model that scores texts, which a GGUF file can't: "
+                "leave out `export`, and serve the merged folder with transformers or vLLM"
+            )
+            raise ValueError(message)
+        return self

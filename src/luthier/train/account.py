@@ -10,6 +10,7 @@ from typing import Any
 
 from luthier.core.report import Block, Comparison, Curve, Section, Table
 from luthier.core.text import human_bytes, human_seconds
+from luthier.recipe.methods import loss_unit
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 
@@ -55,7 +56,7 @@ def sections(events: Events, recipe: Recipe, plan: Plan) -> tuple[Section, ...]:
 
 def unit(recipe: Recipe) -> str:
     """Return what a recipe's loss is counted in; empty where that has no name."""
-    return "nats per learned token" if recipe.train.objective.rows in ("conversation", "text") else ""
+    return loss_unit(recipe.train.objective)
 
 
 def _points(events: Events, name: str) -> Points:

@@ -8,6 +8,7 @@ from luthier.core.errors import ModelError
 from luthier.core.files import publish_folder, write_json, write_text
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.companions import TEMPLATE_FILES, TEMPLATE_FOLDER, TOKENIZER_FILES, copy_templates
+from luthier.model.heads import describe, headed, set_padding
 from luthier.model.weights import save_tensors
 from luthier.tokens.render import Renderer
 from luthier.train.parallel import gathered
@@ -40,6 +41,10 @@ def keep(adapted: Adapted, renderer: Renderer, *, base: Path, out: Path, writes:
             copy_templates(base, folder)
         else:
             _write_templates(renderer, folder)
+        if headed(adapted.model):
+            describe(adapted.model, base, folder)
+            set_padding(adapted.model, renderer.tokenizer, folder)
+            return
         if not (folder / "generation_config.json").is_file():
             stops = sorted(renderer.stop_ids)
             write_json(folder / "generation_config.json", {"eos_token_id": stops[0] if len(stops) == 1 else stops})

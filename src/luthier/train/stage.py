@@ -7,25 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from luthier.core.errors import ModelError
+from luthier.core.errors import ModelError, RecipeError
 from luthier.core.hardware import hardware
 from luthier.core.progress import Progress
 from luthier.core.report import Report
 from luthier.core.run import Run
 from luthier.model.forward import batching, plain
-from luthier.model.load import load_model, stored_as
+from luthier.model.heads import Head, padding
+from luthier.model.load import load_model, load_scorer, stored_as
 from luthier.model.quantised import Quantised
-from luthier.recipe.methods import Fsdp2
+from luthier.recipe.methods import Fsdp2, headed
 from luthier.recipe.options import locate
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.stage import open_tokens
+from luthier.tokens.store import Stored
 from luthier.train.inherit import inherit, refuse
 from luthier.train.keep import keep
 from luthier.train.loop import train
 from luthier.train.measure import measure as measured
-from luthier.train.objectives.objective import Looks
+from luthier.train.objectives.objective import Looks, Studies
 from luthier.train.parallel import World, settled
 from luthier.train.reference import Before
 from luthier.train.report import LivePage, report
@@ -67,17 +69,23 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     rows, valid = (open_tokens(run / "tokens", split) for split in ("train", "valid"))
     technique = recipe.train.technique
     memory = world.from_first(lambda: hardware().gpu_memory_bytes) if world.size > 1 else 0
-    quantised = Quantised.asked(technique)
     share, why = settled(recipe.train, needed=plan.memory_bytes, gpu_memory=memory)
     # A model that no GPU holds goes there layer by layer, when it is spread.
     apart = world.size > 1 and isinstance(share, Fsdp2)
-    where = torch.device("cpu") if apart else None
-    model = load_model(base, dtype=stored_as(plan.precision), quantised=quantised, on=where)
+    if apart and headed(recipe.train.objective):
+        raise RecipeError(
+            f"`{recipe.train.objective.kind}` can't spread weights over processes: its head is read apart from them",
+            hint="every process can hold the whole model: `--set train.parallel=ddp`",
+            place="train.parallel",
+        )
+    model = _loaded(recipe, plan, base, renderer, (rows, valid), on=torch.device("cpu") if apart else None)
     _fits(model, max(rows.most("highest"), valid.most("highest")), base)
     run.log("stage", stage="train", batching=batching(model).way, reason=batching(model).reason)
     objective: Objective = locate(recipe.train.objective)(recipe.train.objective)
     if parent:
         refuse(objective)
+    if isinstance(objective, Studies):
+        objective = objective.studied(rows.labels.tolist())
     _doubt(objective, rows, run)
     before = Before(model, run / "reference", key, plan, world, progress)
     on_train, on_valid = (before.bound(objective, of, split) for of, split in ((rows, "train"), (valid, "valid")))
@@ -117,6 +125,18 @@ def _doubt(objective: "Objective", rows: Sequence[Encoded], run: Run) -> None:
     for doubt in objective.doubts(rows) if isinstance(objective, Looks) else ():
         if doubt not in told:
             run.log("warning", text=doubt)
+
+
+def _loaded(
+    recipe: Recipe, plan: Plan, base: Path, renderer: Renderer, rows: Sequence[Stored], *, on: torch.device | None
+) -> Any:
+    """Return the base as the objective needs it: with its vocabulary, or with a head that scores texts."""
+    dtype, quantised = stored_as(plan.precision), Quantised.asked(recipe.train.technique)
+    if not headed(recipe.train.objective):
+        return load_model(base, dtype=dtype, quantised=quantised, on=on)
+    pad = padding(renderer.tokenizer, (int(row.input_ids[-1]) for split in rows for row in split))
+    head = Head(rows[0].classes, pad, recipe.train.seed)
+    return load_scorer(base, head=head, dtype=dtype, quantised=quantised, on=on)
 
 
 def recompute(model: Any) -> bool:
