@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from luthier import workflow
 from luthier.core.errors import DataError, Interrupted, RecipeError, RunError
 from luthier.core.files import write_bytes
+from luthier.core.processes import place
 from luthier.core.report import Report
 from luthier.core.run import Run
 from luthier.core.text import did_you_mean
@@ -89,6 +90,7 @@ def train(
 
     Returns:
         The report; `report.data["run"]` is the folder. Where a callback asked to stop its `state` is `interrupted`.
+        Of several processes (Ray Train) the first gets it, the others an empty one.
 
     Raises:
         LuthierError: Something a person can mend: it says what and how.
@@ -96,7 +98,10 @@ def train(
     mode = asked.pop("mode", "train")
     if mode != "train":
         raise RecipeError(f"`train` was asked with `mode` {mode!r}", hint=f"call `luthier.{mode}` for that")
-    return _on_new(workflow.train, _call(recipe, asked), callbacks, quiet=quiet)
+    call = _call(recipe, asked)
+    if place().rank > 0:
+        return workflow.follow(call.recipe)
+    return _on_new(workflow.train, call, callbacks, quiet=quiet)
 
 
 def evaluate(run: Trained, *, quiet: bool = False) -> Report:

@@ -514,14 +514,17 @@ def _way(recipe: Recipe) -> None:
         accepted(recipe.train.parallel, recipe.train)
 
 
-def follow(recipe: Recipe) -> None:
-    """Take part in a training that another process leads: what `train` is in every process but the first."""
+def follow(recipe: Recipe) -> Report:
+    """Take part in a training that another process leads: what `train` is in every process but the first.
+
+    The report is empty: the first process tells.
+    """
     _need("torch", "transformers", "peft", extra="train")
     from luthier.train.parallel import joined
 
     with joined(place()) as world:
         run = Run.open(Path(world.from_first(str)), writes=False)
-        _train(recipe, run, Silent(), world)
+        return _train(recipe, run, Silent(), world)
 
 
 def _train(recipe: Recipe, run: Run, watcher: Progress, world: "World | None" = None) -> Report:

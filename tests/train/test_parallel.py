@@ -190,3 +190,8 @@ def test_words_reach_everybody_in_the_order_of_ranks(found: list[dict[str, Any]]
         assert words["sum"] == [2.0, 1.0]
         assert words["first"] == "made once"
         assert "process 1 has another number than the first: 1, not 0" in words["same"]
+
+
+@pytest.mark.slow
+def test_from_python_a_group_that_a_framework_made_is_used_and_left_alone(found: list[dict[str, Any]]) -> None:
+    assert [told["api"] for told in found] == [["done", True], [None, True]]

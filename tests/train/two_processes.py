@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from preferences import judged_rows
 from test_loop import PLAN, rows, work
+from torch import distributed
 
+import luthier
 from luthier.core.errors import Failed, Interrupted, LuthierError
 from luthier.core.processes import place
 from luthier.core.progress import Silent
@@ -127,6 +129,9 @@ def run_all(world: World, model: Path, home: Path) -> dict[str, Any]:
     train(more, Silent())
     found["one to fsdp2"] = told(more)
     found["words"] = words(world)
+    questions = [{"question": f"What is {number}?", "answer": f"It is {number}."} for number in range(20)]
+    report = luthier.train(model=str(model), data=questions, out=str(home / "api"), max_steps=2, quiet=True)
+    found["api"] = [report.data.get("state"), distributed.is_initialized()]
     return found
 
 
