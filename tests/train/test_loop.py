@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from preferences import judged_rows
 
 from luthier.core.errors import Interrupted
 from luthier.core.example import Source
@@ -15,11 +16,15 @@ from luthier.core.run import Run
 from luthier.model.adapters import full, lora
 from luthier.model.load import load_model
 from luthier.recipe.methods import Full, Lora
+from luthier.recipe.methods import Kto as KtoOptions
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 from luthier.tokens.render import Encoded
 from luthier.train.loop import train
+from luthier.train.noise import noisy
+from luthier.train.objectives.kto import Kto
 from luthier.train.objectives.sft import Sft
+from luthier.train.step import take
 from luthier.train.work import HeldOut, Work
 
 PLAN = Plan(
@@ -199,3 +204,23 @@ def test_a_listener_that_says_stop_ends_the_training_after_that_step_and_it_goes
         train(job, Silent())
     train(work(tiny_llama, tmp_path / "stopped", replace(PLAN, steps=6)), Silent())
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+
+
+def test_what_an_objective_looks_at_first_is_the_same_whatever_was_drawn_before(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    judged = judged_rows()
+    before = dict.fromkeys(("answers", "mismatched"), np.full(len(judged), -50, np.float32))
+    objective = Kto(KtoOptions()).bind(judged, before)
+    made = work(tiny_llama, tmp_path, technique=Lora(rank=8, dropout=0.5, init="gaussian"), neftune=5.0)
+    job = replace(made, objective=objective, rows=judged)
+    optimizer = torch.optim.SGD([{"params": [*job.adapted.trainable.values()], "ratio": 1.0}], lr=0.0)
+    for parameter in job.adapted.trainable.values():
+        torch.nn.init.normal_(parameter, std=0.1)
+    with noisy(job.adapted.model.train(), 5.0):
+        results = []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            results.append(take(job, optimizer, 0, 0.0)[0])
+    assert results[0].figures["kl"] > 0
+    assert results[0] == results[1]

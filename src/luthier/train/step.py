@@ -11,6 +11,7 @@ import torch
 
 from luthier.core.errors import Failed
 from luthier.model.forward import batching, precise
+from luthier.model.generate import without_dropout
 from luthier.tokens.batch import members
 from luthier.tokens.pack import Pack
 from luthier.train.objectives.objective import Looks
@@ -98,9 +99,12 @@ def _gradients(work: Work, step: int, factor: float, pack_tokens: int) -> StepRe
 
 
 def _seen(work: Work, objective: Looks, batch: Sequence[Pack], mine: Sequence[int]) -> float:
-    """Return what an objective sees in all packs of a step before the loss of any."""
+    """Return what an objective sees in all packs of a step before the loss of any.
+
+    Without dropout and noise, as `train.reference` saw the base: it draws no random number.
+    """
     model, world = work.adapted.model, work.world
-    with torch.no_grad(), precise(model, work.plan.precision):
+    with torch.no_grad(), without_dropout(model), precise(model, work.plan.precision):
         if world.spread:  # each look may take another number of passes, and all processes must take part in each
             return sum(objective.look(model, pack).item() for pack in batch)
         return world.sums({"seen": sum(objective.look(model, batch[number]).item() for number in mine)})["seen"]
