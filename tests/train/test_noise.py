@@ -9,7 +9,8 @@ from test_loop import rows
 
 from luthier.model.adapters import lora
 from luthier.model.forward import Batching, plain, set_batching, supervised_logits
-from luthier.model.load import load_model
+from luthier.model.heads import Head, scores
+from luthier.model.load import load_model, load_scorer
 from luthier.recipe.methods import Lora
 from luthier.tokens.pack import pack
 from luthier.train.noise import document_lengths, noisy
@@ -64,3 +65,19 @@ def test_no_strength_leaves_the_model_alone(tiny_llama: Path) -> None:
 def test_what_a_pair_shares_counts_to_the_length_of_both() -> None:
     inputs = {"input_ids": torch.zeros(1, 9), "bounds": [0, 4, 6, 9], "shared": [0, 3, 0]}
     assert document_lengths(inputs).tolist() == [[4, 4, 4, 4, 5, 5, 3, 3, 3]]
+
+
+@pytest.mark.parametrize("way", ["packed", "padded"])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_model_with_a_head_hears_the_noise_too(way: str, adapted: bool, tiny_llama: Path) -> None:
+    model = load_scorer(tiny_llama, head=Head((), 0, 0))
+    if way == "padded":
+        model.set_attn_implementation("sdpa")
+    if adapted:
+        model = lora.attach(model, Lora(rank=2), base="b", seed=0).model
+    set_batching(model, Batching(way, "test"))  # type: ignore[arg-type]
+    packed = pack(rows(), [0, 1, 2])
+    clean = scores(model.train(), packed)
+    with noisy(model, ALPHA):
+        assert not torch.allclose(scores(model, packed), clean, atol=1e-4)
+        assert torch.equal(scores(model.eval(), packed), clean)

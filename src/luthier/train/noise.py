@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from luthier.model.forward import plain
+from luthier.model.heads import NAME
 
 
 @contextmanager
@@ -40,10 +41,12 @@ def noisy(model: Any, alpha: float) -> Iterator[None]:
         noise = torch.empty(output.shape, dtype=torch.float32, device=output.device).uniform_(-1, 1)
         return output + (noise * strength[..., None]).to(output.dtype)
 
-    # PEFT calls the model inside it without its hooks, so the outer one is looked at.
+    # PEFT calls the model inside it without its hooks, so the outer one is looked at; a head's states come from within.
+    inner = plain(model)
+    entered = getattr(inner, inner.base_model_prefix) if hasattr(inner, NAME) else model
     hooks = [
-        model.register_forward_pre_hook(look, with_kwargs=True),
-        plain(model).get_input_embeddings().register_forward_hook(add),
+        entered.register_forward_pre_hook(look, with_kwargs=True),
+        inner.get_input_embeddings().register_forward_hook(add),
     ]
     try:
         yield
