@@ -1,6 +1,5 @@
-"""The door to bitsandbytes: an extra, slow to import, and talkative about kernels it would rather have."""
+"""The door to bitsandbytes: an extra, slow to import, and full of warnings."""
 
-import logging
 import warnings
 from functools import cache
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 @cache
 def bitsandbytes() -> Any:
     """Return the package, imported quietly; `recipe.options.Method.needs` has made sure that it is there."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import bitsandbytes as package
