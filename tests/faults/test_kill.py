@@ -177,7 +177,7 @@ def test_other_data_in_the_same_run_is_refused_and_put_back_goes_on(
         handle.write(json.dumps({"question": "One more?", "answer": "One more."}) + "\n")
     done = subprocess.run(command(out, data, tiny_llama), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "`mine.jsonl` changed since this run was begun" in done.stderr
+    assert "mine.jsonl` changed since this run was begun" in done.stderr
     assert "Traceback" not in done.stderr
     data.write_bytes(kept_tickets.read_bytes())
     finish(out, data, tiny_llama)
