@@ -159,3 +159,22 @@ def test_ten_thousand_steps_make_a_page_of_less_than_a_megabyte() -> None:
 
 def test_a_training_that_told_nothing_yet_has_its_configuration_only() -> None:
     assert [section.title for section in sections([], RECIPE, PLAN)] == ["Configuration"]
+
+
+def test_what_a_rollback_undid_is_in_no_curve_or_table() -> None:
+    def saved(number: int) -> dict[str, Any]:
+        return {"time": 1e9, "kind": "checkpoint", "step": number, "path": f"checkpoints/step-{number}"}
+
+    undone = [step(3, 9.0), held_out(4, 0.25), saved(4), {"time": 1e9, "kind": "rollback", "step": 2, "rate": 0.3}]
+    events = [step(1, 3.0), step(2, 2.0), held_out(2, 2.5), saved(2), *undone, step(3, 1.5), held_out(4, 2.0)]
+    lines = dict(curves(events, "Loss")["Loss"].lines)
+    assert lines["training"] == ((1.0, 3.0), (2.0, 2.0), (3.0, 1.5))
+    assert lines["held out"] == ((2.0, 2.5), (4.0, 2.0))
+    measured = next(block for block in blocks(events, "Loss") if isinstance(block, Table))
+    assert [row[2] for row in measured.rows] == ["2.5000", "1.5000"]
+    (checkpoints,) = blocks(events, "Checkpoints")
+    assert isinstance(checkpoints, Table)
+    assert [row[0] for row in checkpoints.rows] == ["2"]
+    (happened,) = blocks(events, "What happened")
+    assert isinstance(happened, Table)
+    assert "went back" in happened.rows[0][2]

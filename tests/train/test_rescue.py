@@ -78,7 +78,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def steps(out: Path) -> list[tuple[int, float, float]]:
-    return [(event["step"], event["loss"], event["learning_rate"]) for event in lasting(Run(out), "step")]
+    return [(event["step"], event["loss"], event["learning_rate"]) for event in lasting(Run(out).events(), "step")]
 
 
 def nan_where(work: Work, bad: Callable[[torch.Tensor], bool]) -> None:
@@ -313,4 +313,4 @@ def test_a_measurement_is_not_repeated_after_training_went_back(
 ) -> None:
     work = replace(broken_after(tmp_path), measure=lambda _model: HeldOut(1.0, 10))
     train(work, Silent())
-    assert [event["step"] for event in lasting(Run(tmp_path), "eval")] == [0, 5, 10]
+    assert [event["step"] for event in lasting(Run(tmp_path).events(), "eval")] == [0, 5, 10]

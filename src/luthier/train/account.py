@@ -4,6 +4,7 @@ It holds while a training runs, after it was interrupted, and when it is done.
 """
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,7 @@ from luthier.core.text import human_bytes, human_seconds
 from luthier.recipe.methods import loss_unit
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
+from luthier.train.history import lasting
 
 SMOOTHING = 0.9
 """Weight of what was before in the smoothed loss: a mean over about ten logged steps."""
@@ -41,13 +43,13 @@ def sections(events: Events, recipe: Recipe, plan: Plan) -> tuple[Section, ...]:
         recipe: What was asked.
         plan: What was decided.
     """
-    steps, evals = ([event for event in events if event["kind"] == kind] for kind in ("step", "eval"))
+    steps, evals, saved, samples = (lasting(events, kind) for kind in ("step", "eval", "checkpoint", "sample"))
     found = (
         Section("Loss", (*_loss(steps, evals, unit(recipe) or "loss"), *_measured(steps, evals, plan))),
         Section("How it went", tuple(_curves(steps, evals))),
-        Section("Samples", tuple(_samples(events))),
+        Section("Samples", tuple(_samples(samples))),
         Section("Resources", tuple(_resources(steps, plan))),
-        Section("Checkpoints", tuple(_checkpoints(events, evals))),
+        Section("Checkpoints", tuple(_checkpoints(saved, evals))),
         Section("What happened", tuple(_happened(events))),
         Section("Configuration", (_configuration(recipe, plan),)),
     )
@@ -94,8 +96,9 @@ def _measured(steps: Events, evals: Events, plan: Plan) -> Iterator[Block]:
     """Yield a row for each measurement: where training was, and the mean loss of the steps that led there."""
     rows = []
     marks = [-1, *(event["step"] for event in evals)]
+    at = [event["step"] for event in steps]
     for (before, here), event in zip(pairwise(marks), evals, strict=True):
-        between = [step for step in steps if before < step["step"] <= here]
+        between = steps[bisect_right(at, before) : bisect_right(at, here)]
         mean = sum(step["loss"] for step in between) / len(between) if between else None
         rate = f"{between[-1]['learning_rate']:.2e}" if between else "–"
         epoch = f"{here / plan.steps * plan.epochs:.2f}"
@@ -124,8 +127,7 @@ def _figures(events: Events) -> list[str]:
 def _samples(events: Events) -> Iterator[Block]:
     answers: dict[str, list[tuple[str, str]]] = {}
     for event in events:
-        if event["kind"] == "sample":
-            answers.setdefault(event["prompt"], []).append((f"step {event['step']:,}", event["answer"]))
+        answers.setdefault(event["prompt"], []).append((f"step {event['step']:,}", event["answer"]))
     for prompt, told in answers.items():
         yield Comparison(prompt, tuple(told if len(told) <= ANSWERS else (told[0], *told[1 - ANSWERS :])))
 
@@ -154,13 +156,12 @@ def _resources(steps: Events, plan: Plan) -> Iterator[Block]:
         yield Curve("Memory", "step", "GB", (("held after the step", memory),))
 
 
-def _checkpoints(events: Events, evals: Events) -> Iterator[Block]:
-    saved = [event for event in events if event["kind"] == "checkpoint"]
+def _checkpoints(saved: Events, evals: Events) -> Iterator[Block]:
     if not saved:
         return
     losses = {event["step"]: event["loss"] for event in evals}
-    known = [step for step in losses if any(event["step"] == step for event in saved)]
-    best = min(known, key=lambda step: losses[step], default=None)
+    known = losses.keys() & {event["step"] for event in saved}
+    best = min(known, key=lambda step: (losses[step], step), default=None)
     rows = []
     for event in saved:
         step = event["step"]
@@ -183,6 +184,8 @@ def _words(event: Mapping[str, Any]) -> str:
         case "state" if event.get("stage") == "train":
             why = f" by {event['signal']}" if "signal" in event else ""
             return f"training {event['state']}{why}"
+        case "rollback":
+            return f"training went back to this step, and on at {event['rate']:g} times the learning rate"
         case "stage" if event.get("stage") == "train" and "state" in event:
             return f"training {event['state']}"
     return ""

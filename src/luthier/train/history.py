@@ -1,6 +1,6 @@
 """The events of a training: told once, also over kills and restarts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from luthier.core.run import Run
@@ -11,10 +11,10 @@ from luthier.train.watch import Watch
 from luthier.train.work import HeldOut, StepResult
 
 
-def lasting(run: Run, *kinds: str) -> list[dict[str, Any]]:
+def lasting(events: Iterable[Mapping[str, Any]], *kinds: str) -> list[Mapping[str, Any]]:
     """Return the events of some kinds, oldest first, without those that a `rollback` undid."""
-    found: list[dict[str, Any]] = []
-    for event in run.events():
+    found: list[Mapping[str, Any]] = []
+    for event in events:
         if event["kind"] == "rollback":
             found = [earlier for earlier in found if earlier.get("step", 0) <= event["step"]]
         elif event["kind"] in kinds:
@@ -32,13 +32,14 @@ class History:
 
     def _remember(self) -> None:
         """Take in what was told so far."""
-        self.steps = {event["step"]: event["loss"] for event in lasting(self.run, "step")}
-        self.evals = {event["step"] for event in lasting(self.run, "eval")}
-        self.saves = {event["step"] for event in lasting(self.run, "checkpoint")}
-        self.rollbacks = len(self.run.events("rollback"))
-        self.warned = {(event.get("about"), event.get("step")) for event in lasting(self.run, "warning")}
+        events = self.run.events()
+        self.steps = {event["step"]: event["loss"] for event in lasting(events, "step")}
+        self.evals = {event["step"] for event in lasting(events, "eval")}
+        self.saves = {event["step"] for event in lasting(events, "checkpoint")}
+        self.rollbacks = sum(event["kind"] == "rollback" for event in events)
+        self.warned = {(event.get("about"), event.get("step")) for event in lasting(events, "warning")}
         self.watch = Watch()
-        for event in lasting(self.run, "step", "eval"):
+        for event in lasting(events, "step", "eval"):
             self._look(event)
 
     def stepped(self, step: int, result: StepResult, rate: float, seconds: float, *, every: int, last: int) -> None:
@@ -96,6 +97,6 @@ class History:
         self.run.log(kind, **fields)
         self._look({"kind": kind, **fields})
 
-    def _look(self, event: dict[str, Any]) -> None:
+    def _look(self, event: Mapping[str, Any]) -> None:
         for found in self.watch.look(event):
             self.warn(found.about, event["step"], found.text, hint=found.hint)

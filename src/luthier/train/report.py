@@ -1,7 +1,7 @@
 """What a training did, told from its events: the same words whether or not it was interrupted."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ SHARE = 0.02
 def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Report:
     """Return what training did, from the run's events: the same words whether or not it was interrupted."""
     plan, run = work.plan, work.run
-    steps = [event for event in lasting(run, "step") if event["step"] <= outcome.steps]
-    evals = [event for event in lasting(run, "eval") if event["step"] <= outcome.steps]
+    steps = [event for event in lasting(run.events(), "step") if event["step"] <= outcome.steps]
+    evals = [event for event in lasting(run.events(), "eval") if event["step"] <= outcome.steps]
     texts = work.objective.texts
     examples = np.concatenate([examples_of(work, step) for step in range(outcome.steps)])
     chosen = np.concatenate([examples * texts + text for text in range(texts)])
@@ -98,7 +98,7 @@ class LivePage:
         """Return what can be told so far."""
         plan = self.work.plan
         events = self.work.run.events()
-        steps, evals = ([event for event in events if event["kind"] == kind] for kind in ("step", "eval"))
+        steps, evals = (lasting(events, kind) for kind in ("step", "eval"))
         done = steps[-1]["step"] if steps else 0
         state = {"state": "training", "steps": done, "of": plan.steps}
         told = f"Training: step {done:,} of {plan.steps:,}"
@@ -117,7 +117,7 @@ def _until(events: Sequence[dict[str, Any]], step: int) -> list[dict[str, Any]]:
     return [event for event in events if event.get("step", 0) <= step]
 
 
-def _summary(outcome: Outcome, losses: Sequence[float], evals: Sequence[dict[str, Any]], told_in: str) -> str:
+def _summary(outcome: Outcome, losses: Sequence[float], evals: Sequence[Mapping[str, Any]], told_in: str) -> str:
     text = f"{outcome.steps:,} steps; training loss {losses[0]:.3f} → {losses[-1]:.3f}"
     if evals:
         first, last = evals[0]["loss"], evals[-1]["loss"]
@@ -125,7 +125,7 @@ def _summary(outcome: Outcome, losses: Sequence[float], evals: Sequence[dict[str
     return f"{text} {told_in}".rstrip() + "."
 
 
-def _findings(work: Work, outcome: Outcome, evals: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+def _findings(work: Work, outcome: Outcome, evals: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     if outcome.steps < work.plan.steps:
         text = f"stopped after {outcome.steps:,} of {work.plan.steps:,} steps: the held-out loss no longer fell"
         yield Finding("note", text, "raise `train.early_stopping.patience` to wait longer")
@@ -151,7 +151,7 @@ def _findings(work: Work, outcome: Outcome, evals: Sequence[dict[str, Any]]) -> 
         yield Finding("warning", event["text"], event.get("hint", ""))
 
 
-def _overfitting(work: Work, evals: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+def _overfitting(work: Work, evals: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Tell when the held-out loss ends more than 2 % above its lowest point."""
     best = min(evals, key=lambda event: event["loss"])
     if evals[-1]["loss"] > 1.02 * best["loss"]:

@@ -17,6 +17,7 @@ from luthier.model.generate import generate
 from luthier.recipe.schema import Samples
 from luthier.tokens.encode import read_examples
 from luthier.tokens.render import Renderer
+from luthier.train.history import lasting
 
 
 class Question(NamedTuple):
@@ -39,7 +40,7 @@ class Sampler:
         self.run = run
         self.precision = precision
         self.questions = [*_asked(options, renderer)] or [*islice(_held_out(renderer, run), options.rows)]
-        self.told = {(event["step"], event["prompt"]) for event in run.events("sample")}
+        self.told = {(event["step"], event["prompt"]) for event in lasting(run.events(), "sample")}
 
     def __call__(self, model: Any, step: int) -> None:
         """Ask after a step what was not told before the process died."""
@@ -59,7 +60,7 @@ class Sampler:
             told = {"prompt": question.prompt, "answer": tokenizer.decode(ids, skip_special_tokens=True)}
             expected = {} if question.expected is None else {"expected": question.expected}
             self.run.log("sample", step=step, **told, **expected)
-        lines = [json.dumps(event, ensure_ascii=False) + "\n" for event in self.run.events("sample")]
+        lines = [json.dumps(event, ensure_ascii=False) + "\n" for event in lasting(self.run.events(), "sample")]
         write_text(self.run / "samples.jsonl", "".join(lines))
 
 

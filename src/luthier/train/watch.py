@@ -6,7 +6,7 @@ a resumed run finds the same.
 
 import signal
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from statistics import median
 from types import FrameType
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ class Watch:
         self._seen = 0
         self._quiet: dict[str, int] = {}
 
-    def look(self, event: dict[str, Any]) -> Iterator[Trouble]:
+    def look(self, event: Mapping[str, Any]) -> Iterator[Trouble]:
         """Yield what an event shows."""
         self._seen += event["kind"] == "step"
         found = self._step(event) if event["kind"] == "step" else self._eval(event)
@@ -67,7 +67,7 @@ class Watch:
                 self._quiet[trouble.about] = self._seen
                 yield trouble
 
-    def _step(self, event: dict[str, Any]) -> Iterator[Trouble]:
+    def _step(self, event: Mapping[str, Any]) -> Iterator[Trouble]:
         loss, full = float(event["loss"]), len(self._losses) == WINDOW
         if full:
             yield from self._spike(loss, event["step"])
@@ -107,7 +107,7 @@ class Watch:
             hint = "is the machine busy, hot or out of memory, or the disk that holds the rows slow? see `top` and `df`"
             yield Trouble("slow", text, hint)
 
-    def _eval(self, event: dict[str, Any]) -> Iterator[Trouble]:
+    def _eval(self, event: Mapping[str, Any]) -> Iterator[Trouble]:
         loss = float(event["loss"])
         self._evals.append(loss)
         lowest = min(self._best, loss)
