@@ -147,3 +147,14 @@ def test_a_notebook_shows_a_report_in_a_frame_that_runs_nothing() -> None:
     assert shown.startswith("<iframe sandbox ")
     assert "<script" not in shown
     assert "&lt;title&gt;Title&lt;/title&gt;" in shown
+
+
+def test_a_pair_is_one_row_of_a_plan(tiny_llama: Path, tmp_path: Path) -> None:
+    pairs = [
+        {"prompt": row["question"], "chosen": row["answer"], "rejected": f"{i} noes."} for i, row in enumerate(ROWS)
+    ]
+    out = tmp_path / "run"
+    decided = luthier.plan(
+        model=str(tiny_llama), data=pairs, objective="dpo", epochs=1, batch_size=1, out=out, quiet=True
+    ).data
+    assert decided["values"]["steps"]["value"] == len((out / "data" / "train.jsonl").read_text().splitlines()) > 10

@@ -466,9 +466,8 @@ def _decide(recipe: Recipe, data: dict[str, Any], counted: Report | None) -> tup
     else:
         train, valid = (counted.data["splits"].get(split) for split in ("train", "valid"))
         mean = round(train["tokens"] / train["rows"], 1)
-        texts = 2 if recipe.train.objective.rows == "pair" else 1
-        held_back = valid["rows"] // texts if valid else 0
-        rows = RowFacts(train["rows"] // texts, held_back, mean, train["longest"], data["fingerprint"])
+        held_back = valid["rows"] if valid else 0
+        rows = RowFacts(train["rows"], held_back, mean, train["longest"], data["fingerprint"])
     machine = hardware()
     decided = decide(recipe, model, rows, machine)
     key = digest([_learning(recipe), model.as_dict(), rows.as_dict()])
