@@ -191,3 +191,10 @@ def test_a_gpu_without_bf16_computes_in_fp16_and_a_processor_never() -> None:
     assert plan(recipe(), MODEL, rows(800), t4).precision == "fp16"
     with pytest.raises(RecipeError, match="is for GPUs"):
         plan(recipe(precision="fp16"), MODEL, rows(800), LAPTOP)
+
+
+@pytest.mark.parametrize("asked", [{"keep": "best"}, {"early_stopping": {}}, {"samples": {}}])
+def test_a_choice_by_held_out_rows_is_refused_where_the_split_held_none_out(asked: dict[str, object]) -> None:
+    with pytest.raises(RecipeError, match="of 12 rows none was held out"):
+        plan(recipe(**asked), MODEL, dataclasses.replace(rows(12), valid=0), LAPTOP)
+    plan(recipe(**asked), MODEL, rows(12), LAPTOP)

@@ -107,7 +107,12 @@ class _Draft:
 
 
 def plan(recipe: Recipe, model: ModelFacts, rows: RowFacts, hardware: Hardware) -> Plan:
-    """Return what will be done, and why. Depends on nothing but its arguments."""
+    """Return what will be done, and why. Depends on nothing but its arguments.
+
+    Raises:
+        RecipeError: The recipe asks for what these rows or this machine can't give.
+    """
+    _refuse_blind(recipe, rows)
     draft = _Draft()
     draft.decide(
         "technique",
@@ -122,6 +127,23 @@ def plan(recipe: Recipe, model: ModelFacts, rows: RowFacts, hardware: Hardware) 
     _rhythm(draft, recipe)
     _memory(draft, recipe, model, hardware)
     return Plan(**draft.values, reasons=draft.reasons)
+
+
+def _refuse_blind(recipe: Recipe, rows: RowFacts) -> None:
+    """Refuse choices by held-out rows where the split, of few rows, held none out: they would do nothing."""
+    train = recipe.train
+    asked = {
+        "early_stopping": train.early_stopping is not None,
+        "keep: best": train.keep == "best",
+        "samples": train.samples is not None and not train.samples.prompts,
+    }
+    for key in asked if not rows.valid else ():
+        if asked[key]:
+            raise RecipeError(
+                f"`train.{key}` goes by held-out rows, and of {rows.train:,} rows none was held out",
+                hint="raise `data.split.valid`, or take more rows",
+                place="data.split.valid",
+            )
 
 
 def _duration(draft: _Draft, recipe: Recipe, rows: RowFacts) -> None:
