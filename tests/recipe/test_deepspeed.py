@@ -46,6 +46,16 @@ def test_the_usual_file_is_done_and_says_what_had_no_meaning(tmp_path: Path) -> 
     assert not {"bf16", "optimizer", "zero_optimization.stage"} & set(found.ignored)
 
 
+@pytest.mark.parametrize(("asked", "other"), [("bf16", "fp16"), ("fp16", "bf16"), ("fp16", "auto")])
+def test_half_precision_is_the_recipes(tmp_path: Path, asked: str, other: str) -> None:
+    config = {asked: {"enabled": True}}
+    assert read(tmp_path, config, precision=asked).way.kind == "ddp"
+    with pytest.raises(RecipeError, match=f"`{asked}.enabled` is true, and the recipe says {other}"):
+        read(tmp_path, config, precision=other)
+    with pytest.raises(RecipeError, match=f"`{asked}.enabled` is false"):
+        read(tmp_path, {asked: {"enabled": False}}, precision=asked)
+
+
 @pytest.mark.parametrize(("stage", "way"), [(0, "ddp"), (1, "ddp"), (2, "ddp"), (3, "fsdp2")])
 def test_each_stage_has_its_way_and_says_what_it_costs(tmp_path: Path, stage: int, way: str) -> None:
     found = read(tmp_path, {"zero_optimization": {"stage": stage}})
@@ -66,7 +76,7 @@ def test_values_that_are_the_recipes_are_fine(tmp_path: Path) -> None:
         ({"optimizer": {"type": "AdamW", "params": {"lr": 1e-4}}}, "`optimizer` is"),
         ({"optimizer": {"type": "Lion"}}, "`optimizer` is"),
         ({"scheduler": {"type": "WarmupLR"}}, "`scheduler` is"),
-        ({"fp16": {"enabled": True}}, "`fp16` asks for what luthier doesn't do"),
+        ({"fp16": {"enabled": True}}, "`fp16.enabled` is true, and the recipe says fp32"),
         ({"bf16": {"enabled": True}}, "`bf16.enabled` is true, and the recipe says fp32"),
         ({"zero_optimization": {"stage": 4}}, "`zero_optimization.stage` is 4"),
         ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}, "offload_optimizer` asks for"),

@@ -110,12 +110,10 @@ def _refuse_other_work(config: Mapping[str, Any], zero: Mapping[str, Any], place
             found.append(f"zero_optimization.{key}")
     if zero.get("cpu_offload"):
         found.append("zero_optimization.cpu_offload")
-    if _section(config, "fp16", place).get("enabled") is True:
-        found.append("fp16")
     if found:
         raise RecipeError(
             f"`{found[0]}` asks for what luthier doesn't do",
-            hint="take it out of the file; `bf16` is there for half precision, `qlora` for models that don't fit",
+            hint="take it out of the file; `qlora` is there for models that don't fit",
             place=place,
         )
 
@@ -134,13 +132,15 @@ def _refuse_contradictions(config: Mapping[str, Any], train: Train, place: str) 
                 hint=f'say it in {names}, and take it out of the file or make it "auto"',
                 place=place,
             )
-    half = _section(config, "bf16", place).get("enabled")
-    if (half is True and train.precision == "fp32") or (half is False and train.precision == "bf16"):
-        raise RecipeError(
-            f"`bf16.enabled` is {json.dumps(half)}, and the recipe says {train.precision}",
-            hint="choose one of the two with `--set train.precision=…`",
-            place=place,
-        )
+    # What `auto` stands for depends on the machine; where there is bfloat16, it is that.
+    for half, allowed in (("bf16", ("bf16", "auto")), ("fp16", ("fp16",))):
+        enabled = _section(config, half, place).get("enabled")
+        if (enabled is True and train.precision not in allowed) or (enabled is False and train.precision == half):
+            raise RecipeError(
+                f"`{half}.enabled` is {json.dumps(enabled)}, and the recipe says {train.precision}",
+                hint="choose one of the two with `--set train.precision=…`",
+                place=place,
+            )
 
 
 def _left_open(value: Any, same: Any) -> bool:
