@@ -10,6 +10,7 @@ from luthier import workflow
 from luthier.core.errors import RecipeError, RunError
 from luthier.core.run import Run
 from luthier.model.load import load_model
+from luthier.model.quantised import Quantised
 from luthier.recipe.load import parse_recipe
 from luthier.recipe.options import locate
 from luthier.recipe.schema import Recipe
@@ -31,7 +32,8 @@ def trained(asked: Recipe, out: Path) -> Run:
 
 def attached(asked: Recipe) -> Any:
     technique = asked.train.technique
-    return locate(technique)(load_model(Path(asked.model)), technique, base=asked.model, seed=1)
+    model = load_model(Path(asked.model), quantised=Quantised.asked(technique))
+    return locate(technique)(model, technique, base=asked.model, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,7 @@ def test_a_run_that_began_with_other_weights_is_another_run(parent: tuple[Recipe
         ({"technique": "{kind: lora, rank: 4}"}, "`lora_alpha` is 32 there and 8 here"),
         ({"technique": "{kind: lora, alpha: 8}"}, "`lora_alpha` is 32 there and 8"),
         ({"technique": "full"}, "is not what `full` learns"),
+        ({"technique": "qlora"}, "`modules` is null there and"),
     ],
 )
 def test_weights_of_another_training_are_refused_with_the_difference(

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from luthier.core.errors import RecipeError
+from luthier.model import quantised
 from luthier.model.adapters.adapted import Adapted
 from luthier.recipe.schema import Recipe
 from luthier.train import checkpoint
@@ -69,14 +70,12 @@ def inherit(adapted: Adapted, recipe: Recipe, file: Path) -> None:
 
 
 def _same_config(adapted: Adapted, recipe: Recipe, file: Path) -> None:
-    """Refuse an adapter of another base, or whose weights mean something else: alpha scales them."""
-    config = file.with_name("adapter_config.json")
+    """Refuse an adapter of another base, of one in other bits, or of another meaning: alpha scales its weights."""
     if file.name != "adapter_model.safetensors":
         return
     with tempfile.TemporaryDirectory() as folder:
         adapted.describe(Path(folder))
-        here = _read(Path(folder) / config.name)
-    there = _read(config)
+        here, there = _described(Path(folder)), _described(file.parent)
     if there.get("base_model_name_or_path") != recipe.model:
         raise _other(
             f"it was trained on `{there.get('base_model_name_or_path')}`, this recipe names `{recipe.model}`", file
@@ -84,6 +83,11 @@ def _same_config(adapted: Adapted, recipe: Recipe, file: Path) -> None:
     for key in sorted({*here, *there} - FREE):
         if here.get(key) != there.get(key):
             raise _other(f"`{key}` is {json.dumps(there.get(key))} there and {json.dumps(here.get(key))} here", file)
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """Return what stands beside an adapter: its config, and how its base was kept."""
+    return _read(folder / "adapter_config.json") | _read(folder / quantised.FILE)
 
 
 def _read(config: Path) -> dict[str, Any]:
