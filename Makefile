@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: quickstart test check lint faults gpu bench base-model sample-data lock
+.PHONY: quickstart test check lint faults table gpu bench base-model sample-data lock
 
 quickstart: .venv/app
 	$(BIN)/luthier quickstart
@@ -23,6 +23,9 @@ lint: .venv/dev
 
 faults: .venv/dev
 	$(THREADS) $(BIN)/pytest tests/faults
+
+table: .venv/dev
+	LUTHIER_TABLE_MODEL=$(or $(MODEL),../shared/models/stories260K/chat) $(THREADS) $(BIN)/pytest -s tests/e2e/test_table.py -k whole
 
 gpu: .venv/dev
 	$(BIN)/pytest -m gpu
