@@ -428,6 +428,7 @@ def test_sft_learns_the_chosen_ending_and_the_report_says_so(write: Write, tmp_p
     found = prepared(write, tmp_path, "conversation", *rows)
     assert sorted(row["messages"][1]["content"] for row in found.kept()) == ["A", "C"]
     assert "only the chosen ending" in found.check("pairs")["details"]
+    assert found.check("pairs")["status"] == "warning"
 
 
 def test_sft_on_answers_marked_bad_is_warned_of(write: Write, tmp_path: Path) -> None:

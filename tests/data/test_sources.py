@@ -31,6 +31,13 @@ def test_an_unknown_kind_of_file_lists_what_is_read(write: Write) -> None:
         find_files([str(write("rows.parquet", "PAR1"))])
 
 
+def test_a_folder_of_texts_is_told_the_objective_that_learns_from_them(write: Write, tmp_path: Path) -> None:
+    write("chapter.txt", "Once upon a time")
+    with pytest.raises(DataError, match="only plain text") as error:
+        find_files([str(tmp_path)])
+    assert "--set train.objective=pretrain" in error.value.hint
+
+
 def test_folders_and_globs_give_each_data_file_once_in_order(write: Write, tmp_path: Path) -> None:
     for name in ("b.jsonl", "sub/a.CSV", "notes.txt", ".hidden/c.csv", ".d.csv"):
         write(name, "x")

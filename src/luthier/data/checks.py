@@ -243,7 +243,7 @@ def _endings(seen: Seen, rows: Rows) -> Check | None:
         )
         return Check("pairs", "note", details)
     details = f"of {plural(pairs, 'pair')} only the chosen ending is learned"
-    return Check("pairs", "note", details, "`train.objective: dpo` learns from both")
+    return Check("pairs", "warning", details, "`--set train.objective=dpo` learns from both")
 
 
 def _bad_answers(seen: Seen, rows: Rows) -> Check | None:
@@ -252,7 +252,7 @@ def _bad_answers(seen: Seen, rows: Rows) -> Check | None:
     if not bad or rows != "conversation":
         return None
     details = f"{plural(bad, 'row')} marked as bad answers, learned like the {seen.verdicts[True]:,} marked as good"
-    return Check("bad_answers", "warning", details, "remove them, or learn from both with `train.objective: kto`")
+    return Check("bad_answers", "warning", details, "remove them, or learn from both with `--set train.objective=kto`")
 
 
 def _held_back(kept: Kept, rows: Rows) -> Check | None:

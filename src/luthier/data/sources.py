@@ -15,6 +15,8 @@ WRITTEN_BY_RUNS = ("events.jsonl", "manifest.json")
 
 WHAT_IS_READ = "luthier reads " + ", ".join(kind for kind in READERS if kind not in DOCUMENTS)
 
+AS_TEXT = "`--set train.objective=pretrain` learns"
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -102,9 +104,10 @@ def _in_folder(folder: Path, source: str, rows: Rows) -> list[Path]:
         if path.parent not in runs and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     if not files:
+        texts = any(path.suffix.lower() in DOCUMENTS for path in folder.rglob("*"))
         raise DataError(
-            "no data file in this folder",
-            hint=f"name another folder; {WHAT_IS_READ}",
+            "no data file in this folder" + (", only plain text" if texts else ""),
+            hint=f"{AS_TEXT} from each file" if texts else f"name another folder; {WHAT_IS_READ}",
             place=printable(source),
         )
     return files
@@ -133,7 +136,7 @@ def _require_known_type(path: Path, rows: Rows) -> None:
     if path.suffix.lower() in DOCUMENTS:
         raise DataError(
             "this file is plain text, which the objective doesn't learn from",
-            hint="`--set train.objective=pretrain` learns from it as one document",
+            hint=f"{AS_TEXT} from it as one document",
             place=printable(str(path)),
         )
     kind = f"`{path.suffix}` files are not read" if path.suffix else "a file without an extension"
