@@ -102,7 +102,31 @@ def test_a_plan_leaves_nothing_behind(tiny_llama: Path, tickets: Path, tmp_path:
     before = sorted(tmp_path.rglob("*"))
     report = workflow.preview(recipe(tickets, tiny_llama)[0])
     assert report.data["values"]["steps"]["reason"]
+    assert ("gradient checkpointing", "no") in {row[:2] for row in report.sections[0].blocks[0].rows}
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def preferences(tmp_path: Path) -> Path:
+    """Forty pairs of a better and a worse ending."""
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"Where is peg {i}?", "chosen": f"On shelf {i * 3}.", "rejected": "No idea."} for i in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_pass_over_preferences_sees_every_pair_once(tiny_llama: Path, preferences: Path) -> None:
+    asked, _ = recipe(preferences, tiny_llama, more="train: {objective: dpo, epochs: 1, batch_size: 4}\n")
+    report = workflow.preview(asked).data
+    pairs = report["tokens"]["splits"]["train"]["examples"]
+    assert report["rows"]["train"] == pairs
+    assert report["values"]["steps"]["value"] == -(-pairs // 4)
+
+
+def test_a_plan_tells_that_half_of_each_preference_is_not_learned(tiny_llama: Path, preferences: Path) -> None:
+    report = workflow.preview(recipe(preferences, tiny_llama)[0])
+    (told,) = [finding for finding in report.findings if "only the chosen ending is learned" in finding.text]
+    assert "--set train.objective=dpo" in told.hint
 
 
 def test_the_same_command_finds_its_unfinished_run_the_next_day(tickets: Path, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def plan_report(
 def _value(name: str, value: Any) -> str:
     if name in BYTES:
         return human_bytes(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

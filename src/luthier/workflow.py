@@ -449,9 +449,11 @@ def preview(recipe: Recipe, progress: Progress | None = None) -> Report:
     _model(recipe)  # as in `train`
     with tempfile.TemporaryDirectory(prefix="luthier-plan-") as folder:
         run = Run(Path(folder))
-        data = prepare(recipe, run, progress).data
+        prepared = prepare(recipe, run, progress)
         counted = tokens(recipe, run, progress) if importlib.util.find_spec("transformers") else None
-        return _decide(recipe, data, counted)[0]
+        planned = _decide(recipe, prepared.data, counted)[0]
+    warned = (finding for finding in prepared.findings if finding.level == "warning")
+    return replace(planned, findings=(*warned, *planned.findings))
 
 
 def _decide(recipe: Recipe, data: dict[str, Any], counted: Report | None) -> tuple[Report, str, "Plan"]:
@@ -877,7 +879,7 @@ def init(recipe: Recipe, out: Path, *, force: bool, progress: Progress | None = 
     Raises:
         RunError: The file is there already.
     """
-    from luthier.recipe.write import to_yaml
+    from luthier.recipe.write import scalar, to_yaml
 
     if out.exists() and not force:
         raise RunError(
@@ -888,7 +890,7 @@ def init(recipe: Recipe, out: Path, *, force: bool, progress: Progress | None = 
     report = preview(recipe, progress)
     decided = report.data["values"]
     reasons = {
-        f"train.{name}": f"{decided[name]['value']}: {decided[name]['reason']}"
+        f"train.{name}": f"{scalar(decided[name]['value'])}: {decided[name]['reason']}"
         for name in type(recipe.train).model_fields
         if name in decided
     }
