@@ -30,9 +30,10 @@ ROWS = RowFacts(train=2000, valid=200, mean_tokens=200.0, longest_tokens=900, fi
 
 
 def told(
-    model: ModelFacts = SMALL, rows: RowFacts = ROWS, machine: Hardware = MACHINE, **train: object
+    model: ModelFacts = SMALL, rows: RowFacts = ROWS, machine: Hardware = MACHINE, valid: float = 0.1, **train: object
 ) -> list[Finding]:
-    recipe = Recipe.model_validate({"model": "m", "data": {"sources": ["a.csv"]}, "train": train}, strict=False)
+    data = {"sources": ["a.csv"], "split": {"valid": valid}}
+    recipe = Recipe.model_validate({"model": "m", "data": data, "train": train}, strict=False)
     return list(advice(recipe, plan(recipe, model, rows, machine), model, rows, machine))
 
 
@@ -71,6 +72,12 @@ def test_what_will_be_regretted_is_told(train: dict[str, object], says: str) -> 
 def test_data_that_will_be_regretted_are_told(rows: RowFacts, train: dict[str, object], says: str) -> None:
     (finding,) = told(rows=rows, **train)
     assert says in finding.text
+
+
+@pytest.mark.parametrize(("share", "says"), [(0.0, "above 0"), (0.1, "too few rows for `data.split.valid: 0.1`")])
+def test_where_no_row_is_held_out_the_hint_knows_why(share: float, says: str) -> None:
+    (finding,) = told(rows=replace(ROWS, valid=0), valid=share)
+    assert says in finding.hint
 
 
 @pytest.mark.parametrize("technique", ["lora", "full"])

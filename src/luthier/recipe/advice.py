@@ -83,10 +83,18 @@ def _rate(recipe: Recipe, decided: Plan, model: ModelFacts, rows: RowFacts, hard
     yield Finding("warning", text, "`--set train.learning_rate=null` takes the usual one")
 
 
+def holding_back(recipe: Recipe) -> str:
+    """Return what to do so that rows are held out, where none are."""
+    share = recipe.data.split.valid
+    if not share:
+        return "set `data.split.valid` above 0"
+    return f"there are too few rows for `data.split.valid: {share:g}`: add some, or cut a document into several"
+
+
 def _rows(recipe: Recipe, decided: Plan, rows: RowFacts) -> Iterator[Finding]:
     if not rows.valid:
         text = "no row is held out: nothing will show whether the model learned or memorised"
-        yield Finding("warning", text, "set `data.split.valid` above 0")
+        yield Finding("warning", text, holding_back(recipe))
     if rows.train < FEW_ROWS:
         text = f"{plural(rows.train, 'row')} to learn from: that seldom changes more than the tone of answers"
         yield Finding("warning", text, "collect more; a hundred good ones are a start")

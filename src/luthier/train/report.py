@@ -9,6 +9,7 @@ import numpy as np
 from luthier.core.publish import write_report
 from luthier.core.report import Finding, Number, Report, Section, Table
 from luthier.core.text import human_bytes, human_seconds
+from luthier.recipe.advice import holding_back
 from luthier.tokens.store import Stored
 from luthier.train.account import sections, unit
 from luthier.train.history import lasting
@@ -144,7 +145,7 @@ def _findings(work: Work, outcome: Outcome, evals: Sequence[Mapping[str, Any]]) 
         yield Finding("note", text, "`train.parallel` chooses another way")
     if not evals:
         text = "no row was held out, so nothing shows whether the model learned or memorised"
-        yield Finding("warning", text, "set `data.split.valid` above 0")
+        yield Finding("warning", text, holding_back(work.recipe))
     elif outcome.kept == outcome.steps:
         yield from _overfitting(work, evals)
     for event in work.run.events("warning"):
