@@ -59,7 +59,7 @@ def test_prepared_data_are_not_replaced_under_a_training_that_has_begun(tickets:
     (run / "checkpoints" / "step-000010").mkdir(parents=True)
     original = tickets.read_bytes()
     tickets.write_bytes(original + json.dumps({"question": "New?", "answer": "New."}).encode() + b"\n")
-    with pytest.raises(RunError, match="the data or the way they are cleaned changed"):
+    with pytest.raises(RunError, match="changed since this run was begun"):
         workflow.prepare(asked, run)
     assert (run / "data" / "train.jsonl").read_bytes() == before
     tickets.write_bytes(original)
@@ -121,6 +121,13 @@ def test_a_pass_over_preferences_sees_every_pair_once(tiny_llama: Path, preferen
     pairs = report["tokens"]["splits"]["train"]["examples"]
     assert report["rows"]["train"] == pairs
     assert report["values"]["steps"]["value"] == -(-pairs // 4)
+
+
+def test_preferences_may_be_learned_with_none_held_back(tiny_llama: Path, preferences: Path) -> None:
+    data = f"data: {{sources: ['{preferences}'], split: {{valid: 0}}}}"
+    asked = parse_recipe(f"model: {tiny_llama}\n{data}\ntrain: {{objective: dpo}}\n", file="recipe.yaml")
+    report = workflow.preview(asked).data
+    assert (report["rows"]["train"], report["rows"]["valid"]) == (40, 0)
 
 
 def test_a_plan_tells_that_half_of_each_preference_is_not_learned(tiny_llama: Path, preferences: Path) -> None:

@@ -126,7 +126,7 @@ def reasons(left_out: Iterable[tuple[Any, str]], noun: str = "row") -> str:
 
 
 def _report(renderer: Renderer, limits: Limits, stored: dict[str, Stored], checks: list[Check]) -> Report:
-    counts = {split: {**_counts(rows), **_labels(rows, renderer)} for split, rows in stored.items()}
+    counts = {split: {**_counts(rows, renderer.rows), **_labels(rows, renderer)} for split, rows in stored.items()}
     train = counts["train"]
     share = train["learned"] / max(1, train["tokens"])
     table = Table(
@@ -157,10 +157,10 @@ def _report(renderer: Renderer, limits: Limits, stored: dict[str, Stored], check
     )
 
 
-def _counts(rows: Stored) -> dict[str, int]:
+def _counts(rows: Stored, kind: Rows) -> dict[str, int]:
     names = ("examples", "rows", "tokens", "learned", "longest", "expanded", "truncated")
     counts = {name: rows.most(name) if name == "longest" else rows.total(name) for name in names}
-    if rows.texts == 2:
+    if kind == "pair":  # not `rows.texts`: an empty split has none
         counts["rows"] //= 2
         counts |= {"learned_better": int(rows.learned[::2].sum()), "learned_worse": int(rows.learned[1::2].sum())}
     return {**counts, "cut_tokens": rows.total("cut"), "left_out": sum(1 for _ in rows.left_out())}
