@@ -489,3 +489,12 @@ def test_an_example_comes_back_from_its_row_as_it_was(item: Example) -> None:
     assert Example.from_dict(json.loads(json.dumps(row))) == item
     assert 0 <= item.shared <= min(len(item.messages), len(item.rejected))
     assert item.messages[: item.shared] == item.rejected[: item.shared]
+
+
+def test_rows_of_another_kind_among_those_learned_from_are_warned_of(write: Write, tmp_path: Path) -> None:
+    question = {"question": "Q", "answer": "A"}
+    check = prepared(write, tmp_path, "pair", {"prompt": "Q", "chosen": "A", "rejected": "B"}, question).check(
+        "other_rows"
+    )
+    assert check["status"] == "warning"
+    assert "learns from pairs of a better and a worse ending; 1 row dropped" in check["details"]

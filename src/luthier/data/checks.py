@@ -9,7 +9,7 @@ from luthier.core.example import Example, Message, Source
 from luthier.core.report import Check
 from luthier.core.text import one_line, plural
 from luthier.data.account import Account
-from luthier.data.convert import Seen
+from luthier.data.convert import WANTED, Seen
 from luthier.data.kept import Kept
 from luthier.data.learned import Learned
 from luthier.data.lengths import Lengths
@@ -98,6 +98,7 @@ def run_checks(
     asks = rows not in ("class", "text")
     checks = [
         _unreadable(account),
+        _foreign(account, rows),
         _duplicates(account),
         spotted.check(
             "empty_prompts",
@@ -162,6 +163,17 @@ def _unreadable(account: Account) -> Check:
         f"{plural(count, 'row')} could not be read, e.g. {first.source}: {first.detail}",
         "`dropped.jsonl` has them all with their lines; correct them in the source",
     )
+
+
+def _foreign(account: Account, rows: Rows) -> Check | None:
+    count = account.by_reason["unknown_format"]
+    if not count:
+        return None
+    first = account.first["unknown_format"]
+    details = (
+        f"the objective learns from {WANTED[rows]}; {plural(count, 'row')} dropped, e.g. {first.source}: {first.detail}"
+    )
+    return Check("other_rows", "warning", details, "name their columns with `data.fields`, or remove them")
 
 
 def _duplicates(account: Account) -> Check:
