@@ -48,6 +48,23 @@ def test_what_was_saved_goes_on_to_the_same_bits(tiny_llama: Path, tmp_path: Pat
     assert same(again, whole)
 
 
+@pytest.mark.parametrize("init", ["pissa", "olora"])
+def test_a_computed_start_is_that_of_the_machine_where_the_run_began(
+    init: str, tiny_llama: Path, tmp_path: Path
+) -> None:
+    def attached(seed: int) -> Adapted:
+        return lora.attach(load_model(tiny_llama), Lora(rank=2, init=init), base="m", seed=seed)  # type: ignore[arg-type]
+
+    began, elsewhere = attached(0), attached(0)
+    with torch.no_grad():
+        for parameter in elsewhere.frozen.values():
+            parameter.mul_(-1)  # singular vectors have no sign of their own
+    checkpoint.save(Run(tmp_path), State(1), began, torch.optim.SGD(began.trainable.values()), key="k")
+    checkpoint.restore(Run(tmp_path), elsewhere, torch.optim.SGD(elsewhere.trainable.values()), key="k")
+    assert began.frozen
+    assert all(torch.equal(elsewhere.frozen[name], value) for name, value in began.frozen.items())
+
+
 def test_without_a_checkpoint_a_run_starts_at_step_0(tiny_llama: Path, tmp_path: Path) -> None:
     adapted, optimizer = trained(tiny_llama, 0)
     assert checkpoint.restore(Run(tmp_path), adapted, optimizer, key="k") is None

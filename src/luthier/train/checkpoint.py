@@ -61,7 +61,7 @@ def save(
     Raises:
         DiskFull: Nothing of an earlier checkpoint is touched.
     """
-    weights = gathered(adapted.trainable, keep=run.writes)
+    weights = gathered(adapted.saved, keep=run.writes)
     moments = gathered(_state(adapted, optimizer), keep=run.writes)
     if not run.writes:
         return
@@ -141,7 +141,7 @@ def forget_after(run: Run, step: int, *, key: str) -> None:
 
 def size(adapted: Adapted, optimizer: torch.optim.Optimizer) -> int:
     """Return the bytes of a checkpoint: weights and the optimizer's state, as far as it is there."""
-    return sum(tensor.nbytes for tensor in (*adapted.trainable.values(), *_state(adapted, optimizer).values()))
+    return sum(tensor.nbytes for tensor in (*adapted.saved.values(), *_state(adapted, optimizer).values()))
 
 
 def set_aside(run: Run, folder: Path, damage: str) -> None:
@@ -227,7 +227,7 @@ def _state(adapted: Adapted, optimizer: torch.optim.Optimizer) -> dict[str, torc
 def _load_weights(folder: Path, adapted: Adapted) -> None:
     weights = load_file(folder / adapted.weight_file)
     with torch.no_grad():
-        for name, parameter in adapted.trainable.items():
+        for name, parameter in adapted.saved.items():
             parameter.copy_(part(weights[name], like=parameter))
 
 

@@ -233,7 +233,7 @@ def settled(train: Train, *, needed: int, gpu_memory: int) -> tuple[Ddp | Fsdp2,
 
 def copied(adapted: Adapted, _options: Ddp, world: World) -> World:
     """Give every process the first one's weights to begin with; from then on all take the same steps."""
-    for parameter in adapted.trainable.values():
+    for parameter in adapted.saved.values():
         distributed.broadcast(parameter.data, src=0)
     return world
 

@@ -47,7 +47,8 @@ class Saver:
             return
         weights = sum(parameter.numel() for parameter in work.adapted.trainable.values())
         frozen = sum(parameter.numel() for parameter in work.adapted.frozen.values())
-        one = (4 + kept_bytes(options.optimizer)[0]) * weights
+        saved = sum(parameter.numel() for parameter in work.adapted.saved.values())
+        one = 4 * saved + kept_bytes(options.optimizer)[0] * weights
         count = options.checkpoints + 1 + (options.keep == "best")  # a new one is whole before an old one goes
         model = (weights + frozen) * work.adapted.stored_dtype.itemsize
         home = work.run / "checkpoints"

@@ -23,10 +23,19 @@ class Adapted:
     stored_dtype: torch.dtype
     """Type the finished weights are rounded to, once."""
     frozen: dict[str, torch.nn.Parameter] = field(default_factory=dict)
-    """Weights that don't learn and yet belong into the finished file; checkpoints leave them out."""
+    """Weights that don't learn and yet belong into the finished file."""
     finish: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]] | None = None
     """What the finished file holds, from what was learned; None where that is the same."""
     ratios: dict[str, float] = field(default_factory=dict)
     """Factors on the learning rate, by the names of `trainable`; 1 where there is none."""
     vectors: frozenset[str] = frozenset()
     """Names of two-dimensional parameters that are vectors by their meaning, so weight decay spares them."""
+
+    @property
+    def saved(self) -> dict[str, torch.nn.Parameter]:
+        """Return what a checkpoint holds: what learns, and what the finished file is made of beside it.
+
+        Frozen weights that go into that file as they are come from the base again. A start that was computed (PiSSA)
+        would come out another on another machine.
+        """
+        return {**self.trainable, **(self.frozen if self.finish else {})}
