@@ -14,20 +14,18 @@ from torch.nn import functional
 
 from luthier.model.heads import scores
 from luthier.recipe.methods import Classify as Options
-from luthier.tokens.pack import Pack, packs
-from luthier.tokens.render import Encoded
+from luthier.tokens.pack import Pack
 from luthier.train.objectives.objective import Share, Totals
+from luthier.train.objectives.singles import Singles
 
 
-class Classify:
+class Classify(Singles):
     """Cross-entropy over classes: loss = -(1/N) * sum of w_y * log softmax(scores)_y, over N texts of the step.
 
     With label smoothing e, the class y counts 1 - e, and every class e/K of its own weight w (Szegedy et al. 2016,
     arXiv:1512.00567, section 7). The weights have a mean of 1 over the training rows, and the sum is divided by texts,
     not by weights: so a text counts the same in whatever step it comes.
     """
-
-    texts = 1
 
     def __init__(self, options: Options, weights_K: NDArray[np.float64] | None = None) -> None:
         self.options = options
@@ -43,16 +41,6 @@ class Classify:
         counts_K = np.bincount(np.asarray(labels, dtype=np.int64))
         share_K = counts_K * np.count_nonzero(counts_K) / len(labels)
         return type(self)(self.options, np.divide(1.0, share_K, out=np.zeros(len(counts_K)), where=counts_K > 0))
-
-    def collate(
-        self, rows: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False
-    ) -> list[Pack]:
-        """Return the texts of one optimizer step as packs of at most `capacity` tokens."""
-        return packs(rows, members, capacity, padded=padded)
-
-    def totals(self, packs: Sequence[Pack]) -> Totals:
-        """Return the texts of a step, and its learned tokens."""
-        return Totals(sum(pack.documents for pack in packs), sum(len(pack.targets) for pack in packs))
 
     def loss(self, model: Any, pack: Pack, totals: Totals) -> Share:
         """Return the pack's loss in nats over the texts of the step, and the share classified right."""

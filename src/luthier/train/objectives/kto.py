@@ -19,9 +19,10 @@ from luthier.tokens.pack import Pack, lengths_of, packs
 from luthier.tokens.render import Encoded
 from luthier.train.objectives.likelihood import log_p
 from luthier.train.objectives.objective import Share, Totals
+from luthier.train.objectives.singles import Singles
 
 
-class Kto:
+class Kto(Singles):
     """Mean over rows of weight * (1 - sigmoid(+-(b r - b z))), + for good answers, - for bad ones.
 
     arXiv:2402.01306, section 4.1: r = log p(y|x) / p0(y|x), p0 before training, b `beta`; z = max(0, mean of r over
@@ -30,8 +31,6 @@ class Kto:
 
     `apo_zero_unpaired` (arXiv:2408.06266) is the same with z = 0.
     """
-
-    texts = 1
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -48,12 +47,6 @@ class Kto:
         bound = type(self)(self.options)
         bound.mismatched, bound.before = Mismatched(rows), logp
         return bound
-
-    def collate(
-        self, rows: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False
-    ) -> list[Pack]:
-        """Return the rows of one optimizer step as packs of at most `capacity` tokens."""
-        return packs(rows, members, capacity, padded=padded)
 
     def totals(self, packs: Sequence[Pack]) -> Totals:
         """Return the rows, learned tokens and good answers of a step."""

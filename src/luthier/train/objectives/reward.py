@@ -4,7 +4,6 @@ Shapes: D documents of a pack, B pairs of a pack.
 """
 # ruff: noqa: N806 - names end in the letters of their shape
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,12 +11,12 @@ from torch.nn import functional
 
 from luthier.model.heads import scores
 from luthier.recipe.methods import Reward as Options
-from luthier.tokens.pack import Pack, pairs
-from luthier.tokens.render import Encoded
+from luthier.tokens.pack import Pack
 from luthier.train.objectives.objective import Share, Totals
+from luthier.train.objectives.pairs import Pairs
 
 
-class Reward:
+class Reward(Pairs):
     """Bradley-Terry on scores r: loss = -(1/N) * sum of log sigmoid(r_better - r_worse - m), N pairs of the step.
 
     Source: Ouyang et al. 2022, arXiv:2203.02155, equation 1; with the margin m of a pair Touvron et al. 2023,
@@ -25,20 +24,8 @@ class Reward:
     c * (r_better + r_worse)^2 a pair (Eisenstein et al. 2023, arXiv:2312.09244).
     """
 
-    texts = 2
-
     def __init__(self, options: Options) -> None:
         self.options = options
-
-    def collate(
-        self, rows: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False
-    ) -> list[Pack]:
-        """Return the pairs of one optimizer step as packs of at most `capacity` tokens; a prompt is computed once."""
-        return pairs(rows, members, capacity, padded=padded)
-
-    def totals(self, packs: Sequence[Pack]) -> Totals:
-        """Return the pairs of a step, and its learned tokens."""
-        return Totals(sum(pack.documents for pack in packs) // 2, sum(len(pack.targets) for pack in packs))
 
     def loss(self, model: Any, pack: Pack, totals: Totals) -> Share:
         """Return the pack's loss in nats over the pairs of the step; the share ranked right, and by how much."""

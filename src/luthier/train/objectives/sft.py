@@ -4,18 +4,17 @@ Shapes: S supervised positions of a pack.
 """
 # ruff: noqa: N806 - names end in the letters of their shape
 
-from collections.abc import Sequence
 from typing import Any
 
 from luthier.model.forward import supervised_nll
 from luthier.recipe.methods import Pretrain
 from luthier.recipe.methods import Sft as Options
-from luthier.tokens.pack import Pack, packs
-from luthier.tokens.render import Encoded
+from luthier.tokens.pack import Pack
 from luthier.train.objectives.objective import Share, Totals
+from luthier.train.objectives.singles import Singles
 
 
-class Sft:
+class Sft(Singles):
     """Cross-entropy on learned tokens: loss = -(1/N) * sum of log p(token | what stands before it).
 
     N counts the learned tokens of the whole optimizer step, so every token weighs the same however the step was
@@ -23,20 +22,8 @@ class Sft:
     (1 - e) * log p(token) + e * the mean of log p over the vocabulary.
     """
 
-    texts = 1
-
     def __init__(self, options: Options | Pretrain) -> None:
         self.options = options
-
-    def collate(
-        self, rows: Sequence[Encoded], members: Sequence[int], capacity: int, *, padded: bool = False
-    ) -> list[Pack]:
-        """Return the examples of one optimizer step as packs of at most `capacity` tokens."""
-        return packs(rows, members, capacity, padded=padded)
-
-    def totals(self, packs: Sequence[Pack]) -> Totals:
-        """Return the examples and learned tokens of a step."""
-        return Totals(sum(pack.documents for pack in packs), sum(len(pack.targets) for pack in packs))
 
     def loss(self, model: Any, pack: Pack, totals: Totals) -> Share:
         """Return the pack's negative log-likelihood, in nats, over the learned tokens of the step."""
