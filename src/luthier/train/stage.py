@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from luthier.core.errors import ModelError, RecipeError
+from luthier.core.errors import ModelError
 from luthier.core.hardware import hardware
 from luthier.core.progress import Progress
 from luthier.core.report import Report
@@ -72,12 +72,6 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     share, why = settled(recipe.train, needed=plan.memory_bytes, gpu_memory=memory)
     # A model that no GPU holds goes there layer by layer, when it is spread.
     apart = world.size > 1 and isinstance(share, Fsdp2)
-    if apart and headed(recipe.train.objective):
-        raise RecipeError(
-            f"`{recipe.train.objective.kind}` can't spread weights over processes: its head is read apart from them",
-            hint="every process can hold the whole model: `--set train.parallel=ddp`",
-            place="train.parallel",
-        )
     model = _loaded(recipe, plan, base, renderer, (rows, valid), on=torch.device("cpu") if apart else None)
     _fits(model, max(rows.most("highest"), valid.most("highest")), base)
     run.log("stage", stage="train", batching=batching(model).way, reason=batching(model).reason)
