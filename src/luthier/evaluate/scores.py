@@ -165,7 +165,7 @@ def of_pairs(scores_R: Floats, lengths_R: Labels) -> Found:
         share(int(longer_P.sum()), count),
     )
     verdict = _against(right, CHANCE)
-    told = {"better": "Better", "worse": "Worse"}.get(verdict, "No better")
+    told = {"better": "Better", "worse": "Worse"}.get(verdict, "Not shown to be better")
     return Found(
         verdict,
         f"{told} than chance: the better ending scores higher in {shown(right, as_percent=True)} of "
@@ -245,7 +245,7 @@ def of_classes(scores_RK: Floats, labels_R: Labels, classes: Sequence[str], *, u
     macro = macro_f1(labels_R, answers_R, len(classes))
     always = _f1(labels_R, np.full_like(labels_R, usual), len(classes))
     each = per_class(labels_R, answers_R, classes)
-    told = {"better": "Better", "worse": "Worse"}.get(verdict, "No better")
+    told = {"better": "Better", "worse": "Worse"}.get(verdict, "Not shown to be better")
     numbers = Table(
         "",
         ("measure", "value", "always the most frequent class"),
