@@ -220,6 +220,15 @@ def test_a_training_in_smaller_passes_resumes_to_the_same_bits(tiny_llama: Path,
     assert Run(tmp_path / "cut").events("warning") == Run(tmp_path / "cut").events("warning")[:1]
 
 
+def test_memory_that_runs_out_while_measuring_ends_the_run_with_advice(tiny_llama: Path, tmp_path: Path) -> None:
+    def measure(_: Any) -> HeldOut:
+        raise torch.OutOfMemoryError("tried to allocate 1 GiB")
+
+    with pytest.raises(Failed, match="while the held-out rows were measured") as failed:
+        train(replace(job(tiny_llama, tmp_path), measure=measure), Silent())
+    assert "max_length" in failed.value.hint
+
+
 def test_passes_that_cannot_become_smaller_end_the_run_with_advice(tiny_llama: Path, tmp_path: Path) -> None:
     work = job(tiny_llama, tmp_path)
     limited_to(work, 8)

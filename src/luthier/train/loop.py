@@ -20,7 +20,7 @@ from luthier.train import checkpoint
 from luthier.train.history import History
 from luthier.train.noise import noisy
 from luthier.train.optim import optimizer_of
-from luthier.train.rescue import IN_A_ROW, Saver, fitting, roll_back, rows_of
+from luthier.train.rescue import IN_A_ROW, Saver, fitting, measured, roll_back, rows_of
 from luthier.train.scale import NONE, Scale
 from luthier.train.state import State
 from luthier.train.step import finite
@@ -60,7 +60,7 @@ def train(work: Work, progress: Progress) -> Outcome:
         log.rolled_back(restored)
         log.saved(restored.step)
     elif work.measure is not None:
-        log.measured(0, work.measure(work.adapted.model))
+        log.measured(0, measured(work, 0))
     if work.sample is not None and not restored:
         work.sample(work.adapted.model, 0)
     state = restored or State(scale=Scale() if plan.precision == "fp16" else NONE)
@@ -103,7 +103,7 @@ def _looked(work: Work, state: State, log: History) -> State:
     if state.step % plan.evaluate_every and state.step != plan.steps:
         return state
     if work.measure is not None:
-        held_out = work.measure(model)
+        held_out = measured(work, state.step)
         log.measured(state.step, held_out)
         state = state.measured(held_out, work.recipe.train)
         model.train()

@@ -18,7 +18,7 @@ from luthier.train import checkpoint
 from luthier.train.history import History
 from luthier.train.state import State
 from luthier.train.step import examples_of, take
-from luthier.train.work import StepResult, Work
+from luthier.train.work import HeldOut, StepResult, Work
 
 IN_A_ROW = 3
 """Steps that may be skipped one after another."""
@@ -123,6 +123,21 @@ def fitting(
         state = _halved(work, state, log)
 
 
+def measured(work: Work, step: int) -> HeldOut:
+    """Return what the model makes of the held-out rows.
+
+    Raises:
+        Failed: Memory runs out. A measurement needs less than a step, so smaller passes would not save the run.
+    """
+    assert work.measure is not None
+    try:
+        return work.measure(work.adapted.model)
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+    raise _too_little(work, f"memory ran out after step {step}, while the held-out rows were measured")
+
+
 def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
 
@@ -134,17 +149,20 @@ def _halved(work: Work, state: State, log: History) -> State:
     half = max(now // 2, longest)
     step = state.step + 1
     if half >= now or work.world.size > 1:
-        raise Failed(
-            f"memory ran out in step {step}, in a forward pass of at most {now:,} tokens",
-            hint="`--set train.gradient_checkpointing=on`, a smaller `train.max_length`, `--technique qlora` or a "
-            "smaller model, with another `--out`; the last checkpoint is kept",
-            place=str(work.run.path),
-        )
+        raise _too_little(work, f"memory ran out in step {step}, in a forward pass of at most {now:,} tokens")
     text = f"memory ran out in step {step}: from here on a forward pass has {half:,} tokens, not {now:,}"
     log.warn(
         "memory", step, text, hint=f"nothing needs doing; the next run can be planned so: max_length below {half:,}"
     )
     return replace(state, pack_tokens=half)
+
+
+def _too_little(work: Work, problem: str) -> Failed:
+    hint = (
+        "`--set train.gradient_checkpointing=on`, a smaller `train.max_length`, `--technique qlora` or a smaller "
+        "model, with another `--out`; the last checkpoint is kept"
+    )
+    return Failed(problem, hint=hint, place=str(work.run.path))
 
 
 # Losses that are not numbers -------------------------------------------------------------------------------
