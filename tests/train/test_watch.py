@@ -1,5 +1,6 @@
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,6 +20,16 @@ def test_signals_have_their_old_meaning_afterwards() -> None:
     with StopRequest():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_beside_the_main_thread_signals_are_left_to_whoever_has_them() -> None:
+    def listening() -> object:
+        with StopRequest():
+            return signal.getsignal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(listening).result() == before
 
 
 def told(losses: list[float], *, held_out: dict[int, float] | None = None) -> list[tuple[str, int]]:

@@ -5,6 +5,7 @@ a resumed run finds the same.
 """
 
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from statistics import median
@@ -16,14 +17,17 @@ WINDOW = 20
 
 
 class StopRequest:
-    """Listens for Ctrl-C and SIGTERM while it is open. The first asks, the second ends the process at once."""
+    """Listens for Ctrl-C and SIGTERM while it is open. The first asks, the second ends the process at once.
+
+    Only the main thread can listen: in another, what called luthier has the signals.
+    """
 
     def __init__(self) -> None:
         self.signal: str | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ():
             self._before[number] = signal.signal(number, self._asked)
         return self
 
