@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from luthier.core.errors import DataError, Failed, ModelError
-from luthier.core.example import Example, Message, Source
+from luthier.core.example import TEXT, Example, Message, Source
 from luthier.core.progress import Silent
 from luthier.core.report import Comparison, Number, Report
 from luthier.evaluate import account
@@ -20,6 +20,7 @@ from luthier.evaluate.likelihood import row_nll
 from luthier.evaluate.stats import paired
 from luthier.model.adapters import lora
 from luthier.model.load import load_model, load_tokenizer, stop_ids
+from luthier.recipe.methods import Rows
 from luthier.recipe.schema import Evaluate
 from luthier.tokens.encode import Limits, encode
 from luthier.tokens.render import Renderer
@@ -50,6 +51,7 @@ def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
         base: Path = tiny_llama,
         max_length: int = 512,
         stored: Any = None,
+        kind: Rows = "conversation",
         **options: int,
     ) -> Report:
         return compare(
@@ -62,6 +64,7 @@ def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
             capacity=512,
             limits=Limits(max_length),
             learn="assistant",
+            rows=kind,
             precision="fp32",
             out=tmp_path / "run" / "evaluate",
         )
@@ -385,3 +388,15 @@ def test_stored_tokens_measure_what_those_made_in_memory_do(
     assert (made.data["rows"], made.data["texts"]) == (11, len(stored))
     assert [sample["source"]["line"] for sample in made.data["samples"]] == [1, 5, 9]
     assert "1 conversation without a learned token" in texts(mapped)
+
+
+def test_plain_text_is_documents_without_a_template(against, random_adapter: Path) -> None:
+    documents = [
+        Example((Message(TEXT, f"Peg {i} is in the hall. " * (1 + 9 * (i == 0))),), Source("a", i)) for i in range(5)
+    ]
+    report = against(random_adapter, chosen=documents, kind="text", max_length=40)
+    told = f"{report.summary} {texts(report)} {report.sections}"
+    assert "5 held-out documents" in report.summary
+    assert "long ones in chunks" in told
+    assert "conversation" not in told
+    assert "chat template" not in told

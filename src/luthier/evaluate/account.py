@@ -67,6 +67,8 @@ class Compared:
     max_new_tokens: int
     setting: str
     """In which precision and with which chat template it was measured."""
+    noun: str = "conversation"
+    """What was measured, in one word: plain text has documents."""
     preferred: "Preferred | None" = None
     """What held-out preferences say, where training learned from preferences."""
 
@@ -84,14 +86,14 @@ def summary(found: Compared) -> str:
     before, after = (short_number(perplexity(number).value) for number in (paired.base, paired.tuned))
     change = perplexity(paired.difference)
     moved = _moved(before, after, change.value)
-    text = f"{paired.verdict.capitalize()}: perplexity on {plural(change.n, 'held-out conversation')} {moved}"
+    text = f"{paired.verdict.capitalize()}: perplexity on {plural(change.n, f'held-out {found.noun}')} {moved}"
     if change.low is None or change.high is None:
-        return f"{text} ({percent(change.value)}). With fewer than {FEWEST} conversations this may be chance."
+        return f"{text} ({percent(change.value)}). With fewer than {FEWEST} {found.noun}s this may be chance."
     text += f" ({percent(change.value)}, 95 % interval {percent(change.low)} to {percent(change.high)})"
     if paired.verdict == "same":
         return f"{text}; changes within ±{NO_CHANGE} count as none."
     if paired.verdict == "undecided":
-        return f"{text}: these conversations can't tell the difference from chance."
+        return f"{text}: these {found.noun}s can't tell the difference from chance."
     return f"{text}."
 
 
@@ -117,27 +119,27 @@ def percent(ratio: float) -> str:
 
 def findings(found: Compared) -> list[Finding]:
     """Return what a person should know beside the verdict, the most important first."""
-    verdict = _of_the_verdict(found.paired) if found.preferred is None else found.preferred.findings
+    verdict = _of_the_verdict(found.paired, found.noun) if found.preferred is None else found.preferred.findings
     return [*verdict, *_of_the_answers(found), *_of_the_data(found)]
 
 
-def _of_the_verdict(paired: Paired) -> Iterator[Finding]:
+def _of_the_verdict(paired: Paired, noun: str) -> Iterator[Finding]:
     count, detectable = paired.difference.n, paired.detectable
     more = "hold more rows back with `data.split.valid`"
     if paired.verdict == "worse":
         yield Finding(
             "warning",
-            "the tuned model is worse than its base on conversations it did not learn from",
+            f"the tuned model is worse than its base on {noun}s it did not learn from",
             "train with a smaller `train.learning_rate` or fewer `train.epochs`, and look at the data",
         )
     if count < FEWEST:
-        text = f"{plural(count, 'conversation')} can't carry a verdict; at least {FEWEST} are needed"
+        text = f"{plural(count, noun)} can't carry a verdict; at least {FEWEST} are needed"
         yield Finding("warning", text, more)
     elif count < FEW:
-        yield Finding("note", f"with fewer than {FEW} conversations the interval is rough", more)
+        yield Finding("note", f"with fewer than {FEW} {noun}s the interval is rough", more)
     if paired.verdict == "undecided" and detectable is not None:
         needed = percent(perplexity(Number(-detectable, count)).value)
-        yield Finding("note", f"a change smaller than {needed} of perplexity hides among these conversations", more)
+        yield Finding("note", f"a change smaller than {needed} of perplexity hides among these {noun}s", more)
     if paired.verdict in ("better", "worse") and abs(paired.difference.value) <= MARGIN:
         yield Finding("note", f"the difference is real, and less than {NO_CHANGE} of perplexity")
 
@@ -147,7 +149,7 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
     if found.alike:
         yield Finding(
             "warning",
-            "both models find every conversation exactly as likely: nothing was learned",
+            f"both models find every {found.noun} exactly as likely: nothing was learned",
             "train longer or with a larger `train.learning_rate`",
         )
     elif count and all(sample["base"] == sample["tuned"] for sample in found.samples):
@@ -173,7 +175,7 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
 
 def _of_the_data(found: Compared) -> Iterator[Finding]:
     if found.left_out:
-        reasons = "; ".join(f"{plural(count, 'conversation')} {reason}" for reason, count in found.left_out.items())
+        reasons = "; ".join(f"{plural(count, found.noun)} {reason}" for reason, count in found.left_out.items())
         yield Finding("note", f"not measured: {reasons}")
 
 
@@ -231,9 +233,10 @@ def _method(found: Compared) -> str:
     if found.preferred is not None:
         return f"{found.preferred.method} Both models saw the same tokens ({found.setting})."
     paired = found.paired
-    where = plural(paired.base.n, "held-out conversation")
+    where = plural(paired.base.n, f"held-out {found.noun}")
     if found.texts > paired.base.n:
-        where += f" ({plural(found.texts, 'text')}, because the chat template rewrites earlier turns)"
+        why = "long ones in chunks" if found.noun == "document" else "because the chat template rewrites earlier turns"
+        where += f" ({plural(found.texts, 'text')}, {why})"
     text = (
         "Perplexity is exp of the mean negative log-likelihood of"
         f" the {plural(found.tokens, 'learned token')} in {where}, each token"
@@ -241,9 +244,9 @@ def _method(found: Compared) -> str:
     )
     if paired.detectable is not None:
         text += (
-            " Intervals are 95 %, from resampling whole conversations (expanded percentile bootstrap); the change is"
-            " compared conversation by conversation."
-            f" These conversations show a true difference of {short_number(paired.detectable)} nats per token,"
+            f" Intervals are 95 %, from resampling whole {found.noun}s (expanded percentile bootstrap); the change is"
+            f" compared {found.noun} by {found.noun}."
+            f" These {found.noun}s show a true difference of {short_number(paired.detectable)} nats per token,"
             f" a factor of {short_number(perplexity(Number(paired.detectable, 1)).value)} in perplexity,"
             " four times out of five."
         )

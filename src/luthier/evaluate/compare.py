@@ -146,7 +146,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     preferred = _preferred(held_out.texts, base, tuned, rows, per_token=per_token)
     if preferred is not None:
         base, tuned = (_of_the_likely(model, preferred, held_out) for model in (base, tuned))
-    spoken = "tuned" if home == tuned_path else "base"
+    spoken = f", chat template of the {'tuned' if home == tuned_path else 'base'} model" if rows != "text" else ""
     found = Compared(
         paired=paired(base.conversations.nll_R, tuned.conversations.nll_R, base.conversations.tokens_R),
         texts=len(held_out.texts),
@@ -161,7 +161,8 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         clipped=tuned.clipped,
         left_out=held_out.left_out,
         max_new_tokens=options.max_new_tokens,
-        setting=f"{precision}{_bits(tuned_path)}, chat template of the {spoken} model",
+        setting=f"{precision}{_bits(tuned_path)}{spoken}",
+        noun="document" if rows == "text" else "conversation",
         preferred=preferred,
     )
     report = Report(
