@@ -1,6 +1,6 @@
 """The run directory: the only channel between processes.
 
-    recipe.yaml      what was asked            events.jsonl   append-only: step, eval, checkpoint, warning, state
+    recipe.yaml      what was asked            events.jsonl   append-only: step, eval, checkpoint, rollback, …
     plan.json        what was decided          manifest.json  what is finished, with hashes; written last, atomically
     data/ checkpoints/ model/ evaluate/ merged/ export/       one folder a stage
 
