@@ -5,7 +5,7 @@ from typing import Any
 
 from luthier.core.hardware import Hardware
 from luthier.core.report import Block, Comparison, Curve, Finding, Level, Report, Section, Table
-from luthier.core.run import Run
+from luthier.core.run import Run, lasting
 from luthier.core.text import human_bytes, plural
 from luthier.recipe.advice import advice
 from luthier.recipe.facts import ModelFacts, RowFacts
@@ -116,7 +116,7 @@ def _decisions(plan: dict[str, Any]) -> Block:
 def _training(run: Run, train: dict[str, Any], unit: str) -> Iterator[Block]:
     lines = []
     for name, kind in (("training", "step"), ("held out", "eval")):
-        points = tuple((float(event["step"]), float(event["loss"])) for event in run.events(kind))
+        points = tuple((float(event["step"]), float(event["loss"])) for event in lasting(run.events(), kind))
         if points:
             lines.append((name, points))
     yield Curve("Loss", "step", unit, tuple(lines))
@@ -138,7 +138,7 @@ def _proof(evaluate: dict[str, Any]) -> Iterator[Block]:
         perplexity = evaluate["perplexity"]
         names = {"base": "base", "tuned": "tuned", "change": "tuned / base"}
         rows = tuple((told, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name, told in names.items())
-        yield Table("Perplexity on held-out conversations, 95 % intervals", ("model", "value", "conversations"), rows)
+        yield Table("Perplexity on held-out rows, 95 % intervals", ("model", "value", "rows"), rows)
     measures = tuple(
         (
             metric["name"].replace("_", " "),

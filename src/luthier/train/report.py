@@ -8,11 +8,11 @@ import numpy as np
 
 from luthier.core.publish import write_report
 from luthier.core.report import Finding, Number, Report, Section, Table
+from luthier.core.run import lasting
 from luthier.core.text import human_bytes, human_seconds
 from luthier.recipe.advice import holding_back
 from luthier.tokens.store import Stored
 from luthier.train.account import sections, unit
-from luthier.train.history import lasting
 from luthier.train.loop import Outcome
 from luthier.train.step import examples_of
 from luthier.train.work import Work
