@@ -1,6 +1,7 @@
 """Base against tuned: the contract's keys, honest verdicts, samples, and what is said about them."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from luthier.evaluate.likelihood import row_nll
 from luthier.evaluate.stats import paired
 from luthier.model.adapters import lora
 from luthier.model.load import load_model, load_tokenizer, stop_ids
+from luthier.recipe.load import load_recipe
 from luthier.recipe.methods import Rows
 from luthier.recipe.schema import Evaluate
 from luthier.tokens.encode import Limits, encode
@@ -139,10 +141,15 @@ def test_a_model_is_not_better_than_itself(against, tiny_llama: Path) -> None:
     assert "nothing was learned" in texts(report)
 
 
-def test_a_spoiled_whole_model_is_worse(against, whole_model) -> None:
+def test_a_spoiled_whole_model_is_worse(against, whole_model, tmp_path: Path) -> None:
     torch.manual_seed(0)
     folder = whole_model(lambda name, tensor: tensor + torch.randn_like(tensor) * (0.2 if tensor.ndim == 2 else 0))
+    kept = tmp_path / "run" / "recipe.yaml"
+    kept.parent.mkdir()
+    kept.write_text("model: tiny\ndata: {sources: [a.csv]}\ntrain: {max_steps: 8}\n")
     report = against(folder)
+    (shorter,) = (shlex.split(step, comments=True) for step in report.next_steps if str(kept) in step)
+    assert load_recipe(kept, [word for word in shorter if word.startswith("train.")]).train.max_steps is None
     assert report.data["verdict"] == "worse"
     assert "perplexity" in [entry["name"] for entry in report.data["regression"]]
     assert report.findings[0].level == "warning"

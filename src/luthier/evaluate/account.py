@@ -268,5 +268,6 @@ def next_steps(found: Compared, out: Path) -> tuple[str, ...]:
         return (f"luthier run {recipe} --set data.split.valid=0.3 --out {another}  # more to compare on",)
     return (
         "luthier explain train.learning_rate  # what it does, and what is usual",
-        f"luthier run {recipe} --set train.epochs=1 --out {another}  # shorter, to see where it turns",
+        f"luthier run {recipe} --set train.epochs=1 --set train.max_steps=null --out {another}"
+        "  # shorter, to see where it turns",
     )
