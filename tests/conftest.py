@@ -4,6 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("luthier", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("luthier")
 
 CHATML = (
     "{%- for message in messages -%}"

@@ -5,16 +5,24 @@ from typing import Any
 
 from luthier.core.hardware import Hardware
 from luthier.core.report import Block, Comparison, Curve, Finding, Level, Report, Section, Table
-from luthier.core.run import Run, lasting
+from luthier.core.run import Run
 from luthier.core.text import human_bytes, plural
 from luthier.recipe.advice import advice
 from luthier.recipe.facts import ModelFacts, RowFacts
-from luthier.recipe.methods import headed, loss_unit
+from luthier.recipe.methods import Objective, Rows, headed, loss_unit
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 
 SHOWN_ANSWERS = 4
 """Before-and-after pairs on the page; the rest is in evaluate/samples.jsonl."""
+
+LIKELY: dict[Rows, str] = {
+    "conversation": "held-out conversations",
+    "text": "held-out documents",
+    "pair": "better endings held out",
+    "judged": "good answers held out",
+}
+"""What perplexity is taken of, by what the objective learns from."""
 
 BYTES = ("memory_bytes",)
 
@@ -68,10 +76,10 @@ def report(recipe: Recipe, run: Run, stages: dict[str, Any]) -> Report:
     sections = [
         Section("Data", (_data(stages["prepare"]),)),
         Section("Decisions", (_decisions(stages["plan"]),)),
-        Section("Training", tuple(_training(run, stages["train"], loss_unit(recipe.train.objective)))),
+        Section("Training", tuple(_training(run, stages["train"], recipe.train.objective))),
     ]
     if "evaluate" in stages:
-        sections.append(Section("Better or not", tuple(_proof(stages["evaluate"]))))
+        sections.append(Section("Better or not", tuple(_proof(stages["evaluate"], recipe.train.objective.rows))))
     if _artefacts(stages):
         sections.append(Section("Files", (_files(stages),)))
     return Report(
@@ -113,32 +121,32 @@ def _decisions(plan: dict[str, Any]) -> Block:
     return Table("", ("what", "value", "why"), rows)
 
 
-def _training(run: Run, train: dict[str, Any], unit: str) -> Iterator[Block]:
+def _training(run: Run, train: dict[str, Any], objective: Objective) -> Iterator[Block]:
     lines = []
     for name, kind in (("training", "step"), ("held out", "eval")):
-        points = tuple((float(event["step"]), float(event["loss"])) for event in lasting(run.events(), kind))
+        points = tuple((float(event["step"]), float(event["loss"])) for event in run.events(kind))
         if points:
             lines.append((name, points))
-    yield Curve("Loss", "step", unit, tuple(lines))
+    yield Curve("Loss", "step", loss_unit(objective), tuple(lines))
     yield Table(
         "",
         ("what", "value"),
         (
             ("optimizer steps", f"{train['steps']:,}"),
             ("tokens seen", f"{train['tokens']:,}"),
-            ("of them learned", f"{train['supervised_tokens']:,}"),
+            *(() if headed(objective) else (("of them learned", f"{train['supervised_tokens']:,}"),)),
             ("speed", f"{train['tokens_per_second']:,.0f} tokens/s"),
             ("peak memory", human_bytes(train["peak_memory_bytes"])),
         ),
     )
 
 
-def _proof(evaluate: dict[str, Any]) -> Iterator[Block]:
+def _proof(evaluate: dict[str, Any], learned_from: Rows) -> Iterator[Block]:
     if "perplexity" in evaluate:
         perplexity = evaluate["perplexity"]
         names = {"base": "base", "tuned": "tuned", "change": "tuned / base"}
         rows = tuple((told, _number(perplexity[name]), f"{perplexity[name]['n']:,}") for name, told in names.items())
-        yield Table("Perplexity on held-out rows, 95 % intervals", ("model", "value", "rows"), rows)
+        yield Table(f"Perplexity of {LIKELY[learned_from]}, 95 % intervals", ("model", "value", "of"), rows)
     measures = tuple(
         (
             metric["name"].replace("_", " "),
@@ -150,7 +158,8 @@ def _proof(evaluate: dict[str, Any]) -> Iterator[Block]:
     )
     if measures:
         first = "base" if "perplexity" in evaluate else "without a model"
-        yield Table("Other measures, 95 % intervals", ("measure", first, "tuned", "of"), measures)
+        title = "Other measures" if "perplexity" in evaluate else "Measures"
+        yield Table(f"{title}, 95 % intervals", ("measure", first, "tuned", "of"), measures)
     for sample in evaluate["samples"][:SHOWN_ANSWERS]:
         answers = (("before", sample["base"]), ("after", sample["tuned"]), ("wanted", sample["expected"]))
         yield Comparison(sample["prompt"], answers)

@@ -1,11 +1,12 @@
 """Every objective goes the whole road: train, stop, resume to the same bits, evaluate, merge."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stops import StopsAt
 
 from luthier import workflow
 from luthier.core.errors import Interrupted
@@ -42,6 +43,21 @@ def rows(way: str) -> list[dict[str, Any]]:
         else:
             made.append({"prompt": prompt, "chosen": better, "rejected": worse})
     return made
+
+
+class StopsAt(Silent):
+    """Somebody who watches, and asks the process to end after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.stage = ""
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        self.stage = stage
+
+    def update(self, done: int, note: str = "") -> None:
+        if self.stage == "train" and done == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def recipe(way: str, folder: Path, model: Path) -> tuple[Recipe, str]:

@@ -17,12 +17,13 @@ import torch
 from luthier.core.errors import DiskFull, Failed
 from luthier.core.example import Source
 from luthier.core.progress import Silent
-from luthier.core.run import Run, lasting
+from luthier.core.run import Run
 from luthier.model.adapters import lora
 from luthier.model.load import load_model
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 from luthier.tokens.render import Encoded
+from luthier.train.history import lasting
 from luthier.train.loop import train
 from luthier.train.objectives.sft import Sft
 from luthier.train.work import HeldOut, Work

@@ -10,11 +10,11 @@ from itertools import pairwise
 from typing import Any
 
 from luthier.core.report import Block, Comparison, Curve, Section, Table
-from luthier.core.run import lasting
 from luthier.core.text import human_bytes, human_seconds
 from luthier.recipe.methods import loss_unit
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
+from luthier.train.history import lasting
 
 SMOOTHING = 0.9
 """Weight of what was before in the smoothed loss: a mean over about ten logged steps."""

@@ -1,14 +1,25 @@
 """The events of a training: told once, also over kills and restarts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from luthier.core.run import Run, lasting
+from luthier.core.run import Run
 from luthier.train import checkpoint
 from luthier.train.resources import Meter
 from luthier.train.state import State
 from luthier.train.watch import Watch
 from luthier.train.work import HeldOut, StepResult
+
+
+def lasting(events: Iterable[Mapping[str, Any]], *kinds: str) -> list[Mapping[str, Any]]:
+    """Return the events of some kinds, oldest first, without those that a `rollback` undid."""
+    found: list[Mapping[str, Any]] = []
+    for event in events:
+        if event["kind"] == "rollback":
+            found = [earlier for earlier in found if earlier.get("step", 0) <= event["step"]]
+        elif event["kind"] in kinds:
+            found.append(event)
+    return found
 
 
 class History:

@@ -8,11 +8,12 @@ import numpy as np
 
 from luthier.core.publish import write_report
 from luthier.core.report import Finding, Number, Report, Section, Table
-from luthier.core.run import lasting
 from luthier.core.text import human_bytes, human_seconds
 from luthier.recipe.advice import holding_back
+from luthier.recipe.methods import headed
 from luthier.tokens.store import Stored
 from luthier.train.account import sections, unit
+from luthier.train.history import lasting
 from luthier.train.loop import Outcome
 from luthier.train.step import examples_of
 from luthier.train.work import Work
@@ -62,7 +63,7 @@ def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Rep
         (
             ("optimizer steps", f"{outcome.steps:,}"),
             ("tokens seen", f"{data['tokens']:,}"),
-            ("of them learned", f"{data['supervised_tokens']:,}"),
+            *(() if headed(work.recipe.train.objective) else (("of them learned", f"{data['supervised_tokens']:,}"),)),
             ("parameters that learn", f"{trainable:,}"),
             ("speed", f"{speed:,.0f} tokens/s over {human_seconds(seconds)} of steps"),
             ("peak memory", human_bytes(outcome.peak_memory_bytes)),
@@ -123,7 +124,7 @@ def _summary(outcome: Outcome, losses: Sequence[float], evals: Sequence[Mapping[
     if evals:
         first, last = evals[0]["loss"], evals[-1]["loss"]
         text += f", held-out loss {first:.3f} → {last:.3f}"
-    return f"{text} {told_in}".rstrip() + "."
+    return f"{text} {told_in.removeprefix('loss ')}".rstrip() + "."
 
 
 def _findings(work: Work, outcome: Outcome, evals: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

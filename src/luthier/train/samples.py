@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from luthier.core.example import Message
 from luthier.core.files import write_text
-from luthier.core.run import Run, lasting
+from luthier.core.run import Run
 from luthier.model.forward import precise
 from luthier.model.generate import generate
 from luthier.recipe.schema import Samples
 from luthier.tokens.encode import read_examples
 from luthier.tokens.render import Renderer
+from luthier.train.history import lasting
 
 
 class Question(NamedTuple):
