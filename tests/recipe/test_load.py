@@ -733,10 +733,20 @@ def test_an_override_sets_what_the_file_would(number, key):
 @pytest.mark.parametrize("asked", ["{keep: best}", "{early_stopping: {patience: 2}}"])
 def test_a_choice_by_the_held_out_loss_needs_held_out_rows(asked: str) -> None:
     text = f"model: m\ndata: {{sources: [a], split: {{valid: 0.0}}}}\ntrain: {asked}\n"
-    with pytest.raises(LuthierError, match=r"recipe\.yaml:1: `train.*hold out some rows"):
+    with pytest.raises(LuthierError, match=r"recipe\.yaml:3: `train.*hold out some rows"):
         parse_recipe(text, file="recipe.yaml")
 
 
 def test_an_export_of_what_can_not_be_merged_is_refused_before_training() -> None:
     with pytest.raises(LuthierError, match="are no weights"):
         parse_recipe(BASE + "train: {technique: prompt}\nexport: [{to: gguf}]\n", file="recipe.yaml")
+
+
+def test_a_contradiction_is_placed_where_the_key_it_names_stands():
+    written = f"{BASE}\ntrain:\n  max_steps: 8\n  objective: dpo\n"
+    with pytest.raises(LuthierError) as error:
+        parse(f"{written}  learn: all\n")
+    assert error.value.place == f"recipe.yaml:{written.count(chr(10)) + 1}"
+    with pytest.raises(LuthierError) as error:
+        parse(BASE, "train.max_steps=8", "train.objective=dpo", "train.learn=all")
+    assert error.value.place == "--set train.learn"

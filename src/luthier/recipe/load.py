@@ -637,12 +637,19 @@ def missing_key(spot: Spot, name: str, meant: set[tuple[str, ...]], complaints: 
     complaints.add(spot.node.place, problem, f"add `{write}`: {key.help}")
 
 
+def named_in(problem: str, node: Node) -> Place:
+    """Return where the first key of a section stands that a complaint about the whole section names."""
+    keys = node.value if isinstance(node.value, dict) else {}
+    named = (keys[name].place for name in re.findall(r"`(\w+)", problem) if name in keys)
+    return next(named, node.place)
+
+
 def wrong_value(spot: Spot, refusal: Exception | None, complaints: Complaints) -> None:
     """Complain of a value of the wrong type or out of range, or of keys that contradict each other."""
     explain = "see `" + f"luthier explain {'.'.join(spot.short)}".rstrip() + "`"
     if refusal is not None:
         said = f"`{spot.name}`: {refusal}" if spot.name else str(refusal)
-        complaints.add(spot.node.place, said, f"{explain}; `null` clears a key")
+        complaints.add(named_in(said, spot.node), said, f"{explain}; `null` clears a key")
         return
     node, shape = spot.node, spot.shape
     if shape.methods and isinstance(node.value, dict):
