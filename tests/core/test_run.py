@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from luthier.core.errors import RunError
-from luthier.core.run import Run, lasting
+from luthier.core.run import Run
 
 
 def test_events_are_read_back_in_order(tmp_path: Path) -> None:
@@ -130,14 +130,3 @@ def test_a_listener_may_ask_to_stop(tmp_path: Path) -> None:
     assert not run.stop_asked
     run.log("step", step=2)
     assert run.stop_asked
-
-
-def test_what_a_rollback_undid_no_longer_counts_and_what_came_after_it_does(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    for kind, step in (("step", 1), ("step", 2), ("warning", 3), ("rollback", 1), ("step", 2), ("eval", 2)):
-        run.log(kind, step=step)
-    run.log("step", step=3)
-    events = run.events()
-    assert [event["step"] for event in lasting(events, "step")] == [1, 2, 3]
-    assert lasting(events, "step")[1] is events[4]
-    assert [event["kind"] for event in lasting(events, "eval", "warning")] == ["eval"]

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,6 @@ STAGES = ("prepare", "tokens", "plan", "train", "evaluate", "merge", "export")
 
 Listener = Callable[[dict[str, Any]], object]
 """Takes an event. One that returns `"stop"` asks a training to save its state and end."""
-
-
-def lasting(events: Iterable[Mapping[str, Any]], *kinds: str) -> list[Mapping[str, Any]]:
-    """Return the events of some kinds, oldest first, without those that a `rollback` undid."""
-    found: list[Mapping[str, Any]] = []
-    for event in events:
-        if event["kind"] == "rollback":
-            found = [earlier for earlier in found if earlier.get("step", 0) <= event["step"]]
-        elif event["kind"] in kinds:
-            found.append(event)
-    return found
 
 
 class Run:
