@@ -79,6 +79,7 @@ def test_a_run_that_began_with_other_weights_is_another_run(parent: tuple[Recipe
         ({"technique": "{kind: lora, rank: 4}"}, "`lora_alpha` is 32 there and 8 here"),
         ({"technique": "{kind: lora, alpha: 8}"}, "`lora_alpha` is 32 there and 8"),
         ({"technique": "full"}, "is not what `full` learns"),
+        ({"technique": "prompt"}, "a finished `prompt` holds what"),
         ({"technique": "qlora"}, "`modules` is null there and"),
     ],
 )

@@ -291,8 +291,9 @@ class Train(Options):
     writes a checkpoint whenever that loss reaches a new low, and keeps the best one."""
 
     continue_from: Named | None = None
-    """Begin with the weights of an earlier training: a run, its `model` folder, or one of its checkpoints. Schedule,
-    optimizer and order of rows begin anew; technique and base must be the same. Also `--continue-from DIR`."""
+    """Begin with the weights of an earlier training: a run, its `model` folder, or one of its checkpoints (the only
+    choice with virtual tokens). Schedule, optimizer and order of rows begin anew; technique and base must be the same.
+    Also `--continue-from DIR`."""
 
     checkpoints: Positive = 2
     """Checkpoints to keep: the newest, and those before in case it is damaged. The best one is kept besides."""

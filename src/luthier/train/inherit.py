@@ -52,6 +52,13 @@ def inherit(adapted: Adapted, recipe: Recipe, file: Path) -> None:
     start = getattr(recipe.train.technique, "init", "default")
     if start in ("pissa", "olora"):
         raise _other(f"`init: {start}` begins at a part of the base", file)
+    if adapted.finish and not checkpoint.NAME.fullmatch(file.parent.name):
+        kind = recipe.train.technique.kind
+        raise RecipeError(
+            f"a finished `{kind}` holds what its virtual tokens came to, not what learned them",
+            hint="name a checkpoint of that run: `RUN/checkpoints/step-…`",
+            place=PLACE,
+        )
     if file.name != adapted.weight_file:
         raise _other(f"`{file.name}` is not what `{recipe.train.technique.kind}` learns, `{adapted.weight_file}`", file)
     _same_config(adapted, recipe, file)
