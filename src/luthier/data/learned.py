@@ -2,6 +2,7 @@
 
 from collections import Counter
 from hashlib import blake2b
+from sys import intern
 
 from luthier.core.example import Example
 from luthier.data.keys import evened
@@ -16,7 +17,7 @@ FEW = 3
 
 
 class Learned:
-    """Counts over the kept rows; of the texts, 8 bytes for each different ending."""
+    """Counts over the kept rows; of the texts, a digest of each different ending."""
 
     def __init__(self) -> None:
         self.labels: Counter[str] = Counter()
@@ -34,7 +35,7 @@ class Learned:
             self._end(name, example.messages[-1].text)
         elif example.label is not None:
             self.labels[example.label] += 1
-            self.classes.append(example.label)
+            self.classes.append(intern(example.label))  # few names, and many rows
         if example.rejected:
             self.against += example.margin is not None and example.margin < 0
             self._end("chosen", example.messages[-1].text)
