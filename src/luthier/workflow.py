@@ -277,12 +277,13 @@ def tokens(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report
     from luthier.tokens.stage import Tokens, tokenise
 
     run.log("stage", stage="tokens", state="began")
+    mine = renderer(recipe, Path(model.path), _classes(recipe, run))
     report = tokenise(
         run / "data",
         Tokens(run / "tokens", key),
-        renderer(recipe, Path(model.path), _classes(recipe, run)),
+        mine,
         Limits(max_length, recipe.train.too_long),
-        room=model.vocabulary,
+        room=_room(recipe, model, mine),
         left_out=run / "left_out.jsonl",
         progress=progress or Silent(),
     )
@@ -301,11 +302,13 @@ def _classes(recipe: Recipe, run: Run) -> tuple[str, ...]:
 def renderer(recipe: Recipe, model: Path, classes: Sequence[str] = ()) -> "Renderer":
     """Return the chat template a recipe asks for, with the tokenizer of a model folder."""
     from luthier.model.load import load_tokenizer, stop_ids
+    from luthier.model.new_tokens import grow_tokenizer
     from luthier.tokens.render import Renderer
     from luthier.tokens.template import chosen
 
     options = recipe.train
     tokenizer = load_tokenizer(model)
+    grow_tokenizer(tokenizer, options.new_tokens)
     return Renderer(
         tokenizer,
         stop_ids(model),
@@ -316,6 +319,12 @@ def renderer(recipe: Recipe, model: Path, classes: Sequence[str] = ()) -> "Rende
         classes=classes,
         place=str(model),
     )
+
+
+def _room(recipe: Recipe, model: "ModelFacts", mine: "Renderer") -> int:
+    """Return how many tokens the model will have embeddings for: new ones get theirs."""
+    new: list[int] = mine.tokenizer.convert_tokens_to_ids([*recipe.train.new_tokens])
+    return max([model.vocabulary, *(number + 1 for number in new)])
 
 
 def _tokens_key(recipe: Recipe, model: "ModelFacts", max_length: int, rows: str) -> str:
@@ -331,6 +340,7 @@ def _tokens_key(recipe: Recipe, model: "ModelFacts", max_length: int, rows: str)
             rows,
             tokenizer_fingerprint(Path(model.path)),
             [options.template, options.template_options, template_text(options.template)],
+            options.new_tokens,
             [options.learn, options.too_long, max_length, options.objective.rows],
         ]
     )
@@ -372,7 +382,7 @@ def inspect(
         files = [file.name for file in find_files(data.sources, names, rows=recipe.train.objective.rows)]
         rows, total = _prepared(run, split, files, limit=limit)
         mine = renderer(recipe, base, _classes(recipe, run))
-    checks = verify(mine, room=model.vocabulary)  # first: it finds a template that never ends
+    checks = verify(mine, room=_room(recipe, model, mine))  # first: it finds a template that never ends
     looked: list[Looked] = []
     for source, example, reason in rows:
         looked += look(example, mine, limits) if example else [Looked(source, None, dropped=reason)]

@@ -384,3 +384,63 @@ def test_several_templates_travel_together_from_one_folder(make_model, make_adap
     (trained / "additional_chat_templates" / "tool_use.jinja").write_text("{{ 4 }}")
     merge(base, trained, tmp_path / "out")
     assert templates_of(tmp_path / "out") == {"default": "{{ 3 }}", "tool_use": "{{ 4 }}"}
+
+
+def grown(base, folder, indices, rows):
+    """Save an adapter whose rows of single tokens learned, on a base with so many rows; return PEFT's merge of it."""
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    config = LoraConfig(r=4, target_modules=["q_proj"], trainable_token_indices=indices, task_type="CAUSAL_LM")
+    adapted = get_peft_model(model, config)
+    for name, weight in adapted.named_parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.1 if "lora" in name else 1.0)
+    adapted.save_pretrained(folder, save_embedding_layers=False)
+    return adapted.merge_and_unload().state_dict()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_rows_of_new_tokens_and_of_old_ones_are_merged_as_peft_does(make_model, tmp_path, tied, dtype):
+    base = make_model(tmp_path / "base", dtype=dtype, shard="300KB", tie_word_embeddings=tied)
+    size = json.loads((base / "config.json").read_text())["vocab_size"]
+    ids = [size + 1, 7, size, size - 1]
+    modules = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+    theirs = grown(base, tmp_path / "adapter", dict.fromkeys(modules, ids), size + 2)
+    summary = merge(base, tmp_path / "adapter", tmp_path / "out")
+    assert summary.shards > 1
+    assert summary.targets == 2 + len(modules)
+    assert summary.bytes == sum(file.stat().st_size for file in (tmp_path / "out").glob("*.safetensors"))
+    ours = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    assert ours.config.vocab_size == size + 2
+    step = 0 if dtype is torch.float32 else 2.0**-8
+    for name, value in ours.state_dict().items():
+        assert torch.allclose(value, theirs[name], rtol=step, atol=1e-6), name
+    index = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())
+    tensors = model_tensors(tmp_path / "out")
+    assert index["metadata"]["total_size"] == sum(tensor.end - tensor.begin for tensor in tensors.values())
+
+
+def test_a_tied_head_that_is_stored_all_the_same_grows_too(make_model, tmp_path):
+    base = make_model(tmp_path / "base", dtype=torch.float32, tie_word_embeddings=True)
+    weights = load_file(base / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    size = weights["lm_head.weight"].shape[0]
+    grown(base, tmp_path / "adapter", [size], size + 1)
+    merge(base, tmp_path / "adapter", tmp_path / "out")
+    merged = load_file(tmp_path / "out" / "model.safetensors")
+    assert merged["lm_head.weight"].shape[0] == size + 1
+    assert torch.equal(merged["lm_head.weight"], merged["model.embed_tokens.weight"])
+
+
+def test_new_tokens_that_only_embeddings_know_or_that_leave_a_gap_are_refused(llama, tmp_path):
+    size = json.loads((llama / "config.json").read_text())["vocab_size"]
+    grown(llama, tmp_path / "half", [size], size + 1)
+    with pytest.raises(ModelError, match=r"new tokens in `model.embed_tokens.weight`, and none in `lm_head.weight`"):
+        merge(llama, tmp_path / "half", tmp_path / "out")
+    grown(llama, tmp_path / "gap", {"embed_tokens": [size + 1], "lm_head": [size + 1]}, size + 2)
+    with pytest.raises(ModelError, match=r"doesn't fit `(model.embed_tokens|lm_head).weight`"):
+        merge(llama, tmp_path / "gap", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

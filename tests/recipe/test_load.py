@@ -355,6 +355,28 @@ SCHEDULES = "one of `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `w
             "`train`: `too_long: right` has no meaning for `objective: sft`: take `drop` or `turn` or `left`",
             "see `luthier explain train`; `null` clears a key",
         ),
+        (
+            "train: {technique: prefix, new_tokens: [a]}",
+            "`train`: `technique: prefix` leaves embeddings as they are, so `new_tokens` could not learn: take "
+            "`lora` or `full`",
+            "see `luthier explain train`; `null` clears a key",
+        ),
+        (
+            "train: {technique: {kind: full, freeze_layers: 1}, new_tokens: [a]}",
+            "`train`: `freeze_layers` and `train_layers` leave embeddings as they are, so `new_tokens` could not learn",
+            "see `luthier explain train`; `null` clears a key",
+        ),
+        (
+            "train: {objective: reward, new_tokens: [a]}",
+            "`train`: `objective: reward` can't learn `new_tokens`: its model has no head for them. Train them with "
+            "`sft` or `pretrain`, merge, and begin with the merged model",
+            "see `luthier explain train`; `null` clears a key",
+        ),
+        (
+            "train: {new_tokens: [a, b, a]}",
+            "`train`: `new_tokens` names one twice",
+            "see `luthier explain train`; `null` clears a key",
+        ),
     ],
 )
 def test_a_wrong_value_names_key_rule_value_and_fix(lines, problem, hint):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from luthier import workflow
 from luthier.core.errors import Interrupted, ModelError
@@ -19,7 +19,9 @@ from luthier.core.run import Run
 from luthier.model.bits import bitsandbytes
 from luthier.recipe.load import parse_recipe
 from luthier.recipe.schema import Recipe
+from luthier.tokens.stage import open_tokens
 
+NEW = "new_tokens: ['This is ticket', 'Thank you.']"
 WAYS = {
     "rslora": "technique: {kind: lora, rank: 4, rslora: true, dropout: 0.1}",
     "dora": "technique: {kind: dora, rank: 4}",
@@ -50,6 +52,8 @@ WAYS = {
     "ia3-adafactor": "technique: ia3, optimizer: {kind: adafactor, relative: true}, schedule: inverse_sqrt",
     "recompute": "technique: {kind: lora, dropout: 0.2}, gradient_checkpointing: on",
     "neftune": "neftune: 5, gradient_checkpointing: on",
+    "new-tokens": f"technique: {{kind: lora, rank: 4}}, {NEW}",
+    "new-tokens-qlora": f"technique: {{kind: qlora, rank: 4, init: pissa, modules_to_save: [norm]}}, {NEW}",
     "full-lion": "technique: full, optimizer: lion, weight_decay: 0.1, schedule: polynomial",
 }
 STEPS = 8
@@ -96,7 +100,14 @@ def weights(run: Run) -> bytes:
 
 
 def plain_base(folder: Path, adapter: Path) -> Any:
-    """Return the base as plain Transformers loads it, in as many bits as the adapter was trained in."""
+    """Return the base as plain Transformers loads it, in as many bits and with as many tokens as in training."""
+    model = in_bits(folder, adapter)
+    if (adapter / "new_tokens.json").is_file():
+        model.resize_token_embeddings(len(AutoTokenizer.from_pretrained(adapter)))
+    return model
+
+
+def in_bits(folder: Path, adapter: Path) -> Any:
     if not (adapter / "quantization.json").is_file():
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     about = json.loads((adapter / "quantization.json").read_text())
@@ -114,9 +125,9 @@ def plain_base(folder: Path, adapter: Path) -> Any:
     return model
 
 
-def logits(model: Any) -> torch.Tensor:
+def logits(model: Any, ids: range = range(3, 60)) -> torch.Tensor:
     with torch.inference_mode():
-        found: torch.Tensor = model.eval()(input_ids=torch.arange(3, 60)[None], use_cache=False).logits
+        found: torch.Tensor = model.eval()(input_ids=torch.tensor([[*ids]]), use_cache=False).logits
     return found
 
 
@@ -124,7 +135,24 @@ def logits(model: Any) -> torch.Tensor:
 def test_it_learns_resumes_to_the_same_bits_and_merges_to_what_was_trained(
     name: str, tiny_llama: Path, tickets: Path, tmp_path: Path
 ) -> None:
-    asked = recipe(WAYS[name], tickets, tiny_llama)
+    goes_the_road(WAYS[name], tiny_llama, tickets, tmp_path)
+
+
+@pytest.mark.parametrize("technique", ["{kind: lora, rank: 4, dora: true}", "full"])
+def test_new_tokens_go_the_road_where_embeddings_are_the_head(
+    technique: str, tiny_qwen2: Path, tickets: Path, tmp_path: Path
+) -> None:
+    _, run = goes_the_road(f"technique: {technique}, {NEW}", tiny_qwen2, tickets, tmp_path)
+    assert open_tokens(run / "tokens", "train").most("highest") == 321
+    merged = AutoModelForCausalLM.from_pretrained(run / "merged")
+    rows = merged.lm_head.weight
+    assert rows is merged.get_input_embeddings().weight
+    assert rows.shape[0] == merged.config.vocab_size == 322
+    assert not torch.equal(rows[320], rows[321])  # they began alike
+
+
+def goes_the_road(way: str, base_folder: Path, tickets: Path, tmp_path: Path) -> tuple[Recipe, Run]:
+    asked = recipe(way, tickets, base_folder)
     run = trained(asked, tmp_path / "whole")
     held_out = [event["loss"] for event in run.events("eval")]
     assert held_out[-1] < held_out[0]
@@ -144,16 +172,18 @@ def test_it_learns_resumes_to_the_same_bits_and_merges_to_what_was_trained(
         whole = workflow.run_all(asked[0], run)
         assert "can't be merged" in whole.summary
         assert not {"merge"} & whole.data.keys()
-        return
+        return asked[0], run
     assert workflow.merge(asked[0], run).data["certificate"]["status"] == "passed"
     merged = AutoModelForCausalLM.from_pretrained(run / "merged", dtype=torch.float32)
     if (run / "model" / "adapter_config.json").is_file():
-        unmerged = PeftModel.from_pretrained(plain_base(tiny_llama, run / "model"), str(run / "model"))
+        unmerged = PeftModel.from_pretrained(plain_base(base_folder, run / "model"), str(run / "model"))
     else:
         unmerged = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
-    base = logits(AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32))
-    assert (logits(merged) - base).abs().max() > 1e-3
-    assert (logits(merged) - logits(unmerged)).abs().max() < 1e-4
+    base = logits(AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32))
+    assert (logits(merged)[..., : base.shape[-1]] - base).abs().max() > 1e-3
+    every = range(merged.config.vocab_size)
+    assert (logits(merged, every) - logits(unmerged, every)).abs().max() < 1e-4
+    return asked[0], run
 
 
 def test_a_frozen_layer_is_kept_as_it_was_and_left_out_of_checkpoints(

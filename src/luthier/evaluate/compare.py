@@ -33,6 +33,7 @@ from luthier.model.adapters import lora
 from luthier.model.forward import precise
 from luthier.model.generate import generate, room
 from luthier.model.load import load_model, load_tokenizer, stop_ids, stored_as
+from luthier.model.new_tokens import ids_of
 from luthier.model.quantised import Quantised
 from luthier.recipe.methods import Rows
 from luthier.recipe.schema import Evaluate
@@ -161,7 +162,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         clipped=tuned.clipped,
         left_out=held_out.left_out,
         max_new_tokens=options.max_new_tokens,
-        setting=f"{precision}{_bits(tuned_path)}{spoken}",
+        setting=f"{precision}{_bits(tuned_path)}{_new(tuned_path)}{spoken}",
         noun="document" if rows == "text" else "conversation",
         preferred=preferred,
     )
@@ -184,6 +185,12 @@ def _bits(tuned: Path) -> str:
     """Return how the base of both models is kept, where that is in fewer bits."""
     kind = Quantised.of(tuned)
     return f", base in {kind.words}" if kind else ""
+
+
+def _new(tuned: Path) -> str:
+    """Return what the base was given to read tokens with that only the tuned model learned."""
+    count = len(ids_of(tuned))
+    return f", base with untrained rows (the mean of all) for {count} new token{'s'[: count > 1]}" if count else ""
 
 
 def _preferred(
@@ -303,9 +310,9 @@ def _both(
     base_path: Path, tuned_path: Path, measure: Callable[[Any, str], Measured], precision: str
 ) -> tuple[Measured, Measured]:
     """Return what base and tuned model did. The weights of two models are never in memory together."""
-    dtype = stored_as(precision)
+    dtype, new_ids = stored_as(precision), ids_of(tuned_path)
     if (tuned_path / "adapter_config.json").is_file():
-        model = load_model(base_path, dtype=dtype, quantised=Quantised.of(tuned_path))
+        model = load_model(base_path, dtype=dtype, quantised=Quantised.of(tuned_path), new_ids=new_ids)
         base = measure(model, "base")  # before the adapter is on it: switched off, its biases would stay
         return base, measure(with_adapter(model, tuned_path), "tuned")
     if not (tuned_path / "config.json").is_file():
@@ -314,7 +321,7 @@ def _both(
             hint="name the folder that training wrote: it holds adapter_config.json or config.json",
             place=str(tuned_path),
         )
-    base = measure(load_model(base_path, dtype=dtype), "base")
+    base = measure(load_model(base_path, dtype=dtype, new_ids=new_ids), "base")
     return base, measure(load_model(tuned_path, dtype=dtype), "tuned")
 
 

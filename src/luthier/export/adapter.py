@@ -17,7 +17,7 @@ from typing import Any
 
 from luthier.core.errors import ModelError
 from luthier.core.text import one_line
-from luthier.export.safetensors_file import FLOATS, Tensor, read_header, read_json
+from luthier.export.safetensors_file import FLOATS, Tensor, read_header, read_json, whole
 from luthier.model.heads import NAME
 
 CONFIG_NAME = "adapter_config.json"
@@ -34,6 +34,7 @@ UNDERSTOOD = {
     *("fan_in_fan_out", "bias", "use_rslora", "modules_to_save", "init_lora_weights", "layers_to_transform"),
     *("layers_pattern", "rank_pattern", "alpha_pattern", "megatron_core", "loftq_config", "eva_config"),
     *("qalora_group_size", "runtime_config", "ensure_weight_tying", "use_dora"),
+    "trainable_token_indices",
 }
 """Keys of `adapter_config.json` that either don't change what the adapter computes or are handled here."""
 
@@ -49,6 +50,9 @@ PLAIN_STARTS = (True, False, "gaussian", "eva")
 
 VIRTUAL = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
 """Kinds that learn what stands before a text, and change no weight."""
+
+TOKENS = ".token_adapter.trainable_tokens_delta"
+"""What PEFT puts behind the name of a module of which the rows of single tokens learned."""
 
 SERVE_HINT = "load this adapter with PEFT and use `merge_and_unload`; luthier can't merge this kind yet"
 
@@ -85,7 +89,21 @@ class Replacement:
     values: Tensor
 
 
-Change = Update | Scaling | Replacement
+@dataclass(frozen=True, slots=True)
+class TokenRows:
+    """Rows of single tokens that learned, in the place of the base's or after its last. `values` is (tokens, width)."""
+
+    target: Tensor
+    ids: tuple[int, ...]
+    values: Tensor
+
+    @property
+    def height(self) -> int:
+        """Return how many rows the tensor has with them."""
+        return max(self.target.shape[0], *(token + 1 for token in self.ids))
+
+
+Change = Update | Scaling | Replacement | TokenRows
 
 
 def refused(folder: Path, what: str) -> ModelError:
@@ -187,7 +205,7 @@ def _saved(config: dict[str, Any]) -> list[str]:
 
 def _whole(name: str, config: dict[str, Any]) -> bool:
     """Return whether a tensor of the adapter learned whole: of a saved module, or a bias."""
-    if ".lora_" in name:
+    if ".lora_" in name or name.endswith(TOKENS):
         return False
     saved = _saved(config)
     # By PEFT's rule the end of a module's name counts, also where it begins within a word.
@@ -205,7 +223,7 @@ def parts(folder: Path, config: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
     found: dict[str, dict[str, Tensor]] = {}
     dora = bool(config.get("use_dora"))
     for name, tensor in stored(folder):
-        if _whole(name, config):
+        if _whole(name, config) or name.endswith(TOKENS):
             continue
         label = one_line(tensor.name, 120)
         match = re.fullmatch(r"(.+)\.lora_([AB])\.weight", name)
@@ -243,7 +261,12 @@ def changes_of(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor],
     find = partial(_target, folder, tensors, tied=tied)
     if config["peft_type"] == "IA3":
         return scalings(folder, config, tensors, find)
-    return {**replacements(folder, config, tensors, tied=tied), **updates(folder, config, find)}
+    rows = token_rows(folder, config, tensors, tied=tied)
+    found = {**replacements(folder, config, tensors, tied=tied), **updates(folder, config, find)}
+    twice = sorted({*rows} & {*found})
+    if twice:
+        raise refused(folder, f"it changes `{one_line(twice[0], 120)}` in two ways")
+    return {**found, **rows}
 
 
 def _target(folder: Path, tensors: dict[str, Tensor], module: str, *, tied: bool) -> Tensor:
@@ -277,6 +300,39 @@ def replacements(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor
     for module in _saved(config):
         if not any(f"{module}." in name for name in found):
             raise refused(folder, f"`modules_to_save` names `{one_line(str(module), 80)}`, and there is no such tensor")
+    return found
+
+
+def token_rows(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor], *, tied: bool) -> dict[str, TokenRows]:
+    """Return the rows of single tokens that learned (PEFT's `trainable_token_indices`), in embeddings and head."""
+    asked = config.get("trainable_token_indices")
+    found: dict[str, TokenRows] = {}
+    for name, values in stored(folder):
+        if not name.endswith(TOKENS):
+            continue
+        module, label = name.removesuffix(TOKENS), one_line(values.name, 120)
+        named = asked if isinstance(asked, dict) else {module: asked}
+        ids = next((ids for key, ids in named.items() if f".{module}".endswith(f".{key}")), None)
+        if not isinstance(ids, list) or not ids or not all(map(whole, ids)) or len({*ids}) < len(ids):
+            raise refused(folder, f"`{label}` holds rows of tokens, and `trainable_token_indices` doesn't say of which")
+        # A head that shares its weights with the embeddings may be stored beside them all the same.
+        for target in [tensors.get(f"{module}.weight"), tensors.get("lm_head.weight") if tied else None]:
+            if target is None:
+                continue
+            rows = TokenRows(target, tuple(ids), values)
+            gap = {*range(target.shape[0], rows.height)} - {*ids}
+            fits = values.shape == (len(ids), *target.shape[1:]) and not {target.dtype, values.dtype} - FLOATS.keys()
+            if gap or not fits:
+                raise refused(folder, f"`{label}` doesn't fit `{target.name}` of shape {list(target.shape)}")
+            found[target.name] = rows
+        if f"{module}.weight" not in found:
+            raise refused(folder, f"`{label}` is in the adapter, and the base model has no `{module}.weight`")
+    grown = {rows.target.name for rows in found.values() if rows.height > rows.target.shape[0]}
+    short = {name for name in tensors if name.endswith(("embed_tokens.weight", "lm_head.weight"))} - grown
+    if grown and short:
+        raise refused(folder, f"it has rows for new tokens in `{min(grown)}`, and none in `{min(short)}`")
+    if asked and not found:
+        raise refused(folder, "it sets `trainable_token_indices` and holds no rows of tokens")
     return found
 
 

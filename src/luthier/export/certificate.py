@@ -36,6 +36,7 @@ from luthier.export.servers import sent
 from luthier.export.vocabulary import load_tokenizer
 from luthier.model.heads import kept as kept_head
 from luthier.model.load import stop_ids
+from luthier.model.new_tokens import grow, ids_of
 from luthier.model.quantised import Quantised, quantising, settle_layers
 from luthier.tokens.render import Renderer
 
@@ -167,6 +168,7 @@ def load(model: Path, adapter: Path | None, device: str) -> Any:
             if adapter is not None and (adapter / CONFIG_NAME).is_file():
                 from peft import PeftModel
 
+                grow(loaded, ids_of(adapter), place=str(model))
                 loaded = PeftModel.from_pretrained(loaded, str(adapter))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
         raise ModelError(

@@ -1,19 +1,21 @@
 """Writing an adapter into its base model: a standalone model, streamed byte by byte, with numpy only.
 
-The merged file has the names, shapes, types and therefore the header of the base file. So everything but the
-adapted tensors is copied inside the kernel, and an adapted tensor goes through memory in blocks of rows:
-stored type -> float32 -> changed (LoRA: + scale * B @ A) -> rounded once to the stored type -> written at the same
-offset.
+The merged file has the names, shapes, types and therefore the header of the base file, but where new tokens make
+tensors longer. So everything but the adapted tensors is copied inside the kernel, and an adapted tensor goes through
+memory in blocks of rows:
+stored type -> float32 -> changed (LoRA: + scale * B @ A) -> rounded once to the stored type -> written in its place.
 Memory does not grow with the model. Of an adapter that was trained in a quantised base, every tensor that was quantised
 is first rounded as it was then, whole: one tensor more is in memory, and torch and bitsandbytes are needed.
 """
 
 import errno
+import json
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -33,6 +35,7 @@ from luthier.export.adapter import (
     Change,
     Replacement,
     Scaling,
+    TokenRows,
     Update,
     changes_of,
     head_of,
@@ -40,12 +43,14 @@ from luthier.export.adapter import (
     refused,
 )
 from luthier.export.safetensors_file import (
+    BITS,
     FLOATS,
     INDEX_NAME,
     SINGLE_NAME,
     Matrix,
     Tensor,
     model_tensors,
+    read_header,
     read_json,
     read_rows,
     read_tensor,
@@ -90,17 +95,17 @@ class MergeSummary:
         return {**asdict(self), "dtypes": list(self.dtypes)}
 
 
-def copy_range(source: int, target: int, begin: int, end: int) -> Iterator[int]:
-    """Copy bytes to the same offset of another open file, in the kernel if it can; yield each part's size."""
-    at = begin
+def copy_range(source: int, target: int, begin: int, end: int, there: int) -> Iterator[int]:
+    """Copy bytes to an offset of another open file, in the kernel if it can; yield each part's size."""
+    at, shift = begin, there - begin
     while at < end:
         count = min(COPY, end - at)
         try:
-            done = os.copy_file_range(source, target, count, at, at)
+            done = os.copy_file_range(source, target, count, at, at + shift)
         except OSError as error:
             if error.errno not in NO_COPY_INSIDE_KERNEL:
                 raise
-            done = os.pwrite(target, os.pread(source, min(count, 1 << 22), at), at)
+            done = os.pwrite(target, os.pread(source, min(count, 1 << 22), at), at + shift)
         if done == 0:
             raise OSError("the file ended early")
         at += done
@@ -124,6 +129,22 @@ class Job:
     """What the adapter does to it."""
     kept: Quantised | None
     """How it was kept in training, where that was in fewer bits."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the merged tensor's shape: new tokens add rows."""
+        height = self.change.height if isinstance(self.change, TokenRows) else self.target.shape[0]
+        return height, *self.target.shape[1:]
+
+    @property
+    def size(self) -> int:
+        """Return the merged tensor's size in bytes."""
+        return prod(self.shape) * BITS[self.target.dtype] // 8
+
+    @property
+    def growth(self) -> int:
+        """Return by how many bytes the tensor grows."""
+        return self.size - (self.target.end - self.target.begin)
 
 
 Rows = Callable[[Matrix, int, int], Matrix]
@@ -166,6 +187,18 @@ def replaced(replacement: Replacement) -> Rows:
     return change
 
 
+def placed(rows: TokenRows) -> Rows:
+    """Return the rows with those of tokens that learned in their places."""
+    learned, ids = read_tensor(rows.values), np.array(rows.ids)
+
+    def change(values: Matrix, first: int, last: int) -> Matrix:
+        here = (first <= ids) & (ids < last)
+        values[ids[here] - first] = learned[here]
+        return values
+
+    return change
+
+
 def changing(change: Change) -> Rows:
     """Return what a change makes of rows."""
     match change:
@@ -175,6 +208,8 @@ def changing(change: Change) -> Rows:
             return multiplied(change)
         case Replacement():
             return replaced(change)
+        case TokenRows():
+            return placed(change)
 
 
 def unchanged(values: Matrix, _first: int, _last: int) -> Matrix:
@@ -198,13 +233,26 @@ def as_trained(tensor: Tensor, kind: Quantised) -> Read:
     return read
 
 
+def longer(read: Read, tensor: Tensor) -> Read:
+    """Return how to read a tensor and rows after its last, which are zero."""
+
+    def both(first: int, last: int) -> Matrix:
+        values = np.zeros((last - first, *tensor.shape[1:]), dtype=np.float32)
+        end = min(last, tensor.shape[0])
+        if first < end:
+            values[: end - first] = read(first, end)
+        return values
+
+    return both
+
+
 def merge_rows(read: Read, target: int, tensor: Tensor, change: Rows, rows: tuple[int, int]) -> int:
     """Merge rows of one tensor and write them; return the bytes written.
 
     Args:
         read: Gives the base's.
-        target: The open merged file, of the same layout.
-        tensor: What the rows are of.
+        target: The open merged file.
+        tensor: What the rows are of, as it lies there.
         change: What becomes of them.
         rows: First row and the one after the last.
 
@@ -226,17 +274,38 @@ def merge_rows(read: Read, target: int, tensor: Tensor, change: Rows, rows: tupl
     return len(content)
 
 
-def merge_tensor(source: int, target: int, job: Job, pool: ThreadPoolExecutor) -> Iterator[int]:
-    """Merge one tensor in blocks of rows; yield the bytes of each block as it is written."""
+def merge_tensor(source: int, target: int, begin: int, job: Job, pool: ThreadPoolExecutor) -> Iterator[int]:
+    """Merge one tensor in blocks of rows, to `begin` in the target; yield the bytes of each block as it is written."""
     tensor, change = job.target, job.change
-    read = partial(read_rows, source, tensor) if job.kept is None else as_trained(tensor, job.kept)
+    read: Read = partial(read_rows, source, tensor) if job.kept is None else as_trained(tensor, job.kept)
     rows: Rows = unchanged
     if change is not None:
         rows = changing(change)
-    height = tensor.shape[0]
+    merged = replace(tensor, shape=job.shape, begin=begin, end=begin + job.size)
+    height = job.shape[0]
+    if job.growth:
+        read = longer(read, tensor)
     step = max(1, BLOCK // max(1, prod(tensor.shape[1:])))
     blocks = [(first, min(first + step, height)) for first in range(0, height, step)]
-    yield from pool.map(partial(merge_rows, read, target, tensor, rows), blocks)
+    yield from pool.map(partial(merge_rows, read, target, merged, rows), blocks)
+
+
+def merged_header(file: Path, jobs: list[Job]) -> tuple[int, bytes]:
+    """Return where the base file's header ends, and what stands in its place: the same, unless tensors grow."""
+    tensors, start = read_header(file)
+    with file.open("rb") as reader:
+        content = reader.read(start)
+    if not any(job.growth for job in jobs):
+        return start, content
+    header, jobs_of, at = json.loads(content[8:]), {job.target.name: job for job in jobs}, 0
+    for tensor in tensors:
+        job = jobs_of.get(tensor.name)
+        end = at + (tensor.end - tensor.begin if job is None else job.size)
+        header[tensor.name] |= {"shape": list(tensor.shape if job is None else job.shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # as the format's own library pads it
+    return start, struct.pack("<Q", len(text)) + text
 
 
 def merge_file(file: Path, out: Path, jobs: list[Job], pool: ThreadPoolExecutor) -> Iterator[int]:
@@ -251,13 +320,17 @@ def merge_file(file: Path, out: Path, jobs: list[Job], pool: ThreadPoolExecutor)
     with file.open("rb") as reader, out.open("xb") as writer:
         source, target = reader.fileno(), writer.fileno()
         size = os.fstat(source).st_size
-        os.ftruncate(target, size)
-        at = 0
+        at, header = merged_header(file, jobs)
+        os.ftruncate(target, size - at + len(header) + sum(job.growth for job in jobs))
+        write_all(target, header, 0)
+        yield len(header)
+        there = len(header)
         for job in sorted(jobs, key=lambda each: each.target.begin):
-            yield from copy_range(source, target, at, job.target.begin)
-            yield from merge_tensor(source, target, job, pool)
-            at = job.target.end
-        yield from copy_range(source, target, at, size)
+            yield from copy_range(source, target, at, job.target.begin, there)
+            there += job.target.begin - at
+            yield from merge_tensor(source, target, there, job, pool)
+            at, there = job.target.end, there + job.size
+        yield from copy_range(source, target, at, size, there)
 
 
 def link_file(file: Path, out: Path) -> Iterator[int]:
@@ -266,7 +339,7 @@ def link_file(file: Path, out: Path) -> Iterator[int]:
         os.link(file.resolve(), out)
     except OSError:
         with file.open("rb") as reader, out.open("xb") as writer:
-            yield from copy_range(reader.fileno(), writer.fileno(), 0, os.fstat(reader.fileno()).st_size)
+            yield from copy_range(reader.fileno(), writer.fileno(), 0, os.fstat(reader.fileno()).st_size, 0)
     else:
         yield file.stat().st_size
 
@@ -298,6 +371,17 @@ def copy_companions(base: Path, trained: Path, out: Path) -> None:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
     copy_templates(templates, out)
+
+
+def tell_of_growth(folder: Path, vocabulary: int, growth: int) -> None:
+    """Write into a model folder for how many tokens it has rows, and how many bytes of weights more."""
+    config = read_json(folder / "config.json")
+    (config if "vocab_size" in config else config["text_config"])["vocab_size"] = vocabulary
+    write_json(folder / "config.json", config)
+    if (folder / INDEX_NAME).is_file():
+        index = read_json(folder / INDEX_NAME)
+        index["metadata"]["total_size"] += growth
+        write_json(folder / INDEX_NAME, index)
 
 
 def check_out(base: Path, adapter: Path, out: Path) -> None:
@@ -369,7 +453,8 @@ def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = N
     kind = Quantised.of(adapter)
     files = weight_files(source)
     head = head_of(adapter) if is_adapter and HEAD not in tensors else None
-    total = sum(file.stat().st_size for file in files)
+    growth = sum(job.growth for job in jobs)
+    total = sum(file.stat().st_size for file in files) + growth
     progress.start("merge" if is_adapter else "copy", total, "byte")
     workers = min(4, len(os.sched_getaffinity(0)))
     with publish_folder(out) as folder, ThreadPoolExecutor(workers) as pool:
@@ -390,6 +475,8 @@ def merge(base: Path, adapter: Path, out: Path, *, progress: Progress | None = N
         elif files != [source / SINGLE_NAME]:
             shutil.copyfile(source / INDEX_NAME, folder / INDEX_NAME)
         copy_companions(base, adapter, folder)
+        if growth:
+            tell_of_growth(folder, max(job.shape[0] for job in jobs if job.growth), growth)
     progress.end()
     return MergeSummary(
         how="merged" if is_adapter else "copied",

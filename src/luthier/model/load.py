@@ -1,6 +1,7 @@
 """Loading with Transformers: quietly, from safetensors only, never running code that came with a model."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from luthier.model.companions import json_object
 from luthier.model.facts import read_config
 from luthier.model.heads import NAME, SUFFIX, Head, States
 from luthier.model.kernels import attention
+from luthier.model.new_tokens import grow
 from luthier.model.probe import settle
 from luthier.model.quantised import Quantised, quantising, settle_layers
 
@@ -73,6 +75,7 @@ def load_model(
     *,
     dtype: torch.dtype | None = None,
     quantised: Quantised | None = None,
+    new_ids: Sequence[int] = (),
     on: torch.device | None = None,
 ) -> Any:
     """Return a causal language model for forward passes over packs, on the best device, in evaluation mode.
@@ -83,6 +86,7 @@ def load_model(
         path: A model folder.
         dtype: Type of the weights; None keeps the type they are stored in.
         quantised: How to keep the linear layers in fewer bits, from weights that are stored whole.
+        new_ids: Tokens it is to have rows for besides (`luthier.model.new_tokens`).
         on: Where to; None for the best device.
 
     Raises:
@@ -92,6 +96,7 @@ def load_model(
     read_config(path, str(path))
     model, about = _read(AutoModelForCausalLM, path, dtype, attention.NAME, quantised=quantised)
     _whole(about, path)
+    grow(model, new_ids, place=str(path))
     model = _placed(model, quantised, on).eval()
     settle(model, place=str(path))
     return model

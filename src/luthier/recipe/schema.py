@@ -8,6 +8,7 @@ from luthier.recipe.methods import (
     AdamW,
     Automatic,
     Cosine,
+    Full,
     Lora,
     Objective,
     Optimizer,
@@ -245,6 +246,12 @@ class Train(Options):
     )
     """Variables the template reads, such as {enable_thinking: false}. They travel with the trained model."""
 
+    new_tokens: tuple[Named, ...] = ()
+    """Texts that become tokens of their own, such as ["<|tool|>", "[ZUG]"]: their embeddings start as the mean of all
+    and learn, with `lora`, `qlora` or `full`. They are no control tokens: rows that hold one are read so, and answers
+    show it; of one that the chat template writes, only the template's own count. The grown tokenizer goes with the
+    trained model."""
+
     learn: Literal["assistant", "last", "all"] = "assistant"
     """What is learned: every answer with its stop token, the last answer only, or every token. A turn's own `train`
     or `weight` goes before it, and `learn: [[first, end]]` names characters of a turn."""
@@ -327,6 +334,8 @@ class Train(Options):
     @property
     def undivided(self) -> str | None:
         """Return what in this recipe needs whole weights in every process; None where parts of them are enough."""
+        if self.new_tokens:
+            return "`new_tokens` are rows of whole embeddings"
         if self.technique.kind not in ("lora", "ia3", "full"):
             return f"`technique: {self.technique.kind}` has weights that can't be taken apart"
         if self.optimizer.kind not in ("adamw", "lion", "sgd"):
@@ -360,6 +369,28 @@ class Train(Options):
         if self.too_long not in ways:
             told = " or ".join(f"`{way}`" for way in ways)
             message = f"`too_long: {self.too_long}` has no meaning for `objective: {self.objective.kind}`: take {told}"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def new_tokens_can_learn(self) -> "Train":
+        """Refuse new tokens that are named twice, or whose embeddings would never learn."""
+        technique = self.technique
+        if len({*self.new_tokens}) < len(self.new_tokens):
+            raise ValueError("`new_tokens` names one twice")
+        if not self.new_tokens:
+            return self
+        if not isinstance(technique, Lora | Full):
+            message = f"`technique: {technique.kind}` leaves embeddings as they are, so `new_tokens` could not learn"
+            raise ValueError(f"{message}: take `lora` or `full`")
+        if isinstance(technique, Full) and (technique.freeze_layers or technique.train_layers is not None):
+            message = "`freeze_layers` and `train_layers` leave embeddings as they are, so `new_tokens` could not learn"
+            raise ValueError(message)
+        if headed(self.objective):
+            message = (
+                f"`objective: {self.objective.kind}` can't learn `new_tokens`: its model has no head for them. Train "
+                "them with `sft` or `pretrain`, merge, and begin with the merged model"
+            )
             raise ValueError(message)
         return self
 

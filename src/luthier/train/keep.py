@@ -8,7 +8,10 @@ from luthier.core.errors import ModelError
 from luthier.core.files import publish_folder, write_json, write_text
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.companions import TEMPLATE_FILES, TEMPLATE_FOLDER, TOKENIZER_FILES, copy_templates
+from luthier.model.forward import plain
 from luthier.model.heads import describe, headed, set_padding
+from luthier.model.new_tokens import new_ids
+from luthier.model.new_tokens import write as write_new
 from luthier.model.weights import save_tensors
 from luthier.tokens.render import Renderer
 from luthier.train.parallel import gathered
@@ -37,6 +40,8 @@ def keep(adapted: Adapted, renderer: Renderer, *, base: Path, out: Path, writes:
         for name in (*TOKENIZER_FILES, "generation_config.json"):
             if (base / name).is_file() and (own or name not in TEMPLATE_FILES):
                 shutil.copyfile(base / name, folder / name)
+        if ids := new_ids(plain(adapted.model)):
+            write_new(renderer.tokenizer, ids, folder)
         if own:
             copy_templates(base, folder)
         else:

@@ -127,7 +127,8 @@ def _loaded(
     """Return the base as the objective needs it: with its vocabulary, or with a head that scores texts."""
     dtype, quantised = stored_as(plan.precision), Quantised.asked(recipe.train.technique)
     if not headed(recipe.train.objective):
-        return load_model(base, dtype=dtype, quantised=quantised, on=on)
+        new_ids = renderer.tokenizer.convert_tokens_to_ids([*recipe.train.new_tokens])
+        return load_model(base, dtype=dtype, quantised=quantised, new_ids=new_ids, on=on)
     pad = padding(renderer.tokenizer, (int(row.input_ids[-1]) for split in rows for row in split))
     head = Head(rows[0].classes, pad, recipe.train.seed)
     return load_scorer(base, head=head, dtype=dtype, quantised=quantised, on=on)
@@ -161,6 +162,6 @@ def _fits(model: Any, highest: int, base: Path) -> None:
     if highest >= room:
         raise ModelError(
             f"the data hold token {highest} of the tokenizer, and the model knows {room}",
-            hint="use the tokenizer the model was trained with; adding tokens is not possible yet",
+            hint="use the tokenizer the model was trained with; `train.new_tokens` adds tokens to both",
             place=str(base),
         )

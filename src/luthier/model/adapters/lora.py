@@ -14,6 +14,7 @@ from luthier.model.adapters.layers import layer_of, refuse_unknown
 from luthier.model.adapters.peft_model import linear_layers, stored_name, task_type, wrap
 from luthier.model.adapters.start import STARTS, started
 from luthier.model.adapters.virtual import fronted
+from luthier.model.new_tokens import new_ids
 from luthier.model.quantised import weight_of
 from luthier.recipe.methods import Lora
 
@@ -45,7 +46,14 @@ def attach(model: Any, options: Lora, *, base: str, seed: int) -> Adapted:
     torch.manual_seed(seed)
     targets = _targets(model, options)
     refuse_shared(model, targets)
-    whole = _whole(model, options.modules_to_save)
+    whole, tokens = _whole(model, options.modules_to_save), _token_rows(model)
+    for name in tokens:
+        if name in whole or (targets != "all-linear" and _ends(name, tuple(targets))):
+            raise RecipeError(
+                f"`{name}` is to learn in two ways: as rows of new tokens, and by `train.technique`",
+                hint="leave it out of `targets` and `modules_to_save`, or `train.new_tokens` out",
+                place="train.new_tokens",
+            )
     for key in ("rank_pattern", "alpha_pattern"):
         _refuse_idle(model, list(getattr(options, key)), key)
     config = LoraConfig(
@@ -62,6 +70,7 @@ def attach(model: Any, options: Lora, *, base: str, seed: int) -> Adapted:
         init_lora_weights="gaussian" if options.init == "gaussian" else True,
         bias=options.bias,
         modules_to_save=whole or None,
+        trainable_token_indices=tokens or None,
     )
     adapted = wrap(model, config, base=base, place=f"{KEY}.targets")
     if options.bias != "none" and not any(name.endswith(".bias") for name in adapted.trainable):
@@ -180,6 +189,27 @@ def _whole(model: Any, names: tuple[str, ...]) -> list[str]:
             )
         chosen += found
     return chosen
+
+
+def _token_rows(model: Any) -> dict[str, list[int]]:
+    """Return the modules with a row for every token, and which rows learn: those of new tokens. No module if none is.
+
+    Raises:
+        RecipeError: The head also adds a bias, which PEFT would leave out.
+    """
+    ids, head = [*new_ids(model)], model.get_output_embeddings()
+    if not ids:
+        return {}
+    if getattr(head, "bias", None) is not None:
+        raise RecipeError(
+            "the head of this model has a bias, and rows of it can't learn beside adapters",
+            hint="leave `new_tokens` out, or take `--set train.technique=full`",
+            place="train.new_tokens",
+        )
+    learning = [model.get_input_embeddings()]
+    if head.weight is not learning[0].weight:  # PEFT lets a head that shares its weights follow
+        learning.append(head)
+    return {name: ids for name, module in model.named_modules() if any(module is one for one in learning)}
 
 
 def _measure_lengths(model: torch.nn.Module) -> None:

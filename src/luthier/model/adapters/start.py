@@ -59,6 +59,7 @@ def started(adapted: Adapted, config: LoraConfig, factors: Factors, *, base: str
     model = adapted.model
     still = deepcopy(config)
     still.lora_dropout, still.bias, still.modules_to_save = 0.0, "none", None
+    still.trainable_token_indices = None
     # Not `add_adapter`, which would keep modules that learn whole a second time.
     model.peft_config[START] = still
     model.base_model.inject_adapter(model.base_model.model, START)
