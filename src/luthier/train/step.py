@@ -61,7 +61,7 @@ def take(
         set_rate(optimizer, rate)
         _move(work, optimizer, step)
     optimizer.zero_grad(set_to_none=True)
-    return result, scale if scale == NONE else scale.stepped()
+    return result, scale.stepped() if work.plan.precision == "fp16" else scale
 
 
 def _gradients(work: Work, step: int, factor: float, pack_tokens: int) -> StepResult:
