@@ -16,7 +16,7 @@ from luthier.core.report import Block, Comparison, Curve, Report, Table
 from luthier.recipe.schema import Recipe
 from luthier.train.account import sections, smoothed
 from luthier.train.loop import train
-from luthier.train.report import LivePage, risen
+from luthier.train.report import LivePage
 from luthier.train.work import HeldOut
 
 RECIPE = Recipe.model_validate({"model": "m", "data": {"sources": ["a"]}}, strict=False)
@@ -178,18 +178,3 @@ def test_what_a_rollback_undid_is_in_no_curve_or_table() -> None:
     (happened,) = blocks(events, "What happened")
     assert isinstance(happened, Table)
     assert "went back" in happened.rows[0][2]
-
-
-@pytest.mark.parametrize(
-    ("losses", "up"),
-    [
-        ((2.0, 1.5, 1.6), True),
-        ((2.0, 1.5, 1.51), False),
-        ((2.0, 2.1), True),
-        ((0.69, 0.0006, 0.0008), False),  # preferences: a third above next to nothing is still nothing
-        ((0.69, -1.08), False),
-        ((0.69, -1.08, -0.9), True),
-    ],
-)
-def test_a_held_out_loss_has_risen_by_its_own_measure(losses: Sequence[float], up: bool) -> None:
-    assert risen(losses) == up

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from luthier.train.watch import StopRequest, Watch
+from luthier.train.watch import StopRequest, Watch, risen
 
 
 def test_the_first_signal_asks_and_the_second_ends() -> None:
@@ -79,3 +79,24 @@ def test_a_training_that_slows_down_is_told() -> None:
         event = {"kind": "step", "step": step, "loss": 3 * 0.99**step, "tokens": 100}
         texts += [trouble.text for trouble in watch.look({**event, "seconds": 1.0 if step < 41 else 4.0})]
     assert texts == ["training has slowed down to 25 tokens/s, from 100"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "up"),
+    [
+        ((2.0, 1.5, 1.6), True),
+        ((2.0, 1.5, 1.51), False),
+        ((2.0, 2.1), True),
+        ((0.69, 0.0006, 0.0008), False),  # preferences: a third above next to nothing is still nothing
+        ((0.69, -1.08), False),
+        ((0.69, -1.08, -0.9), True),
+    ],
+)
+def test_a_held_out_loss_has_risen_by_its_own_measure(losses: tuple[float, ...], up: bool) -> None:
+    assert risen(losses[-1], lowest=min(losses), first=losses[0]) == up
+
+
+def test_a_preference_loss_that_moves_by_nothing_is_not_memorising() -> None:
+    held_out = {10: 0.69, 20: 0.0006, 30: 0.0007, 40: 0.0008, 50: 0.0009}
+    assert told(falling(60), held_out=held_out) == []
+    assert told(falling(60), held_out={10: 0.69, 20: -1.08, 30: -1.079, 40: -1.078, 50: -1.077}) == []

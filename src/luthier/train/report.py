@@ -16,6 +16,7 @@ from luthier.train.account import sections, unit
 from luthier.train.history import lasting
 from luthier.train.loop import Outcome
 from luthier.train.step import examples_of
+from luthier.train.watch import risen
 from luthier.train.work import Work
 
 SHARE = 0.02
@@ -156,18 +157,9 @@ def _findings(work: Work, outcome: Outcome, evals: Sequence[Mapping[str, Any]]) 
 def _overfitting(work: Work, evals: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Tell when the held-out loss ends well above its lowest point."""
     best = min(evals, key=lambda event: event["loss"])
-    if risen([event["loss"] for event in evals]):
+    if risen(evals[-1]["loss"], lowest=best["loss"], first=evals[0]["loss"]):
         epochs = best["step"] / work.plan.steps * work.plan.epochs
         lowest = f"was lowest at step {best['step']} ({best['loss']:.3f})"
         text = f"the held-out loss {lowest} and has risen since: the model has begun to memorise"
         shorter = f"train for about {epochs:.1g} epochs, or " if best["step"] else ""
         yield Finding("warning", text, f"{shorter}`--set train.keep=best`, or lower `train.learning_rate`")
-
-
-def risen(losses: Sequence[float]) -> bool:
-    """Return whether the last loss is above the lowest by 2 % of that, or of how far it had fallen, if that is more.
-
-    Losses of preferences fall to next to nothing, and below zero: there a share of the lowest alone says nothing.
-    """
-    lowest = min(losses)
-    return losses[-1] - lowest > 0.02 * max(abs(lowest), losses[0] - lowest)

@@ -59,6 +59,8 @@ class Watch:
         self._first: float | None = None
         self._lowest = float("inf")
         self._best = float("inf")
+        self._before: float | None = None
+        """The first held-out loss."""
         self._seen = 0
         self._quiet: dict[str, int] = {}
 
@@ -114,10 +116,11 @@ class Watch:
     def _eval(self, event: Mapping[str, Any]) -> Iterator[Trouble]:
         loss = float(event["loss"])
         self._evals.append(loss)
+        self._before = first = loss if self._before is None else self._before
         lowest = min(self._best, loss)
         if (
             len(self._evals) == 3
-            and all(other > 1.02 * lowest for other in [*self._evals][1:])
+            and all(risen(other, lowest=lowest, first=first) for other in [*self._evals][1:])
             and loss > self._evals[0]
         ):
             text = f"the held-out loss rises: {lowest:.3f} at its lowest, {loss:.3f} now; the model begins to memorise"
@@ -125,3 +128,11 @@ class Watch:
                 "overfitting", text, "set `train.early_stopping` or fewer `train.epochs`; more data helps most"
             )
         self._best = lowest
+
+
+def risen(loss: float, *, lowest: float, first: float) -> bool:
+    """Return whether a loss is above the lowest by 2 % of that, or of how far it had fallen, if that is more.
+
+    Losses of preferences fall to next to nothing, and below zero: there a share of the lowest alone says nothing.
+    """
+    return loss - lowest > 0.02 * max(abs(lowest), first - lowest)
