@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from luthier.model.adapters.adapted import Adapted
 from luthier.model.load import load_tokenizer
@@ -27,8 +27,9 @@ def base(tiny_llama: Path, tmp_path: Path) -> Path:
 
 
 def kept(base: Path, out: Path, **how: str | dict[str, str]) -> Path:
-    model = torch.nn.Linear(1, 1)
-    trained = dict(model.named_parameters())
+    sizes = {"hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1, "num_hidden_layers": 1}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=8, **sizes))
+    trained = {"model.norm.weight": model.model.norm.weight}
     adapted = Adapted(model, trained, "model.safetensors", lambda folder: None, torch.float32, frozen={})
     keep(adapted, Renderer(load_tokenizer(base), **how), base=base, out=out)  # type: ignore[arg-type]
     return out
