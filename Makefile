@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 THREADS := OMP_NUM_THREADS=1
+TWO := -n 2 --dist worksteal
 
 .PHONY: quickstart test check lint faults table gpu bench base-model sample-data lock
 
@@ -10,10 +11,10 @@ quickstart: .venv/app
 	$(BIN)/luthier quickstart
 
 test: .venv/dev
-	$(THREADS) $(BIN)/pytest -m "not gpu and not exhaustive"
+	$(THREADS) $(BIN)/pytest $(TWO) -m "not gpu and not exhaustive"
 
 check: lint
-	$(THREADS) $(BIN)/pytest -q -m "not gpu and not slow and not exhaustive"
+	$(THREADS) $(BIN)/pytest $(TWO) -q -m "not gpu and not slow and not exhaustive"
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

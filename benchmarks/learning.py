@@ -262,7 +262,12 @@ def write(asked: argparse.Namespace, curves: dict[str, list[Points]], learned: i
     )
     path = Path(__file__).parent / "results" / f"{date.replace(' ', '-')}-learning-{title}"
     write_text(path.with_suffix(".html"), to_html(report))
-    command = " ".join(["OMP_NUM_THREADS=1 python benchmarks/learning.py", *sys.argv[1:]])
+    command = " ".join(
+        [
+            "OMP_NUM_THREADS=1 python benchmarks/learning.py",
+            *(Path(word).name if "/" in word else word for word in sys.argv[1:]),
+        ]
+    )
     write_json(path.with_suffix(".json"), {"date": date, "about": about, "command": command, "curves": curves})
     table = "\n".join(f"| {' | '.join(line)} |" for line in (columns, ("---",) * len(columns), *lines))
     write_text(path.with_suffix(".md"), f"# Learning beside TRL, {date}\n\n{about}\n\n`{command}`\n\n{table}\n")
