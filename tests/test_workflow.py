@@ -14,6 +14,17 @@ def recipe(data: Path, model: Path | str = "bundled", more: str = "") -> tuple[R
     return parse_recipe(text, file="recipe.yaml"), text
 
 
+def test_a_run_that_was_killed_while_it_began_begins_again(tickets: Path, tmp_path: Path) -> None:
+    asked = recipe(tickets)
+    run = workflow.begin(*asked, tmp_path / "run")
+    (run / "events.jsonl").unlink()  # the recipe is written first
+    assert workflow.begin(*asked, tmp_path / "run").events("state")[0]["state"] == "begun"
+    (run / "events.jsonl").unlink()
+    (run / ".lock").unlink()
+    with pytest.raises(RunError, match="holds other things"):  # somebody's own folder with a recipe in it
+        workflow.begin(*asked, tmp_path / "run")
+
+
 def test_a_folder_with_other_things_is_never_taken_for_a_run(tickets: Path, tmp_path: Path) -> None:
     project = tmp_path / "project"
     (project / "data").mkdir(parents=True)

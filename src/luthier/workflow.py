@@ -77,6 +77,8 @@ def begin(recipe: Recipe, text: str, out: Path) -> Run:
         RunError: The folder holds a run of another recipe, or files that are no run.
     """
     strangers = [path.name for path in out.iterdir() if not path.name.startswith(".")] if out.is_dir() else []
+    if strangers == ["recipe.yaml"] and (out / ".lock").is_file():
+        strangers = []  # a run that was killed while it began
     if strangers and not Run.begun(out):
         raise RunError(
             f"this folder holds other things (`{min(strangers)}`) and no run",
