@@ -21,11 +21,12 @@ from luthier.core.hardware import hardware
 from luthier.core.run import Run
 from luthier.model.facts import facts
 from luthier.model.load import load_model, load_tokenizer
+from luthier.recipe.data import Data
 from luthier.recipe.facts import RowFacts
 from luthier.recipe.methods import Full, Lora
 from luthier.recipe.options import locate
 from luthier.recipe.plan import plan
-from luthier.recipe.schema import Data, Recipe, Train
+from luthier.recipe.schema import Recipe, Train
 from luthier.tokens.batch import steps_per_epoch
 from luthier.tokens.render import Encoded
 from luthier.train.optim import optimizer_of

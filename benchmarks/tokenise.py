@@ -165,7 +165,7 @@ def run(name: str, case: Path, folder: Path, *, again: bool = False) -> dict[str
 def make_case(folder: Path, data: str | None, rows: int) -> None:
     from luthier.bundled import sample_paths
     from luthier.data.prepare import prepare
-    from luthier.recipe.schema import Data, Split
+    from luthier.recipe.data import Data, Split
 
     sources = (data,) if data else tuple(map(str, sample_paths()))
     prepare(Data(sources=sources, split=Split(valid=0.0)), folder / "data")

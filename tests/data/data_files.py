@@ -10,8 +10,8 @@ from luthier.data.prepare import prepare
 from luthier.data.read import open_source, read
 from luthier.data.rows import Read
 from luthier.data.sources import find_files
+from luthier.recipe.data import Data
 from luthier.recipe.methods import Rows
-from luthier.recipe.schema import Data
 
 Write = Callable[[str, str | bytes], Path]
 

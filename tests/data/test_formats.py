@@ -10,7 +10,7 @@ from luthier.core.example import Example, Source
 from luthier.data.convert import Converter
 from luthier.data.formats import FORMATS
 from luthier.data.rows import RawRow, Refusal
-from luthier.recipe.schema import Data, Fields
+from luthier.recipe.data import Data, Fields
 
 QA = [("user", "Q"), ("assistant", "A")]
 

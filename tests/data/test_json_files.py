@@ -4,14 +4,14 @@ import pytest
 from data_files import Write, read_file
 
 from luthier.core.errors import DataError
-from luthier.data.rows import RawRow, Unreadable
+from luthier.data.rows import RawRow, Refusal, Unreadable
 
 
 def test_a_bad_line_costs_one_row_and_is_told_with_its_line(write: Write) -> None:
     items = read_file(write("rows.jsonl", '{"a": 1}\n\n{"a": \n  \n{"a": 3}\n'))
     assert [item.source.line for item in items] == [1, 3, 5]
     assert isinstance(items[1], Unreadable)
-    assert items[1].refusal == ("invalid_json", "expecting value at column 6")
+    assert items[1].refusal == Refusal("invalid_json", "expecting value at column 6")
 
 
 def test_what_only_the_standard_parser_reads_is_read(write: Write) -> None:

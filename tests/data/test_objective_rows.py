@@ -16,8 +16,9 @@ from luthier.core.example import TEXT, Example, Message, Source
 from luthier.data.convert import Converter
 from luthier.data.rows import RawRow, Refusal
 from luthier.data.split import WHOLE, assign
+from luthier.recipe.data import Data, Fields, Split
 from luthier.recipe.methods import Dpo, Rows
-from luthier.recipe.schema import Data, Fields, Recipe, Split, Train
+from luthier.recipe.schema import Recipe, Train
 
 Row = dict[str, Any]
 

@@ -9,7 +9,7 @@ from data_files import Write, prepare_sources, read_jsonl
 from luthier.core.errors import DataError, Problems
 from luthier.core.example import Example
 from luthier.data.prepare import prepare
-from luthier.recipe.schema import Data
+from luthier.recipe.data import Data
 
 
 def jsonl(*rows: object) -> str:

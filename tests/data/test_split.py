@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from luthier.core.example import Example, Message, Source
 from luthier.data.keys import evened, parted, prompt_key
 from luthier.data.split import WHOLE, assign, place
-from luthier.recipe.schema import Split
+from luthier.recipe.data import Split
 
 keys = st.lists(st.integers(0, WHOLE - 1), max_size=60)
 splits = st.builds(Split, valid=st.sampled_from([0.0, 0.1, 0.4]), test=st.sampled_from([0.0, 0.1, 0.4]))

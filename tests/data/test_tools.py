@@ -5,7 +5,7 @@ from pathlib import Path
 
 from luthier.core.example import Example
 from luthier.data.prepare import prepare
-from luthier.recipe.schema import Clean, Data, Split
+from luthier.recipe.data import Clean, Data, Split
 
 TOOL = {"type": "function", "function": {"name": "count", "parameters": {"type": "object", "properties": {}}}}
 CALL = {"id": "a", "type": "function", "function": {"name": "count", "arguments": "{}"}}

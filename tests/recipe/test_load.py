@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from luthier.core.errors import LuthierError, Problems, RecipeError
+from luthier.recipe.data import Clean, Data, Fields, Split
 from luthier.recipe.load import (
     COMMAND_LINE,
     SIZE_LIMIT,
@@ -17,7 +18,7 @@ from luthier.recipe.load import (
     recipe_text,
 )
 from luthier.recipe.methods import Constant, Cosine, Full, Gguf, Lora
-from luthier.recipe.schema import Clean, Data, Fields, Recipe, Split, Train
+from luthier.recipe.schema import Recipe, Train
 
 BASE = "model: bundled\ndata:\n  sources: [tickets.csv]\n"
 DATA = Data(sources=("tickets.csv",))

@@ -5,6 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from luthier.recipe.data import Clean, Data, Fields, Split
 from luthier.recipe.explain import every_key
 from luthier.recipe.load import parse_recipe
 from luthier.recipe.methods import (
@@ -22,7 +23,7 @@ from luthier.recipe.methods import (
     Sgd,
     Wsd,
 )
-from luthier.recipe.schema import Clean, Data, Evaluate, Fields, Recipe, Split, Train
+from luthier.recipe.schema import Evaluate, Recipe, Train
 from luthier.recipe.write import to_yaml
 
 SMALL = Recipe(model="bundled", data=Data(sources=("tickets.csv",)))

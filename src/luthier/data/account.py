@@ -38,8 +38,8 @@ class Account:
         """How many rows were dropped."""
         return self.by_reason.total()
 
-    def drop(self, row: Any, source: Source, refusal: Refusal, *, matched: Source | None = None) -> None:
-        """Record a dropped row, with the row it equals if that is why."""
+    def drop(self, row: Any, source: Source, refusal: Refusal) -> None:
+        """Record a dropped row, with the row it matches if that is why."""
         assert refusal.reason in REASONS, refusal.reason
         self.by_reason[refusal.reason] += 1
         self.first.setdefault(refusal.reason, Dropped(source, refusal.detail, row))
@@ -49,8 +49,8 @@ class Account:
             "reason": refusal.reason,
             "detail": refusal.detail,
         }
-        if matched is not None:
-            line["matched"] = {"source": matched.file, "line": matched.line}
+        if refusal.matched is not None:
+            line["matched"] = {"source": refusal.matched.file, "line": refusal.matched.line}
         self._handle.write(any_line({**line, "row": row}))
 
     def settle(self, path: Path) -> None:

@@ -11,9 +11,9 @@ from luthier.core.text import did_you_mean, one_line
 from luthier.data.formats import FORMATS, Format, evened_name, kto
 from luthier.data.formats.parts import Parts
 from luthier.data.rows import RawRow, Refusal
+from luthier.recipe.data import MADE_FROM, NEEDED, Data, Fields
+from luthier.recipe.data import Format as Name
 from luthier.recipe.methods import Rows
-from luthier.recipe.schema import MADE_FROM, NEEDED, Data, Fields
-from luthier.recipe.schema import Format as Name
 
 LONGEST_TAG = 64
 """Texts in other columns up to this many characters are kept as tags; longer ones are hardly labels."""

@@ -17,7 +17,8 @@ from luthier.core.publish import write_report
 from luthier.core.report import Report
 from luthier.data.account import Account
 from luthier.data.checks import Spotted, run_checks
-from luthier.data.clean import Cleaner, duplicates, empty
+from luthier.data.clean import Cleaner, duplicates
+from luthier.data.clean.step import Notes
 from luthier.data.convert import Converter, unusable
 from luthier.data.jsonl import example_line
 from luthier.data.kept import Kept
@@ -30,8 +31,8 @@ from luthier.data.readers import DOCUMENTS
 from luthier.data.rows import RawRow, Read, Refusal, Unreadable
 from luthier.data.sources import SourceFile, find_files, raise_all
 from luthier.data.split import PARTS, assign
+from luthier.recipe.data import Data
 from luthier.recipe.methods import Rows
-from luthier.recipe.schema import Data
 
 NOBODY = Silent()
 
@@ -97,6 +98,7 @@ class Stage:
         self.account = account
         self.converter = Converter(data, rows)
         self.cleaner = Cleaner(data.clean)
+        self.notes = {name: Notes() for name in self.cleaner.steps}
         self.duplicates = duplicates.Duplicates()
         self.kept = Kept()
         self.lengths = Lengths(count_tokens)
@@ -115,8 +117,9 @@ class Stage:
             return [item.refusal.reason]
         example = self.converter.convert(item)
         if not isinstance(example, Refusal):
-            example = self.cleaner.clean(example)
-            example = empty.refusal(example, min_answer_chars=self.data.clean.min_answer_chars) or example
+            (example,), notes = self.cleaner.clean([example])
+            for name, noted in notes.items():
+                self.notes[name].add(noted)
         if isinstance(example, Refusal):
             self.account.rows_in += 1
             return [self._drop(item, example)]
@@ -132,7 +135,7 @@ class Stage:
         lines = parted(example)
         key = lines.key()
         if self.data.clean.duplicates and (matched := self.duplicates.match(key, example.source)):
-            self.account.drop(item.row, item.source, duplicates.refusal(matched), matched=matched)
+            self.account.drop(item.row, item.source, duplicates.refusal(matched))
             return "duplicate"
         self._waiting.write(line)
         self.account.kept += 1
@@ -240,7 +243,7 @@ def _outcome(stage: Stage, files: Sequence[FileRead], folder: Path, name: str) -
         files=files,
         account=stage.account,
         seen=stage.converter.seen,
-        steps=stage.cleaner.done,
+        steps=stage.notes,
         checks=run_checks(
             stage.rows, stage.spotted, stage.converter.seen, stage.account, stage.kept, stage.lengths, stage.learned
         ),

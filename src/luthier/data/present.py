@@ -11,7 +11,7 @@ from luthier.core.example import Example
 from luthier.core.report import Block, Check, Paragraph, Report, Section, Table
 from luthier.core.text import human_bytes, one_line, plural
 from luthier.data.account import Account
-from luthier.data.clean import Done
+from luthier.data.clean.step import Notes
 from luthier.data.convert import Seen
 from luthier.data.lengths import PARTS
 from luthier.data.rows import REASONS
@@ -49,7 +49,7 @@ class Outcome:
     files: Sequence[FileRead]
     account: Account
     seen: Seen
-    steps: Sequence[Done]
+    steps: Mapping[str, Notes]
     checks: Sequence[Check]
     splits: Mapping[str, int]
     tokens: Mapping[str, Mapping[str, Any]]
@@ -99,7 +99,7 @@ def _data(outcome: Outcome) -> dict[str, Any]:
         "warnings": [check.details for check in outcome.checks if check.status == "warning"],
         "files": {name: dict(about) for name, about in outcome.written.items()},
         "encodings": {file.name: file.encoding for file in outcome.files},
-        "steps": [_step(done) for done in outcome.steps],
+        "steps": [_step(name, notes) for name, notes in outcome.steps.items()],
         "fingerprint": outcome.fingerprint,
     }
 
@@ -120,9 +120,10 @@ def _format(seen: Seen) -> dict[str, Any]:
     }
 
 
-def _step(done: Done) -> dict[str, Any]:
-    samples = [{"source": s.source, "before": s.before, "after": s.after} for s in done.samples]
-    return {"name": done.name, "changed": done.changed, "samples": samples}
+def _step(name: str, notes: Notes) -> dict[str, Any]:
+    samples = [{"source": s.source, "before": s.before, "after": s.after} for s in notes.samples]
+    found = dict(notes.found.most_common())
+    return {"name": name, "changed": notes.changed, "dropped": notes.dropped, "found": found, "samples": samples}
 
 
 def _sections(outcome: Outcome) -> list[Section]:
@@ -175,12 +176,13 @@ def _shown(row: Any) -> str:
         return "(nested too deep to show)"
 
 
-def _repaired(steps: Sequence[Done]) -> tuple[Block, ...]:
-    counts = Table("Rows changed", ("step", "rows"), tuple((done.name, f"{done.changed:,}") for done in steps))
+def _repaired(steps: Mapping[str, Notes]) -> tuple[Block, ...]:
+    counted = tuple((name, f"{notes.changed:,}", f"{notes.dropped:,}") for name, notes in steps.items())
+    counts = Table("Steps", ("step", "rows changed", "rows dropped"), counted)
     samples = tuple(
-        (done.name, sample.source, one_line(repr(sample.before), WIDE), one_line(repr(sample.after), WIDE))
-        for done in steps
-        for sample in done.samples
+        (name, sample.source, one_line(repr(sample.before), WIDE), one_line(repr(sample.after), WIDE))
+        for name, notes in steps.items()
+        for sample in notes.samples
     )
     if not steps:
         return ()

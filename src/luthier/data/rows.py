@@ -34,6 +34,8 @@ class Refusal(NamedTuple):
 
     reason: str
     detail: str
+    matched: Source | None = None
+    """The row, or the item of a test, that it equals or comes near to, where that is why."""
 
 
 @dataclass(frozen=True, slots=True)

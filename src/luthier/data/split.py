@@ -7,7 +7,7 @@ the stretch above that test, else train. Rows with the same prompt share a key a
 from collections.abc import Sequence
 from typing import Literal
 
-from luthier.recipe.schema import Split
+from luthier.recipe.data import Split
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")

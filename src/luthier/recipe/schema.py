@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from luthier.recipe.data import MADE_FROM, Data, Named, Seed
 from luthier.recipe.methods import (
     AdamW,
     Automatic,
@@ -19,151 +20,12 @@ from luthier.recipe.methods import (
     Schedule,
     Sft,
     Sgd,
-    Share,
     Target,
     Technique,
     Tracker,
     headed,
 )
 from luthier.recipe.options import Options
-
-Named = Annotated[str, Field(min_length=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-Format = Literal["openai", "sharegpt", "alpaca", "completion", "preference", "kto", "classification", "text"]
-
-MADE_FROM: dict[Rows, tuple[Format, ...]] = {
-    "conversation": ("preference", "openai", "sharegpt", "alpaca", "completion"),
-    "pair": ("preference",),
-    "judged": ("kto", "preference"),
-    "class": ("classification",),
-    "text": ("text",),
-}
-"""What an objective learns from, and the shapes of a row that give it, in the order in which `auto` tries them.
-
-Of a preference, a conversation takes the better ending, and judged rows are two: a good one and a bad one.
-"""
-
-NEEDED: dict[Format, tuple[str, ...]] = {
-    "completion": ("prompt", "answer"),
-    "alpaca": ("prompt", "answer"),
-    "preference": ("chosen", "rejected"),
-    "kto": ("prompt", "answer", "label"),
-    "classification": ("text", "label"),
-    "text": ("text",),
-}
-"""Which fields a format can't do without. The others hold lists of turns, which name themselves."""
-
-
-class Fields(Options):
-    """Which columns hold what, for files whose column names luthier doesn't know."""
-
-    prompt: Named | None = None
-    """Column with what the user says."""
-
-    answer: Named | None = None
-    """Column with what the model should answer."""
-
-    context: Named | None = None
-    """Column with text that goes below the prompt: a passage, an input."""
-
-    system: Named | None = None
-    """Column with the instruction the model works under."""
-
-    chosen: Named | None = None
-    """Column with the better ending, for objectives that learn from pairs."""
-
-    rejected: Named | None = None
-    """Column with the worse ending."""
-
-    margin: Named | None = None
-    """Column with how much better the chosen ending is, a number."""
-
-    text: Named | None = None
-    """Column with plain text, or the text to classify."""
-
-    label: Named | None = None
-    """Column with the class of the text, or whether the answer is a good one."""
-
-
-class Clean(Options):
-    """Cleaning steps, in the order in which they run. Each is counted in the report."""
-
-    mojibake: bool = True
-    """Repair text that was decoded with the wrong encoding (`donâ€™t`); nothing else is rewritten."""
-
-    html: bool = True
-    """Turn HTML into text in fields that hold HTML tags."""
-
-    control: bool = True
-    """Remove control and zero-width characters, which nobody sees and the model learns."""
-
-    whitespace: bool = True
-    """Trim both ends, line ends and runs of blank lines."""
-
-    min_answer_chars: Annotated[int, Field(ge=1)] = 1
-    """Rows whose answers are all shorter than this, in characters, are dropped as empty."""
-
-    duplicates: bool = True
-    """Drop rows that equal an earlier one after case, width and spaces are evened out."""
-
-
-class Split(Options):
-    """How many rows are held back, as shares. A row's place depends on its prompt only, so it never moves."""
-
-    valid: Share = 0.1
-    """Share kept for the validation loss and the base-against-tuned comparison."""
-
-    test: Share = 0.0
-    """Share kept apart from both."""
-
-    seed: Seed = 0
-    """Another number gives another split."""
-
-    @model_validator(mode="after")
-    def leaves_rows_to_train_on(self) -> "Split":
-        """Refuse shares that leave nothing to learn from."""
-        if self.valid + self.test >= 1:
-            message = f"valid + test must stay below 1, got {self.valid} + {self.test}"
-            raise ValueError(message)
-        return self
-
-
-class Data(Options):
-    """Where the examples come from and what is done to them."""
-
-    sources: Annotated[tuple[Named, ...], Field(min_length=1)]
-    """Files, folders or globs: CSV, TSV, JSON, JSONL; for plain text also TXT and MD, each file one document.
-    `bundled` is the sample data in the package."""
-
-    format: Literal["auto", Format] = "auto"
-    """Shape of a row. `auto` decides row by row, among those the objective learns from, and says what it found."""
-
-    fields: Fields | None = None
-    """Column names, where `auto` doesn't know them."""
-
-    clean: Clean = Clean()
-    """Cleaning steps."""
-
-    split: Split = Split()
-    """Rows held back."""
-
-    @model_validator(mode="after")
-    def fields_make_a_row(self) -> "Data":
-        """Refuse fields that are too few for a row, or that say nothing of a format."""
-        if self.fields is None:
-            return self
-        if self.format in ("openai", "sharegpt"):
-            message = f"`fields` names columns of texts, but `{self.format}` rows hold turns: remove one of the two"
-            raise ValueError(message)
-        named = {part for part, column in self.fields.model_dump().items() if column}
-        formats = NEEDED if self.format == "auto" else {self.format: NEEDED[self.format]}
-        if not any(named.issuperset(needed) for needed in formats.values()):
-            wanted = " or ".join(", ".join(f"`{part}`" for part in parts) for parts in dict.fromkeys(formats.values()))
-            message = f"`fields` must name at least {wanted}"
-            raise ValueError(message)
-        return self
 
 
 class EarlyStopping(Options):

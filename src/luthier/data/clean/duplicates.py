@@ -26,4 +26,4 @@ class Duplicates:
 
 def refusal(matched: Source) -> Refusal:
     """Return the reason for dropping a row that equals `matched`."""
-    return Refusal("duplicate", f"equal to {matched}")
+    return Refusal("duplicate", f"equal to {matched}", matched)

@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 
 from luthier.core.example import Example, Message
+from luthier.data.clean.step import Notes, Step
 from luthier.data.rows import Refusal
+
+
+def step(min_answer_chars: int) -> Step:
+    """Return the step that drops what holds nothing, or too little."""
+
+    def look(examples: Sequence[Example], notes: Notes) -> list[Example | Refusal]:
+        del notes
+        return [refusal(example, min_answer_chars=min_answer_chars) or example for example in examples]
+
+    return look
 
 
 def refusal(example: Example, *, min_answer_chars: int) -> Refusal | None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from luthier.data.formats import alpaca, classification, completion, kto, openai, preference, sharegpt, text
 from luthier.data.formats.parts import Parts
 from luthier.data.rows import Refusal
-from luthier.recipe.schema import Format as Name
+from luthier.recipe.data import Format as Name
 
 
 class Format(Protocol):
@@ -38,7 +38,7 @@ FORMATS: dict[Name, Format] = {
     "classification": classification,
     "text": text,
 }
-"""Name in the recipe to module. Which `auto` tries, and in which order, is `luthier.recipe.schema.MADE_FROM`."""
+"""Name in the recipe to module. Which `auto` tries, and in which order, is `luthier.recipe.data.MADE_FROM`."""
 
 
 def evened_name(column: str) -> str:

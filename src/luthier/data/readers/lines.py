@@ -26,5 +26,5 @@ def _row(opened: Opened, number: int, line: str | bytes) -> Read:
     if isinstance(value, dict):
         return RawRow(value, opened.at(number))
     if isinstance(value, Refusal):
-        return opened.unreadable(number, shown(line), *value)
+        return opened.unreadable(number, shown(line), value.reason, value.detail)
     return opened.unreadable(number, value, "not_an_object", f"a JSON {kind(value)}")
