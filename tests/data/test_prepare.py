@@ -8,6 +8,7 @@ from data_files import Write, prepare_sources, read_jsonl
 
 from luthier.core.errors import DataError, Problems
 from luthier.core.example import Example
+from luthier.data.clean import STEPS
 from luthier.data.prepare import prepare
 from luthier.recipe.data import Data
 
@@ -82,7 +83,7 @@ def test_the_report_has_the_keys_of_the_contract(write: Write, tmp_path: Path) -
     assert set(written["files"]) == {"train", "valid", "test", "dropped"}
     assert set(written["files"]["train"]) == {"path", "bytes", "sha256"}
     assert written["files"]["train"]["path"] == "data/train.jsonl"
-    assert [step["name"] for step in written["steps"]] == ["mojibake", "html", "control", "whitespace"]
+    assert [step["name"] for step in written["steps"]] == [*STEPS]
     assert len(written["fingerprint"]) == 64
     assert sorted(path.name for path in prepared.folder.iterdir()) == [
         "dropped.jsonl", "report.html", "report.json", "report.md", "test.jsonl", "train.jsonl", "valid.jsonl",
@@ -161,7 +162,7 @@ def test_cleaning_steps_can_be_switched_off(write: Write, tmp_path: Path) -> Non
     off = dict.fromkeys(("mojibake", "html", "control", "whitespace", "duplicates"), False)
     prepared = prepare_sources(tmp_path, write("rows.jsonl", jsonl(*rows)), clean=off)
     assert [row["messages"][0]["content"] for row in prepared.kept()] == [rows[0]["question"]] * 2
-    assert prepared.data["steps"] == []
+    assert [step["name"] for step in prepared.data["steps"]] == ["empty"]
 
 
 def test_half_a_character_never_reaches_a_tokenizer(write: Write, tmp_path: Path) -> None:
