@@ -23,7 +23,14 @@ def test_a_typo_finds_the_word_that_was_meant(wrong: str, meant: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("count", "noun", "words"), [(1, "row", "1 row"), (1204, "row", "1,204 rows"), (2, "entry", "2 entries")]
+    ("count", "noun", "words"),
+    [
+        (1, "row", "1 row"),
+        (1204, "row", "1,204 rows"),
+        (2, "entry", "2 entries"),
+        (1, "class", "1 class"),
+        (0, "class", "0 classes"),
+    ],
 )
 def test_counts_are_said_in_english(count: int, noun: str, words: str) -> None:
     assert plural(count, noun) == words

@@ -198,3 +198,8 @@ def test_a_choice_by_held_out_rows_is_refused_where_the_split_held_none_out(aske
     with pytest.raises(RecipeError, match="of 12 rows none was held out"):
         plan(recipe(**asked), MODEL, dataclasses.replace(rows(12), valid=0), LAPTOP)
     plan(recipe(**asked), MODEL, rows(12), LAPTOP)
+
+
+def test_plain_text_is_counted_in_chunks() -> None:
+    decided = plan(recipe(objective={"kind": "pretrain"}, epochs=2), MODEL, rows(1), LAPTOP)
+    assert decided.reasons["steps"] == "2 passes over 1 chunk, 1 a step"

@@ -73,6 +73,17 @@ def test_a_held_out_loss_that_rises_while_training_goes_on_is_memorising() -> No
     assert told(falling(60), held_out=held_out) == [("overfitting", 50)]
 
 
+def test_a_held_out_loss_that_rises_with_the_training_loss_comes_from_too_large_steps() -> None:
+    held_out = {10: 2.0, 20: 1.8, 30: 1.81, 40: 1.9, 50: 2.0, 60: 2.1}
+    assert told(falling(20) + [2.4 + 0.03 * i for i in range(40)], held_out=held_out) == [
+        ("divergence", 48),
+        ("overshooting", 50),
+    ]
+    assert told([3.0 + 0.01 * i for i in range(4)], held_out={i: 1 + 0.1 * i for i in range(5)}) == [
+        ("overshooting", 3)
+    ]
+
+
 def test_a_training_that_slows_down_is_told() -> None:
     watch, texts = Watch(), []
     for step in range(1, 81):

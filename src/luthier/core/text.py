@@ -26,10 +26,12 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return `1 row`, `1,204 rows`."""
+    """Return `1 row`, `1,204 rows`, `2 entries`, `3 classes`."""
     if count == 1:
         return f"{count:,} {noun}"
-    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+    if noun.endswith("y"):
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
 
 
 def human_bytes(count: float) -> str:

@@ -266,7 +266,7 @@ def of_classes(scores_RK: Floats, labels_R: Labels, classes: Sequence[str], *, u
     return Found(
         verdict,
         f"{told} than always answering the most frequent class: {shown(accuracy, as_percent=True)} of "
-        f"{plural(count, 'held-out text')} in {len(classes)} classes are classified right, "
+        f"{plural(count, 'held-out text')} in {plural(len(classes), 'class')} are classified right, "
         f"the baseline {baseline.value:.0%}.",
         [
             _metric("accuracy", accuracy, baseline),
@@ -300,7 +300,7 @@ def _of_classes(verdict: Verdict, each: Sequence[dict[str, Any]], count: int) ->
         found.append(
             Finding(
                 "note",
-                f"never found: {len(never)} of {len(each)} classes ({names})",
+                f"never found: {len(never)} of {plural(len(each), 'class')} ({names})",
                 "give more examples, or weigh rare classes: `train.objective={kind: classify, weights: balanced}`",
             )
         )

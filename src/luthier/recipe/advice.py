@@ -8,7 +8,7 @@ from luthier.core.report import Finding
 from luthier.core.text import human_bytes, plural
 from luthier.recipe.facts import ModelFacts, RowFacts
 from luthier.recipe.methods import Full, Lora, Qlora, Sgd
-from luthier.recipe.plan import Plan, plan
+from luthier.recipe.plan import Plan, learned_from, plan
 from luthier.recipe.schema import Recipe
 
 FEW_ROWS = 50
@@ -96,13 +96,13 @@ def _rows(recipe: Recipe, decided: Plan, rows: RowFacts) -> Iterator[Finding]:
         text = "no row is held out: nothing will show whether the model learned or memorised"
         yield Finding("warning", text, holding_back(recipe))
     if rows.train < FEW_ROWS:
-        text = f"{plural(rows.train, 'row')} to learn from: that seldom changes more than the tone of answers"
+        text = f"{learned_from(recipe, rows.train)} to learn from: that seldom changes more than the tone of answers"
         yield Finding("warning", text, "collect more; a hundred good ones are a start")
     if decided.epochs > MANY_EPOCHS and rows.train < SMALL_SET:
-        text = f"{decided.epochs:g} passes over {plural(rows.train, 'row')} will be memorised"
+        text = f"{decided.epochs:g} passes over {learned_from(recipe, rows.train)} will be memorised"
         yield Finding("warning", text, "lower `train.epochs`; watch the held-out loss")
     if decided.batch_size >= rows.train > 1 and recipe.train.batch_size is not None:
-        text = f"a step takes all {rows.train:,} rows, so a pass is one step"
+        text = f"a step takes all {learned_from(recipe, rows.train)}, so a pass is one step"
         yield Finding("warning", text, "`--set train.batch_size=null` lets the plan choose")
     elif decided.steps < FEW_STEPS and rows.train >= FEW_ROWS:
         text = f"only {plural(decided.steps, 'step')}: the rate has hardly risen when it falls again"
@@ -118,5 +118,5 @@ def _capacity(recipe: Recipe, model: ModelFacts, rows: RowFacts) -> Iterator[Fin
     technique = recipe.train.technique
     everything = isinstance(technique, Full) and not technique.freeze_layers and technique.train_layers is None
     if everything and rows.train < SMALL_SET and model.parameters > 100_000_000:
-        text = f"every one of {model.parameters / 1e6:,.0f} M weights learns from {plural(rows.train, 'row')}"
+        text = f"every one of {model.parameters / 1e6:,.0f} M weights learns from {learned_from(recipe, rows.train)}"
         yield Finding("warning", f"{text}: it will forget much of what it knew", "try `--set train.technique=lora`")

@@ -9,7 +9,7 @@ from typing import Any
 
 from luthier.core.errors import RecipeError
 from luthier.core.hardware import Hardware
-from luthier.core.text import human_bytes
+from luthier.core.text import human_bytes, plural
 from luthier.recipe.facts import ModelFacts, RowFacts
 from luthier.recipe.methods import (
     Adafactor,
@@ -78,6 +78,11 @@ class Plan:
         return Plan(**values, reasons={name: entry["reason"] for name, entry in entries.items()})
 
 
+def learned_from(recipe: Recipe, count: int) -> str:
+    """Return `1,204 rows`, or of plain text, which is cut into pieces of `train.max_length`, `1,204 chunks`."""
+    return plural(count, "chunk" if recipe.train.objective.rows == "text" else "row")
+
+
 def duration(epochs: float, rows: int, batch_size: int) -> int:
     """Return the optimizer steps of so many passes over so many rows, at least 1."""
     per_epoch = -(-rows // batch_size)
@@ -140,7 +145,7 @@ def _refuse_blind(recipe: Recipe, rows: RowFacts) -> None:
     for key in asked if not rows.valid else ():
         if asked[key]:
             raise RecipeError(
-                f"`train.{key}` goes by held-out rows, and of {rows.train:,} rows none was held out",
+                f"`train.{key}` goes by held-out rows, and of {plural(rows.train, 'row')} none was held out",
                 hint="raise `data.split.valid`, or take more rows",
                 place="data.split.valid",
             )
@@ -155,8 +160,8 @@ def _duration(draft: _Draft, recipe: Recipe, rows: RowFacts) -> None:
         batch = draft.decide(
             "batch_size",
             min(size, rows.train),
-            f"{rows.train:,} rows: small sets need the steps more than the smoothness, and LoRA loses by large "
-            "batches (Schulman et al. 2025)",
+            f"{learned_from(recipe, rows.train)}: small sets need the steps more than the smoothness, and LoRA "
+            "loses by large batches (Schulman et al. 2025)",
         )
     per_epoch = -(-rows.train // batch)
     if train.max_steps is not None:
@@ -164,7 +169,7 @@ def _duration(draft: _Draft, recipe: Recipe, rows: RowFacts) -> None:
         draft.decide(
             "epochs",
             train.max_steps / per_epoch,
-            f"{train.max_steps:,} steps of {batch} over {rows.train:,} rows",
+            f"{plural(train.max_steps, 'step')} of {batch} over {learned_from(recipe, rows.train)}",
         )
         return
     if train.epochs is not None:
@@ -173,14 +178,14 @@ def _duration(draft: _Draft, recipe: Recipe, rows: RowFacts) -> None:
         preference = isinstance(train.objective, Dpo | Kto | Orpo | Simpo | Cpo)
         few, many = (1000, 1000) if preference else (10_000, 100_000)
         usual = 3.0 if rows.train < few else 2.0 if rows.train < many else 1.0
-        reason = f"{rows.train:,} rows: small sets are seen again, large ones need not be"
+        reason = f"{learned_from(recipe, rows.train)}: small sets are seen again, large ones need not be"
         if preference:
             reason += "; preferences are learned in one pass and memorised in more (arXiv:2411.15124)"
         epochs = draft.decide("epochs", usual, reason)
     draft.decide(
         "steps",
         duration(epochs, rows.train, batch),
-        f"{epochs:g} passes over {rows.train:,} rows, {batch} a step",
+        f"{epochs:g} passes over {learned_from(recipe, rows.train)}, {batch} a step",
     )
 
 

@@ -138,7 +138,11 @@ def _report(renderer: Renderer, limits: Limits, stored: dict[str, Stored], check
         "Template", ("check", "status", "found"), tuple((c.name.replace("_", " "), c.status, c.details) for c in checks)
     )
     what = plural(train["rows"], "text" if renderer.rows == "conversation" else NOUNS[renderer.rows])
-    learned = f" in {len(renderer.classes):,} classes" if renderer.rows == "class" else f", {share:.1%} of them learned"
+    learned = (
+        f" in {plural(len(renderer.classes), 'class')}"
+        if renderer.rows == "class"
+        else f", {share:.1%} of them learned"
+    )
     return Report(
         title="Tokens",
         summary=f"{what} of {train['tokens']:,} tokens{learned}.",

@@ -90,7 +90,8 @@ class History:
 
     def skipped(self, step: int, result: StepResult, rows: Sequence[str]) -> None:
         """Tell a step that left the weights as they were."""
-        text = f"step {step} was skipped: its loss ({result.loss}) or gradient ({result.grad_norm}) is not a number"
+        found = f"its loss ({result.loss:.4g}) or gradient ({result.grad_norm:.4g})"
+        text = f"step {step} was skipped: {found} is not a number"
         self.warn("skipped", step, text, rows=rows)
 
     def _tell(self, kind: str, **fields: Any) -> None:

@@ -12,11 +12,11 @@ from luthier.core.text import human_bytes, human_seconds
 from luthier.recipe.advice import holding_back
 from luthier.recipe.methods import headed
 from luthier.tokens.store import Stored
-from luthier.train.account import sections, unit
+from luthier.train.account import Events, sections, unit
 from luthier.train.history import lasting
 from luthier.train.loop import Outcome
 from luthier.train.step import examples_of
-from luthier.train.watch import risen
+from luthier.train.watch import WINDOW, memorising, risen
 from luthier.train.work import Work
 
 SHARE = 0.02
@@ -76,7 +76,7 @@ def report(work: Work, rows: Stored, outcome: Outcome, *, trainable: int) -> Rep
         summary=_summary(outcome, losses, measured, unit(work.recipe)),
         data=data,
         sections=(Section("In short", (table,)), *sections(_until(run.events(), outcome.steps), work.recipe, plan)),
-        findings=tuple(_findings(work, outcome, evals)),
+        findings=tuple(_findings(work, outcome, evals, steps)),
         next_steps=(f"luthier evaluate {run.path}  # is it better than the base?",),
     )
 
@@ -128,7 +128,7 @@ def _summary(outcome: Outcome, losses: Sequence[float], evals: Sequence[Mapping[
     return f"{text} {told_in.removeprefix('loss ')}".rstrip() + "."
 
 
-def _findings(work: Work, outcome: Outcome, evals: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def _findings(work: Work, outcome: Outcome, evals: Events, steps: Events) -> Iterator[Finding]:
     if outcome.steps < work.plan.steps:
         text = f"stopped after {outcome.steps:,} of {work.plan.steps:,} steps: the held-out loss no longer fell"
         yield Finding("note", text, "raise `train.early_stopping.patience` to wait longer")
@@ -148,18 +148,26 @@ def _findings(work: Work, outcome: Outcome, evals: Sequence[Mapping[str, Any]]) 
     if not evals:
         text = "no row was held out, so nothing shows whether the model learned or memorised"
         yield Finding("warning", text, holding_back(work.recipe))
-    elif outcome.kept == outcome.steps:
-        yield from _overfitting(work, evals)
+    risen_again = [*_risen(work, evals, steps)] if evals and outcome.kept == outcome.steps else []
+    yield from risen_again
     for event in work.run.events("warning"):
-        yield Finding("warning", event["text"], event.get("hint", ""))
+        if not (risen_again and event.get("about") in ("overfitting", "overshooting")):  # told above, with the end
+            yield Finding("warning", event["text"], event.get("hint", ""))
 
 
-def _overfitting(work: Work, evals: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Tell when the held-out loss ends well above its lowest point."""
+def _risen(work: Work, evals: Events, steps: Events) -> Iterator[Finding]:
+    """Tell when the held-out loss ends well above its lowest point, and what that comes from."""
     best = min(evals, key=lambda event: event["loss"])
-    if risen(evals[-1]["loss"], lowest=best["loss"], first=evals[0]["loss"]):
+    if not risen(evals[-1]["loss"], lowest=best["loss"], first=evals[0]["loss"]):
+        return
+    told = f"the held-out loss was lowest at step {best['step']} ({best['loss']:.3f}) and has risen since"
+    losses = [event["loss"] for event in steps]
+    before = [event["loss"] for event in steps if event["step"] <= best["step"]] or losses[:1]
+    if memorising(before[-WINDOW:], losses[-WINDOW:]):
         epochs = best["step"] / work.plan.steps * work.plan.epochs
-        lowest = f"was lowest at step {best['step']} ({best['loss']:.3f})"
-        text = f"the held-out loss {lowest} and has risen since: the model has begun to memorise"
         shorter = f"train for about {epochs:.1g} epochs, or " if best["step"] else ""
-        yield Finding("warning", text, f"{shorter}`--set train.keep=best`, or lower `train.learning_rate`")
+        hint = f"{shorter}`--set train.keep=best`, or lower `train.learning_rate`"
+        yield Finding("warning", f"{told}: the model has begun to memorise", hint)
+    else:
+        text = f"{told}, and the training loss with it: the steps are too large"
+        yield Finding("warning", text, f"`--set train.learning_rate={work.plan.learning_rate / 3:.1g}`")

@@ -7,7 +7,7 @@ a resumed run finds the same.
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from types import FrameType
 from typing import Any, NamedTuple
@@ -59,6 +59,8 @@ class Watch:
         self._first: float | None = None
         self._lowest = float("inf")
         self._best = float("inf")
+        self._at_best: list[float] = []
+        """The training losses before the lowest held-out loss."""
         self._before: float | None = None
         """The first held-out loss."""
         self._seen = 0
@@ -78,6 +80,7 @@ class Watch:
         if full:
             yield from self._spike(loss, event["step"])
         self._losses.append(loss)
+        self._at_best = self._at_best or [loss]
         if full:
             yield from self._trend()
         if event.get("seconds"):
@@ -123,11 +126,24 @@ class Watch:
             and all(risen(other, lowest=lowest, first=first) for other in [*self._evals][1:])
             and loss > self._evals[0]
         ):
-            text = f"the held-out loss rises: {lowest:.3f} at its lowest, {loss:.3f} now; the model begins to memorise"
-            yield Trouble(
-                "overfitting", text, "set `train.early_stopping` or fewer `train.epochs`; more data helps most"
-            )
+            told = f"the held-out loss rises: {lowest:.3f} at its lowest, {loss:.3f} now"
+            if memorising(self._at_best, self._losses):
+                hint = "set `train.early_stopping` or fewer `train.epochs`; more data helps most"
+                yield Trouble("overfitting", f"{told}; the model begins to memorise", hint)
+            else:
+                text = f"{told}, and the training loss with it: the steps are too large"
+                yield Trouble("overshooting", text, "lower `train.learning_rate`")
+        if loss <= lowest:
+            self._at_best = [*self._losses]
         self._best = lowest
+
+
+def memorising(at_best: Sequence[float], now: Sequence[float]) -> bool:
+    """Say whether the training loss has not risen since the held-out loss was lowest.
+
+    If it has, rows are not learned by heart: the steps overshoot. Where no step was told, it is taken not to have.
+    """
+    return not at_best or not now or median(now) <= median(at_best)
 
 
 def risen(loss: float, *, lowest: float, first: float) -> bool:

@@ -54,7 +54,7 @@ class Classify(Singles):
             reduction="sum",
         )
         right = (scores_DK.argmax(dim=-1) == labels_D).sum()
-        return Share(loss / totals.items, {"accuracy": right / totals.items})
+        return Share(loss / totals.items, {"accuracy": right.double() / totals.items})
 
     def _weights(self, scores_DK: torch.Tensor) -> torch.Tensor | None:
         """Return the weight of each class, 0 for those that no training row has; None where all weigh the same."""

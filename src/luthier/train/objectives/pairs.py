@@ -74,7 +74,7 @@ def told(
         "rewards_chosen": better_K,
         "rewards_rejected": worse_K,
         "margin": better_K - worse_K,
-        "accuracy": (better_K > worse_K).float(),
+        "accuracy": (better_K > worse_K).double(),
         "logps_chosen": ending.better_K.detach(),
         "logps_rejected": ending.worse_K.detach(),
     }

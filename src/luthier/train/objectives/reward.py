@@ -34,5 +34,6 @@ class Reward(Pairs):
         gap_B = better_B - worse_B
         margin_B = torch.from_numpy(pack.labels[0::2]).nan_to_num(0.0).to(gap_B) * self.options.margin
         loss_B = -functional.logsigmoid(gap_B - margin_B) + self.options.center * (better_B + worse_B) ** 2
-        figures = {"accuracy": (gap_B > 0).sum() / totals.items, "margin": gap_B.detach().sum() / totals.items}
+        right = (gap_B > 0).sum().double()  # shares of packs add up to 1 in double precision
+        figures = {"accuracy": right / totals.items, "margin": gap_B.detach().sum() / totals.items}
         return Share(loss_B.sum() / totals.items, figures)
