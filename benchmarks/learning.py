@@ -58,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--fields", default="", help="columns luthier can't know: {prompt: text, answer: category}")
     parser.add_argument("--technique", choices=("lora", "full"), default="lora")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--seeds", type=int, default=3)
@@ -77,8 +78,9 @@ def main() -> None:
 
 def rows(asked: argparse.Namespace, folder: Path) -> tuple[Recipe, Sequence[Encoded], Sequence[Encoded]]:
     """Return the recipe and what both learn from and are measured on, as luthier prepares it."""
+    fields = f", fields: {asked.fields}" if asked.fields else ""
     text = (
-        f"model: {asked.model}\ndata: {{sources: ['{asked.data}']}}\n"
+        f"model: {asked.model}\ndata: {{sources: ['{asked.data}']{fields}}}\n"
         f"train: {{technique: {asked.technique}, max_steps: {asked.steps}, batch_size: {asked.batch}, "
         f"learning_rate: {asked.rate}, max_length: 512, schedule: {{kind: constant, warmup_steps: 0}}, "
         "precision: fp32}\n"

@@ -45,10 +45,15 @@ class Trial:
         self.places = self._places(self.whole)
         self.places_in_training = self._places(self.fresh("recorded"))
 
-    def run(self, out: Path, failpoint: str = "", kill_after: float | None = None) -> int:
-        return self.warm.luthier(
-            *self.command, "--out", out, failpoint=failpoint, kill_after=kill_after, errors=self.home / "stderr"
-        )
+    def run(
+        self,
+        out: Path,
+        failpoint: str = "",
+        kill_after: float | None = None,
+        fill: tuple[str, Path, int] | None = None,
+    ) -> int:
+        how = {"failpoint": failpoint, "kill_after": kill_after, "fill": fill}
+        return self.warm.luthier(*self.command, "--out", out, **how, errors=self.home / "stderr")
 
     def fresh(self, name: str) -> Path:
         """Return a copy of the run as it stands before training."""

@@ -1,11 +1,13 @@
 """A process that has imported everything and forks a child for each command line, so that a start takes no time.
 
 It reads requests from its input, a line of JSON each, and answers with the exit code of the child, negative for a
-signal: {"arguments": […], "failpoint": "name:n", "kill_after": seconds, "errors": FILE}.
+signal: {"arguments": […], "failpoint": "name:n", "kill_after": seconds, "fill": [name, FILE, bytes], "errors": FILE}.
+At the place named in "fill" the disk is filled by a file, up to so many bytes.
 """
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,12 +25,20 @@ class Warm:
         )
         self.errors = ""
 
-    def luthier(self, *arguments: object, failpoint: str = "", kill_after: float | None = None, errors: Path) -> int:
+    def luthier(
+        self,
+        *arguments: object,
+        failpoint: str = "",
+        kill_after: float | None = None,
+        fill: tuple[str, Path, int] | None = None,
+        errors: Path,
+    ) -> int:
         """Run a command line and return its exit code; what it wrote to stderr is in `errors`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         request = {"arguments": [str(each) for each in arguments], "failpoint": failpoint, "kill_after": kill_after}
-        self._process.stdin.write(json.dumps({**request, "errors": str(errors)}) + "\n")
+        request |= {"fill": fill and [fill[0], str(fill[1]), fill[2]], "errors": str(errors)}
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         code = int(self._process.stdout.readline())
         self.errors = errors.read_text(encoding="utf-8")
@@ -72,6 +82,10 @@ def become(request: dict[str, Any]) -> None:
     os.dup2(2, 1)
     os.setpgid(0, 0)
     failpoint.arm(request["failpoint"])
+    if request["fill"]:
+        place, filler, left = request["fill"]
+        failpoint.arm(f"{place}:1")
+        failpoint._reach = lambda here, name, _: fill(Path(filler), left) if here == name else None
     code = 1
     try:
         main(request["arguments"])
@@ -80,6 +94,12 @@ def become(request: dict[str, Any]) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def fill(filler: Path, left: int) -> None:
+    """Write a file that leaves so many bytes on its disk."""
+    if not filler.exists():
+        filler.write_bytes(bytes(max(0, shutil.disk_usage(filler.parent).free - left)))
 
 
 def ended(child: int, kill_after: float | None) -> int:
