@@ -104,7 +104,7 @@ class OneStep(Silent):
 
 def told(run: Run, step: int) -> list[dict[str, Any]]:
     """Return what was told of a step, without what was measured of the machine."""
-    measured = ("time", "seconds", "memory_bytes", "cores")
+    measured = ("time", "seconds", "waited", "memory_bytes", "cores")
     events = [event for kind in ("step", "eval", "checkpoint") for event in run.events(kind) if event["step"] == step]
     return [{key: value for key, value in event.items() if key not in measured} for event in events]
 

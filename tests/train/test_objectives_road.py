@@ -80,7 +80,7 @@ def trained(asked: tuple[Recipe, str], out: Path, progress: Silent | None = None
 
 def told(run: Run) -> list[dict[str, Any]]:
     """Return what must repeat of a training: losses and figures of its steps and measurements."""
-    differ = {"time", "seconds", "memory_bytes", "cores"}
+    differ = {"time", "seconds", "waited", "memory_bytes", "cores"}
     events = [*run.events("step"), *run.events("eval")]
     return [{key: value for key, value in event.items() if key not in differ} for event in events]
 

@@ -92,6 +92,14 @@ def test_a_training_that_slows_down_is_told() -> None:
     assert texts == ["training has slowed down to 25 tokens/s, from 100"]
 
 
+def test_a_training_that_waits_for_its_rows_is_told() -> None:
+    watch, texts = Watch(), []
+    for step in range(1, 41):
+        event = {"kind": "step", "step": step, "loss": 3 * 0.99**step, "tokens": 100, "seconds": 1.0}
+        texts += [trouble.text for trouble in watch.look({**event, "waited": 0.9 if step > 20 else 0.01})]
+    assert texts == ["training waits for its rows: 54% of the time of the last 20 steps"]
+
+
 @pytest.mark.parametrize(
     ("losses", "up"),
     [

@@ -26,7 +26,7 @@ ANSWERS = 4
 """Answers of a prompt that are shown: the first, and the newest."""
 
 FIXED = {
-    *("time", "kind", "step", "loss", "learning_rate", "grad_norm", "tokens", "supervised_tokens", "seconds"),
+    *("time", "kind", "step", "loss", "learning_rate", "grad_norm", "tokens", "supervised_tokens", "seconds", "waited"),
     *("memory_bytes", "cores"),
 }
 """What every objective's events hold. Any other number is a figure of the objective, and gets a curve."""

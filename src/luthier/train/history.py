@@ -60,6 +60,7 @@ class History:
                 tokens=result.tokens,
                 supervised_tokens=result.supervised_tokens,
                 seconds=round(seconds, 4),
+                waited=round(result.waited, 4),
                 **self.meter.read(),
                 **result.figures,
             )

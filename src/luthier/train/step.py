@@ -4,6 +4,7 @@ Of several processes each computes its share of the packs; the sums are the same
 """
 
 import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,10 +68,12 @@ def take(
 def _gradients(work: Work, step: int, factor: float, pack_tokens: int) -> StepResult:
     """Leave the clipped gradients of a step in the parameters, and return what it gives."""
     plan, adapted, objective = work.plan, work.adapted, work.objective
+    began = time.perf_counter()
     world, examples = work.world, examples_of(work, step)
     padded = batching(adapted.model).way == "padded"
     capacity = world.capacity(_lengths(work, examples), pack_tokens)
     batch = objective.collate(work.rows, examples, capacity, padded=padded)
+    waited = time.perf_counter() - began
     totals = objective.totals(batch)
     turns = world.turns([pack.tokens for pack in batch])
     if isinstance(objective, Looks):
@@ -95,7 +98,7 @@ def _gradients(work: Work, step: int, factor: float, pack_tokens: int) -> StepRe
     norm = whole(torch.nn.utils.clip_grad_norm_(parameters, work.recipe.train.clip))
     told = world.sums({"loss": loss.item()} | {name: figure.item() for name, figure in figures.items()})
     tokens = sum(pack.tokens for pack in batch)
-    return StepResult(told.pop("loss"), norm.item(), tokens, totals.supervised, told)
+    return StepResult(told.pop("loss"), norm.item(), tokens, totals.supervised, told, waited)
 
 
 def _seen(work: Work, objective: Looks, batch: Sequence[Pack], mine: Sequence[int]) -> float:

@@ -55,6 +55,7 @@ class Watch:
     def __init__(self) -> None:
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._speeds: deque[float] = deque(maxlen=2 * WINDOW)
+        self._waits: deque[tuple[float, float]] = deque(maxlen=WINDOW)
         self._evals: deque[float] = deque(maxlen=3)
         self._first: float | None = None
         self._lowest = float("inf")
@@ -84,6 +85,7 @@ class Watch:
         if full:
             yield from self._trend()
         if event.get("seconds"):
+            yield from self._stalled(event.get("waited", 0.0), event["seconds"])
             yield from self._slow(event["tokens"] / event["seconds"])
 
     def _spike(self, loss: float, step: int) -> Iterator[Trouble]:
@@ -107,6 +109,14 @@ class Watch:
             hint = "raise `train.learning_rate` or the rank, and look at the rows with `luthier inspect`"
             yield Trouble("plateau", text, hint)
         self._lowest = min(self._lowest, middle)
+
+    def _stalled(self, waited: float, seconds: float) -> Iterator[Trouble]:
+        self._waits.append((waited, seconds))
+        waits, all_seconds = (sum(column) for column in zip(*self._waits, strict=True))
+        if len(self._waits) == WINDOW and waits > all_seconds / 2:
+            text = f"training waits for its rows: {waits / all_seconds:.0%} of the time of the last {WINDOW} steps"
+            hint = "is the disk that holds the run slow, far away or busy? copy the run to a local one"
+            yield Trouble("stalled", text, hint)
 
     def _slow(self, speed: float) -> Iterator[Trouble]:
         self._speeds.append(speed)

@@ -37,6 +37,8 @@ class StepResult(NamedTuple):
     tokens: int
     supervised_tokens: int
     figures: Mapping[str, float]
+    waited: float
+    """Seconds until the rows of the step were there."""
 
 
 @dataclass(frozen=True, slots=True)
