@@ -130,6 +130,14 @@ def assert_same_curve(run: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+def test_memory_that_runs_out_in_one_process_makes_passes_smaller_in_all(found: list[dict[str, Any]]) -> None:
+    tight, roomy = found[0]["tight"], found[0]["roomy"]
+    assert [warning["about"] for warning in tight.pop("warnings")] == ["memory"]
+    assert_same_curve(tight | {"warnings": []}, roomy)
+    assert tight["hash"] == found[1]["tight"]["hash"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["lora", "full", "idle", "kto"])
 def test_two_processes_give_the_curve_of_one(found: list[dict[str, Any]], way: str, name: str) -> None:

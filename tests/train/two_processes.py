@@ -128,6 +128,12 @@ def run_all(world: World, model: Path, home: Path) -> dict[str, Any]:
     more = replace(job(world, model, home / "more", "lora", Fsdp2()), measure=measured)
     train(more, Silent())
     found["one to fsdp2"] = told(more)
+    for name in ("roomy", "tight"):
+        made = job(world, model, home / name, "lora", Ddp(), batch_size=8, pack_tokens=200)
+        if name == "tight" and world.rank == 1:
+            limit(made, 64)
+        train(replace(made, measure=measured), Silent())
+        found[name] = told(made)
     found["words"] = words(world)
     questions = [{"question": f"What is {number}?", "answer": f"It is {number}."} for number in range(20)]
     report = luthier.train(model=str(model), data=questions, out=str(home / "api"), max_steps=2, quiet=True)
@@ -147,6 +153,16 @@ def stop_after(made: Work, step: int) -> None:
         return collate(*given, **more)
 
     objective.collate = counted
+
+
+def limit(made: Work, tokens: int) -> None:
+    """Let a forward pass of more tokens than that fail as an allocator does, while the model trains."""
+
+    def hook(module: Any, args: Any) -> None:
+        if module.training and args[0].numel() > tokens:
+            raise torch.OutOfMemoryError("tried to allocate 1 GiB")
+
+    made.adapted.model.get_input_embeddings().register_forward_pre_hook(hook)
 
 
 def words(world: World) -> dict[str, Any]:

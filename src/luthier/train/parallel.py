@@ -121,6 +121,28 @@ class World:
                 found[name] = found[name] + number if name in found else number
         return found
 
+    @contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Raise in every process what one meets inside for want of memory, so that nobody waits for its part.
+
+        Where a forward pass takes all processes, the others are inside it and can't hear: there the error ends the run.
+
+        Raises:
+            torch.OutOfMemoryError: Memory ran out in another process.
+        """
+        if self.size == 1 or self.spread:
+            yield
+            return
+        full: RuntimeError | None = None
+        try:
+            yield
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            full = error
+        if any(self.tell(full is not None)):
+            raise full or torch.OutOfMemoryError("memory ran out in another process")
+
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a tensor summed over processes; of the same shape in each."""
         if self.size == 1:
@@ -166,6 +188,11 @@ class World:
             parts = torch.split(flat, [gradient.numel() for gradient in bucket])
             for gradient, part in zip(bucket, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error is of too little memory; of the processor's, torch tells by its text alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
 
 
 def gathered(tensors: Mapping[str, torch.Tensor], *, keep: bool) -> dict[str, torch.Tensor]:

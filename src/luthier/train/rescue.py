@@ -16,6 +16,7 @@ from luthier.recipe.plan import kept_bytes
 from luthier.tokens.pack import lengths_of
 from luthier.train import checkpoint
 from luthier.train.history import History
+from luthier.train.parallel import out_of_memory
 from luthier.train.state import State
 from luthier.train.step import examples_of, take
 from luthier.train.work import HeldOut, StepResult, Work
@@ -107,14 +108,14 @@ def fitting(
     The rows of the step and their weights stay the same, so its loss does, up to rounding.
 
     Raises:
-        Failed: Passes can't become smaller, or others wait for this process's part of the step.
+        Failed: Passes can't become smaller, or other processes wait inside theirs for this one's part of the weights.
     """
     while True:
         try:
             result, scale = take(work, optimizer, state.step, rate, state.scale, state.pack_tokens)
             return replace(state, scale=scale), result
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         # The error is gone here, and with it what its frames held.
         optimizer.zero_grad(set_to_none=True)
@@ -133,13 +134,9 @@ def measured(work: Work, step: int) -> HeldOut:
     try:
         return work.measure(work.adapted.model)
     except RuntimeError as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
     raise _too_little(work, f"memory ran out after step {step}, while the held-out rows were measured")
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
 
 
 def _halved(work: Work, state: State, log: History) -> State:
@@ -148,7 +145,7 @@ def _halved(work: Work, state: State, log: History) -> State:
     longest = int(lengths_of(work.rows).reshape(-1, texts).max(axis=1).max()) * texts
     half = max(now // 2, longest)
     step = state.step + 1
-    if half >= now or work.world.size > 1:
+    if half >= now or work.world.spread:
         raise _too_little(work, f"memory ran out in step {step}, in a forward pass of at most {now:,} tokens")
     text = f"memory ran out in step {step}: from here on a forward pass has {half:,} tokens, not {now:,}"
     log.warn(

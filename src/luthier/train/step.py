@@ -15,7 +15,7 @@ from luthier.model.forward import batching, precise
 from luthier.model.generate import without_dropout
 from luthier.tokens.batch import members
 from luthier.tokens.pack import Pack
-from luthier.train.objectives.objective import Looks
+from luthier.train.objectives.objective import Looks, Totals
 from luthier.train.optim import set_rate
 from luthier.train.parallel import whole
 from luthier.train.scale import NONE, Scale
@@ -67,7 +67,7 @@ def take(
 
 def _gradients(work: Work, step: int, factor: float, pack_tokens: int) -> StepResult:
     """Leave the clipped gradients of a step in the parameters, and return what it gives."""
-    plan, adapted, objective = work.plan, work.adapted, work.objective
+    adapted, objective = work.adapted, work.objective
     began = time.perf_counter()
     world, examples = work.world, examples_of(work, step)
     padded = batching(adapted.model).way == "padded"
@@ -79,19 +79,8 @@ def _gradients(work: Work, step: int, factor: float, pack_tokens: int) -> StepRe
     if isinstance(objective, Looks):
         totals = totals._replace(seen=_seen(work, objective, batch, [number for number, _ in turns]))
     parameters = list(adapted.trainable.values())
-    loss = torch.zeros((), dtype=torch.float64, device=parameters[0].device)
-    figures: dict[str, torch.Tensor] = {}
-    for number, counts in turns:
-        seed_pack(work, step, number)
-        with precise(adapted.model, plan.precision):
-            share = objective.loss(adapted.model, batch[number], totals)
-        if not counts:
-            (0 * share.loss).backward()  # type: ignore[no-untyped-call]
-            continue
-        (factor * share.loss).backward()  # type: ignore[no-untyped-call]
-        loss += share.loss.detach().double()
-        for name, figure in share.figures.items():
-            figures[name] = figures.get(name, 0) + figure.double()
+    with world.fitting():
+        loss, figures = _backward(work, step, batch, turns, totals, factor)
     world.add_gradients(parameters)
     if factor != 1:
         torch._foreach_div_([parameter.grad for parameter in parameters if parameter.grad is not None], factor)
@@ -99,6 +88,27 @@ def _gradients(work: Work, step: int, factor: float, pack_tokens: int) -> StepRe
     told = world.sums({"loss": loss.item()} | {name: figure.item() for name, figure in figures.items()})
     tokens = sum(pack.tokens for pack in batch)
     return StepResult(told.pop("loss"), norm.item(), tokens, totals.supervised, told, waited)
+
+
+def _backward(
+    work: Work, step: int, batch: Sequence[Pack], turns: Sequence[tuple[int, bool]], totals: Totals, factor: float
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Leave the gradients of this process's packs in the parameters, and return their loss and figures."""
+    adapted = work.adapted
+    loss = torch.zeros((), dtype=torch.float64, device=next(iter(adapted.trainable.values())).device)
+    figures: dict[str, torch.Tensor] = {}
+    for number, counts in turns:
+        seed_pack(work, step, number)
+        with precise(adapted.model, work.plan.precision):
+            share = work.objective.loss(adapted.model, batch[number], totals)
+        if not counts:
+            (0 * share.loss).backward()  # type: ignore[no-untyped-call]
+            continue
+        (factor * share.loss).backward()  # type: ignore[no-untyped-call]
+        loss += share.loss.detach().double()
+        for name, figure in share.figures.items():
+            figures[name] = figures.get(name, 0) + figure.double()
+    return loss, figures
 
 
 def _seen(work: Work, objective: Looks, batch: Sequence[Pack], mine: Sequence[int]) -> float:
@@ -110,7 +120,9 @@ def _seen(work: Work, objective: Looks, batch: Sequence[Pack], mine: Sequence[in
     with torch.no_grad(), without_dropout(model), precise(model, work.plan.precision):
         if world.spread:  # each look may take another number of passes, and all processes must take part in each
             return sum(objective.look(model, pack).item() for pack in batch)
-        return world.sums({"seen": sum(objective.look(model, batch[number]).item() for number in mine)})["seen"]
+        with world.fitting():
+            seen = sum(objective.look(model, batch[number]).item() for number in mine)
+        return world.sums({"seen": seen})["seen"]
 
 
 def _move(work: Work, optimizer: torch.optim.Optimizer, step: int) -> None:
