@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from luthier import workflow
-from luthier.core.errors import Interrupted
+from luthier.core.errors import DataError, Interrupted
 from luthier.core.progress import Silent
 from luthier.core.run import Run
 from luthier.recipe.load import parse_recipe
@@ -111,3 +111,12 @@ def test_it_learns_resumes_to_the_same_bits_is_evaluated_and_merged(way: str, ti
     assert report["nll"]["tuned"]["value"] < report["nll"]["base"]["value"] or way.startswith(("dpo", "simpo", "kto"))
     certificate = workflow.merge(asked[0], run).data["certificate"]
     assert certificate["status"] == "passed"
+
+
+def test_held_out_answers_of_which_none_is_good_are_refused_before_training(tiny_llama: Path, tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    made = [{"prompt": f"Where is peg {i}?", "completion": f"Here, {i}.", "label": i == 0} for i in range(20)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
+    text = f"model: {tiny_llama}\ndata: {{sources: ['{data}']}}\ntrain: {{objective: kto, max_steps: 2}}\n"
+    with pytest.raises(DataError, match="is a good one, so base and tuned model could not be compared"):
+        trained((parse_recipe(text, file="recipe.yaml"), text), tmp_path / "run")

@@ -202,7 +202,7 @@ def _preferred(
     if rows == "judged":
         good_R = np.array([text.label == 1.0 for text in texts])
         if not good_R.any():
-            raise DataError("no held-out answer is a good one", hint="hold more rows back with `data.split.valid`")
+            raise DataError("no held-out answer is a good one", hint="hold others back with `data.split.seed`")
         return of_judged(base.texts, tuned.texts, good_R)
     return None
 

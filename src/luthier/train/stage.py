@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from luthier.core.errors import ModelError
+from luthier.core.errors import DataError, ModelError
 from luthier.core.hardware import hardware
 from luthier.core.progress import Progress
 from luthier.core.report import Report
@@ -27,7 +27,7 @@ from luthier.train.inherit import inherit, refuse
 from luthier.train.keep import keep
 from luthier.train.loop import train
 from luthier.train.measure import measure as measured
-from luthier.train.objectives.objective import Looks, Studies
+from luthier.train.objectives.objective import Looks, Refers, Studies
 from luthier.train.parallel import World, settled
 from luthier.train.reference import Before
 from luthier.train.report import LivePage, report
@@ -62,11 +62,13 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
 
     Raises:
         ModelError: The model can't be loaded, or knows fewer tokens than its tokenizer.
+        DataError: The held-out rows could not be compared by in the end.
     """
     run.log("stage", stage="train", state="began")
     world = world or World()
     torch.set_num_threads(max(1, plan.threads // world.local_size))
     rows, valid = (open_tokens(run / "tokens", split) for split in ("train", "valid"))
+    _comparable(recipe, run)
     technique = recipe.train.technique
     memory = world.from_first(lambda: hardware().gpu_memory_bytes) if world.size > 1 else 0
     share, why = settled(recipe.train, needed=plan.memory_bytes, gpu_memory=memory)
@@ -81,6 +83,13 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     if isinstance(objective, Studies):
         objective = objective.studied(rows.labels.tolist())
     _doubt(objective, rows, run)
+    if apart and memory and isinstance(objective, Refers):
+        text = "log-probabilities before training are computed by the first process on the processor: the model is not "
+        run.log(
+            "warning",
+            text=text + "spread over GPUs yet",
+            hint="`train.parallel: ddp` computes them on a GPU that holds the model",
+        )
     before = Before(model, run / "reference", key, plan, world, progress)
     on_train, on_valid = (before.bound(objective, of, split) for of, split in ((rows, "train"), (valid, "valid")))
     adapted: Adapted = locate(technique)(model, technique, base=recipe.model, seed=recipe.train.seed)
@@ -111,6 +120,25 @@ def train_model(  # noqa: PLR0913 - the workflow hands in what the stage may not
     keep(adapted, renderer, base=base, out=run / "model", writes=run.writes)
     torch.set_num_threads(plan.threads)
     return report(work, rows, outcome, trainable=count) if run.writes else None
+
+
+def _comparable(recipe: Recipe, run: Run) -> None:
+    """Refuse, before time is spent, held-out answers of which none is good: nothing could be said of them.
+
+    Raises:
+        DataError: So it is.
+    """
+    if recipe.train.objective.rows != "judged":
+        return
+    for split in ("valid", "test"):
+        held_out = open_tokens(run / "tokens", split)
+        if len(held_out) and not (held_out.labels == 1.0).any():
+            raise DataError(
+                f"none of the {len(held_out)} answers held out in `{split}` is a good one, so base and tuned model "
+                "could not be compared",
+                hint=f"hold more back with `--set data.split.{split}=0.3`, or others with `--set data.split.seed=1`",
+                place=str(run.path),
+            )
 
 
 def _doubt(objective: "Objective", rows: Sequence[Encoded], run: Run) -> None:
