@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from luthier.core.example import Example, Message, Source
 from luthier.data.clean import STEPS, Cleaner, control, empty, html, mojibake, whitespace
-from luthier.data.clean.duplicates import Duplicates
 from luthier.data.clean.step import Notes
 from luthier.recipe.data import Clean
 
@@ -196,11 +195,3 @@ def test_an_empty_answer_is_refused_and_a_call_of_a_tool_is_none() -> None:
     assert empty.refusal(example("", "A"), min_answer_chars=1) is None
     call = Message("assistant", "", {"tool_calls": [{"id": "1"}]})
     assert empty.refusal(Example((call,), Source("x", 1)), min_answer_chars=1) is None
-
-
-def test_a_duplicate_names_the_first_row_with_its_file() -> None:
-    seen = Duplicates()
-    assert seen.match(b"k", Source("a", 5)) is None
-    assert seen.match(b"other", Source("b", 1)) is None
-    assert seen.match(b"k", Source("b", 2)) == Source("a", 5)
-    assert seen.match(b"k", Source("c", 5)) == Source("a", 5)

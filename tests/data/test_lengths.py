@@ -1,5 +1,5 @@
 from luthier.core.example import Example, Message, Source
-from luthier.data.lengths import Lengths
+from luthier.data.lengths import Lengths, measure
 
 
 def example(prompt: str, answer: str) -> Example:
@@ -7,10 +7,8 @@ def example(prompt: str, answer: str) -> Example:
 
 
 def test_the_callers_tokenizer_counts() -> None:
-    lengths = Lengths(lambda texts: [len(text.split()) for text in texts])
-    for number in range(1, 601):
-        lengths.add(example("a b", "x " * number))
-    lengths.flush()
+    examples = [example("a b", "x " * number) for number in range(1, 601)]
+    lengths = Lengths(measure(examples, lambda texts: [len(text.split()) for text in texts]), estimate=False)
     assert lengths.summary()["prompt"] == {
         "min": 2, "max": 2, "mean": 2.0, "median": 2.0, "p95": 2, "estimate": False,
     }  # fmt: skip
@@ -19,9 +17,7 @@ def test_the_callers_tokenizer_counts() -> None:
 
 
 def test_without_a_tokenizer_bytes_give_an_estimate_that_says_so() -> None:
-    lengths = Lengths(None)
-    lengths.add(example("é" * 4, "abcde"))
-    lengths.flush()
+    lengths = Lengths(measure([example("é" * 4, "abcde")], None), estimate=True)
     assert lengths.summary()["prompt"]["max"] == 2
     assert lengths.summary()["answer"]["max"] == 2
     assert lengths.summary()["total"]["estimate"] is True

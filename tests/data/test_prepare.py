@@ -8,6 +8,7 @@ from data_files import Write, prepare_sources, read_jsonl
 
 from luthier.core.errors import DataError, Problems
 from luthier.core.example import Example
+from luthier.data.batches import Limits
 from luthier.data.clean import STEPS
 from luthier.data.prepare import prepare
 from luthier.recipe.data import Data
@@ -129,7 +130,7 @@ def test_two_prompts_give_one_row_to_validate_on_and_one_prompt_none(write: Writ
 
 def test_the_callers_tokenizer_is_used(write: Write, tmp_path: Path) -> None:
     path = write("rows.jsonl", many(3))
-    report = prepare(Data(sources=(str(path),)), tmp_path / "data", count_tokens=lambda texts: [7] * len(texts))
+    report = prepare(Data(sources=(str(path),)), tmp_path / "data", tokenizer=lambda: lambda texts: [7] * len(texts))
     assert report.data["tokens"]["total"]["max"] == 14
     assert report.data["tokens"]["total"]["estimate"] is False
 
@@ -204,9 +205,10 @@ def test_memory_stays_flat_in_the_rows(write: Write, tmp_path: Path, name: str) 
         text = jsonl(*({"question": question, "answer": answer} for question, answer in rows))
     path = write(name, text)
     data, out = Data(sources=(str(path),)), tmp_path / "data"
-    prepare(data, out)
+    limits = Limits(size=1 << 16)
+    prepare(data, out, limits=limits)
     tracemalloc.start()
-    prepare(data, out)
+    prepare(data, out, limits=limits)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < len(text) / 2

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from luthier.core.example import Source
 from luthier.data.jsonl import any_line
 from luthier.data.rows import REASONS, Refusal
+from luthier.data.written import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,15 @@ class Account:
     """Counts rows and writes the dropped ones to a file.
 
     Args:
-        handle: Where the lines of `dropped.jsonl` go.
+        file: Where the lines of `dropped.jsonl` go.
     """
 
-    def __init__(self, handle: BinaryIO) -> None:
+    def __init__(self, file: Written) -> None:
         self.rows_in = 0
         self.kept = 0
         self.by_reason: Counter[str] = Counter()
         self.first: dict[str, Dropped] = {}
-        self._handle = handle
+        self._file = file
 
     @property
     def dropped(self) -> int:
@@ -51,12 +51,12 @@ class Account:
         }
         if refusal.matched is not None:
             line["matched"] = {"source": refusal.matched.file, "line": refusal.matched.line}
-        self._handle.write(any_line({**line, "row": row}))
+        self._file.write(any_line({**line, "row": row}))
 
-    def settle(self, path: Path) -> None:
-        """Check, once `path` is complete, that no row was lost and none counted twice."""
+    def settle(self) -> None:
+        """Check, once the file is closed, that no row was lost and none counted twice."""
         assert self.rows_in == self.kept + self.dropped, (self.rows_in, self.kept, self.dropped)
-        with path.open("rb") as handle:
+        with self._file.path.open("rb") as handle:
             lines = sum(1 for _ in handle)
         assert lines == self.dropped, (lines, self.dropped)
 

@@ -1,9 +1,9 @@
 """What a person should know about the data before training. Checks tell; none changes or drops a row."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import numpy as np
 
 from luthier.core.example import Example, Message, Source
 from luthier.core.report import Check
@@ -41,18 +41,22 @@ UNEVEN = 10
 HUMAN_TURNS = ("user", "assistant")
 
 
-@dataclass(slots=True)
+TRAITS = ("email_addresses", "phone_numbers", "empty_prompts", "turn_order")
+"""What rows are looked at for, each a bit of a number."""
+
+
 class Spotted:
-    """How many rows show something, and where it was seen first."""
+    """How many of the kept rows show something, and where it was seen first."""
 
-    count: Counter[str] = field(default_factory=Counter)
-    first: dict[str, Source] = field(default_factory=dict)
-
-    def look(self, example: Example) -> None:
-        """Take in a kept row."""
-        for name in _traits(example):
-            self.count[name] += 1
-            self.first.setdefault(name, example.source)
+    def __init__(self, kept: Kept) -> None:
+        self.count: dict[str, int] = {}
+        self.first: dict[str, Source] = {}
+        traits = kept["traits"]
+        for place, name in enumerate(TRAITS):
+            rows = np.flatnonzero(traits & np.uint64(1 << place))
+            self.count[name] = len(rows)
+            if len(rows):
+                self.first[name] = kept.source(int(rows[0]))
 
     def check(self, name: str, fine: str, details: str, hint: str) -> Check:
         """Return the check of a trait. In `details`, `{rows}` is how many, `{first}` the first of them."""
@@ -61,6 +65,11 @@ class Spotted:
             return Check(name, "ok", fine)
         told = details.format(rows=plural(count, "row"), first=self.first[name])
         return Check(name, "warning", told, hint)
+
+
+def spot(example: Example) -> int:
+    """Return which of `TRAITS` a row has, as bits."""
+    return sum(1 << TRAITS.index(name) for name in _traits(example))
 
 
 def _traits(example: Example) -> list[str]:
@@ -209,9 +218,9 @@ def _contradictions(kept: Kept, rows: Rows) -> Check | None:
         return None
     name, fine, wrong = CONTRARY[rows]
     pairs = kept.contradictions()
-    if not pairs:
+    if not len(pairs):
         return Check(name, "ok", fine)
-    earlier, later = pairs[0]
+    earlier, later = map(int, pairs[0])
     return Check(
         name,
         "warning",
@@ -223,9 +232,9 @@ def _contradictions(kept: Kept, rows: Rows) -> Check | None:
 def _long_rows(lengths: Lengths, kept: Kept, rows: Rows) -> Check:
     limit: int = Train.model_fields["max_length"].default
     totals = lengths.values["total"]
-    count = sum(total > limit for total in totals)
+    count = int((totals > limit).sum())
     words = "estimated tokens" if lengths.estimate else "tokens"
-    longest = max(range(len(totals)), key=totals.__getitem__)
+    longest = int(totals.argmax())
     details = f"the longest row has {totals[longest]:,} {words} ({kept.source(longest)})"
     if not count or rows == "text":  # plain text is cut into pieces, every token of which is learned
         return Check("long_rows", "ok", details)

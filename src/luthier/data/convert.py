@@ -37,7 +37,7 @@ class Shape:
 
 @dataclass(slots=True)
 class Seen:
-    """What was met while converting one file or all."""
+    """What was met while converting some rows or all."""
 
     formats: Counter[str] = field(default_factory=Counter)
     mappings: Counter[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=Counter)
@@ -45,6 +45,14 @@ class Seen:
     verdicts: Counter[bool] = field(default_factory=Counter)
     """Rows learned as conversations that are marked as good or bad answers."""
     trimmed: int = 0
+
+    def add(self, later: "Seen") -> None:
+        """Take in what was met in the rows that come next."""
+        self.formats += later.formats
+        self.mappings += later.mappings
+        self.unused += later.unused
+        self.verdicts += later.verdicts
+        self.trimmed += later.trimmed
 
 
 class Converter:

@@ -1,54 +1,102 @@
-"""What is remembered of every kept row: numbers only, so that a million rows are some tens of megabytes."""
+"""What is remembered of every kept row: numbers only, in a file a column, so that memory stays flat.
 
-from array import array
+A column has the rows in the order in which they came. It is mapped when it is asked for, and forgotten after.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from luthier.core.example import Source
 
+Numbers = NDArray[Any]
+
 
 class Kept:
-    """Columns over the kept rows, in the order in which they came."""
+    """Columns over the kept rows. Each has an entry a row: a number, or as many as every row has.
 
-    def __init__(self) -> None:
-        self.prompts = array("Q")
-        """Key of everything before the last turn; see `keys.prompt_key`."""
-        self.keys = array("Q")
-        """First 8 bytes of the example's key."""
-        self.opposites: dict[int, int] = {}
-        """Beginning of the key of the example that says the contrary, where there is one, to the row."""
-        self._files = array("L")
-        self._lines = array("Q")
-        self._names: list[str] = []
+    Args:
+        folder: Where the files of the columns are written. It must not be there yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._columns: dict[str, tuple[BinaryIO, Numbers]] = {}
+        """The file of each column, and no rows of it, which tell kind and shape."""
+        self._count = 0
+        self._files: list[str] = []
 
     def __len__(self) -> int:
-        return len(self.prompts)
+        return self._count
 
-    def add(self, source: Source, *, prompt: int, key: bytes, opposite: bytes | None = None) -> None:
-        """Take in a row."""
-        if not self._names or self._names[-1] != source.file:
-            self._names.append(source.file)
-        self.prompts.append(prompt)
-        self.keys.append(int.from_bytes(key[:8], "big"))
-        if opposite is not None:
-            self.opposites.setdefault(int.from_bytes(opposite[:8], "big"), len(self.keys) - 1)
-        self._files.append(len(self._names) - 1)
-        self._lines.append(source.line)
+    def add(self, file: str, columns: Mapping[str, Numbers]) -> None:
+        """Take in rows of one file. `line` must be among their columns, which are the same each time."""
+        if not self._files or self._files[-1] != file:
+            self._files.append(file)
+        count = len(columns["line"])
+        for name, values in {**columns, "file": np.full(count, len(self._files) - 1, np.uint32)}.items():
+            assert len(values) == count, name
+            handle, like = self._columns.get(name) or self._begin(name, values)
+            handle.write(np.ascontiguousarray(values, like.dtype).data)
+            handle.flush()
+        self._count += count
+
+    def _begin(self, name: str, values: Numbers) -> tuple[BinaryIO, Numbers]:
+        column = (self._folder / name).open("w+b"), values[:0].copy()
+        self._columns[name] = column
+        return column
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
+    def __getitem__(self, name: str) -> Numbers:
+        """Return a column, of shape (rows, …), mapped from its file. Not to be kept while rows are added."""
+        handle, like = self._columns[name]
+        shape = (self._count, *like.shape[1:])
+        return np.memmap(handle, like.dtype, "r", shape=shape) if self._count else np.empty(shape, like.dtype)
 
     def source(self, index: int) -> Source:
-        """Return where a row came from."""
-        return Source(self._names[self._files[index]], self._lines[index])
+        """Return where a row came from; possible at any time."""
+        return Source(self._files[self._number("file", index)], self._number("line", index))
 
-    def contradictions(self) -> list[tuple[int, int]]:
-        """Return, for every row whose prompt an earlier row answers otherwise, the earlier row and it.
+    def _number(self, name: str, index: int) -> int:
+        handle, like = self._columns[name]
+        raw = os.pread(handle.fileno(), like.itemsize, index * like.itemsize)
+        return int(np.frombuffer(raw, like.dtype)[0])
+
+    def contradictions(self) -> Numbers:
+        """Return, for every row whose prompt an earlier row answers otherwise, the earlier row and it: shape (n, 2).
 
         Of preferences and judged answers a prompt has many; there, for every row whose contrary stands before it.
         """
-        if self.opposites:
-            against = ((self.opposites.get(key), index) for index, key in enumerate(self.keys))
-            return [(earlier, index) for earlier, index in against if earlier is not None and earlier < index]
-        first: dict[int, int] = {}
-        found = []
-        for index, prompt in enumerate(self.prompts):
-            earlier = first.setdefault(prompt, index)
-            if self.keys[earlier] != self.keys[index]:
-                found.append((earlier, index))
-        return found
+        keys = self["key"]
+        if "opposite" in self:
+            first, groups = _first_of_each(self["opposite"])
+            at = np.minimum(np.searchsorted(groups, keys), len(groups) - 1)
+            rows = np.flatnonzero((groups[at] == keys) & (first[at] < np.arange(len(keys))))
+            earlier = first[at[rows]]
+        else:
+            prompts = self["prompt_key"]
+            first, groups = _first_of_each(prompts)
+            beginning = first[np.searchsorted(groups, prompts)]
+            rows = np.flatnonzero(keys[beginning] != keys)
+            earlier = beginning[rows]
+        return np.stack([earlier, rows], axis=1)
+
+    def close(self) -> None:
+        """Close and delete the files."""
+        for name, (handle, _) in self._columns.items():
+            handle.close()
+            (self._folder / name).unlink()
+        self._folder.rmdir()
+
+
+def _first_of_each(values: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the first row of each different value, and the values, sorted."""
+    groups, first = np.unique(values, return_index=True)
+    return first, groups

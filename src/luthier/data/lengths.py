@@ -1,18 +1,20 @@
 """How long the rows are, in tokens: by the caller's tokenizer, or estimated from bytes and said so."""
 
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
-from statistics import fmean, median
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from luthier.core.example import TEXT, Example, Message
 
 CountTokens = Callable[[list[str]], list[int]]
 """Token counts of texts, in their order."""
 
-BATCH = 256
-"""Rows whose texts are counted in one call."""
+Tokenizer = Callable[[], CountTokens]
+"""Makes what counts, once in each process that prepares rows: to reach another one, it must be picklable."""
 
 BYTES_PER_TOKEN = 4
 """Usual for English text and a vocabulary of 50k to 150k; other scripts differ, hence `estimate`."""
@@ -21,53 +23,46 @@ PARTS = ("prompt", "answer", "rejected", "total")
 """A preference's `answer` is the better ending, its `total` the prompt with the longer of both."""
 
 
-class Lengths:
-    """Collects the lengths of rows; a number a row and part is kept.
+def measure(examples: Sequence[Example], count: CountTokens | None) -> dict[str, NDArray[np.uint32]]:
+    """Return the lengths of each part of every row.
+
+    A row's answer is what the assistant says, or plain text; its prompt is everything else.
 
     Args:
+        examples: The rows.
         count: Counts tokens. None estimates.
     """
+    texts = [text for example in examples for text in _parts(example)]
+    counts = np.array((count or _estimated)(texts), np.uint32)
+    assert len(counts) == len(texts), "the tokenizer must return a count for every text"
+    prompt, answer, rejected = counts[::3], counts[1::3], counts[2::3]
+    values = (prompt, answer, rejected, prompt + np.maximum(answer, rejected))
+    return dict(zip(PARTS, values, strict=True))
 
-    def __init__(self, count: CountTokens | None) -> None:
-        self.estimate = count is None
-        self.values = {part: array("L") for part in PARTS}
-        self._count = count or _estimated
-        self._pairs = False
-        self._waiting: list[str] = []
 
-    def add(self, example: Example) -> None:
-        """Take in a row: its answer is what the assistant says, or plain text; its prompt everything else."""
-        self._pairs |= bool(example.rejected)
-        shared = example.shared
-        before = [message for message in example.messages[:shared] if _is_answer(message)]
-        self._waiting += [
-            "\n".join(message.text for message in example.messages if not _is_answer(message)),
-            "\n".join(message.text for message in example.messages if _is_answer(message)),
-            "\n".join(message.text for message in (*before, *example.rejected[shared:]) if _is_answer(message)),
-        ]
-        if len(self._waiting) >= 3 * BATCH:
-            self.flush()
+def _parts(example: Example) -> tuple[str, str, str]:
+    """Return prompt, answer and rejected ending."""
+    shared = example.shared
+    before = [message for message in example.messages[:shared] if _is_answer(message)]
+    return (
+        "\n".join(message.text for message in example.messages if not _is_answer(message)),
+        "\n".join(message.text for message in example.messages if _is_answer(message)),
+        "\n".join(message.text for message in (*before, *example.rejected[shared:]) if _is_answer(message)),
+    )
 
-    def flush(self) -> None:
-        """Count what waits."""
-        if not self._waiting:
-            return
-        counts = self._count(self._waiting)
-        assert len(counts) == len(self._waiting), "the tokenizer must return a count for every text"
-        prompts, answers, rejected = counts[::3], counts[1::3], counts[2::3]
-        self.values["prompt"].extend(prompts)
-        self.values["answer"].extend(answers)
-        self.values["rejected"].extend(rejected)
-        self.values["total"].extend(p + max(a, r) for p, a, r in zip(prompts, answers, rejected, strict=True))
-        self._waiting.clear()
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """The lengths of all rows, a number a row and part."""
+
+    values: Mapping[str, NDArray[np.uint32]]
+    """Those of each of `PARTS`; `rejected` is missing where rows have none."""
+    estimate: bool
+    """Whether no tokenizer counted."""
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Return min, max, mean, median and 95th percentile of each part; of `rejected` only where there is one."""
-        return {
-            part: {**_described(values), "estimate": self.estimate}
-            for part, values in self.values.items()
-            if part != "rejected" or self._pairs
-        }
+        """Return min, max, mean, median and 95th percentile of each part."""
+        return {part: {**_described(values), "estimate": self.estimate} for part, values in self.values.items()}
 
 
 def _is_answer(message: Message) -> bool:
@@ -81,12 +76,13 @@ def _estimated(texts: Sequence[str]) -> list[int]:
     ]
 
 
-def _described(values: Sequence[int]) -> dict[str, float]:
-    ordered = sorted(values)
+def _described(values: NDArray[np.uint32]) -> dict[str, float]:
+    ordered = np.sort(values)
+    low, high = (int(ordered[place]) for place in ((len(ordered) - 1) // 2, len(ordered) // 2))
     return {
-        "min": ordered[0],
-        "max": ordered[-1],
-        "mean": round(fmean(ordered), 1),
-        "median": median(ordered),
-        "p95": ordered[ceil(0.95 * len(ordered)) - 1],
+        "min": int(ordered[0]),
+        "max": int(ordered[-1]),
+        "mean": round(int(ordered.sum(dtype=np.uint64)) / len(ordered), 1),
+        "median": (low + high) / 2 if len(ordered) % 2 == 0 else low,
+        "p95": int(ordered[ceil(0.95 * len(ordered)) - 1]),
     }

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from luthier.core.errors import DataError
 from luthier.data.encoding import detect_encoding
 from luthier.data.readers import READERS
+from luthier.data.readers.lines import parsed
 from luthier.data.readers.opened import Opened
-from luthier.data.rows import Read
+from luthier.data.rows import Piece, Read, Unparsed
 from luthier.data.sources import SourceFile
 
 
@@ -22,8 +23,8 @@ def open_source(file: SourceFile) -> Opened:
         raise _refused(file.name, error) from error
 
 
-def read(opened: Opened) -> Iterator[Read]:
-    """Yield what the file holds, row by row: each readable or not, with the line it begins on.
+def pieces(opened: Opened) -> Iterator[Piece]:
+    """Yield what the file holds, piece by piece; lines of JSON unparsed.
 
     Raises:
         DataError: The file as a whole is not what its name says.
@@ -33,6 +34,21 @@ def read(opened: Opened) -> Iterator[Read]:
             yield from READERS[opened.path.suffix.lower()](opened)
     except OSError as error:
         raise _refused(opened.name, error) from error
+
+
+def read(opened: Opened) -> Iterator[Read]:
+    """Yield what the file holds, row by row: each readable or not, with the line it begins on.
+
+    Raises:
+        DataError: The file as a whole is not what its name says.
+    """
+    for piece in pieces(opened):
+        yield row_of(piece, file=opened.name, encoding=opened.encoding)
+
+
+def row_of(piece: Piece, *, file: str, encoding: str) -> Read:
+    """Return the row a piece of a file is; lines of JSON are parsed."""
+    return parsed(piece, file=file, encoding=encoding) if isinstance(piece, Unparsed) else piece
 
 
 def _refused(name: str, error: OSError) -> DataError:

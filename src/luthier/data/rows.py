@@ -56,3 +56,15 @@ class Unreadable:
 
 
 Read = RawRow | Unreadable
+
+
+class Unparsed(NamedTuple):
+    """A line of JSON as it stands in the file. Parsing it is work that another process can do."""
+
+    text: str | bytes
+    number: int
+    """Its place in the file, from 1."""
+
+
+Piece = RawRow | Unreadable | Unparsed
+"""What readers yield."""

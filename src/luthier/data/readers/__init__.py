@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 from luthier.data.readers import delimited, document, plain
 from luthier.data.readers.opened import Opened
-from luthier.data.rows import Read
+from luthier.data.rows import Piece
 
-READERS: dict[str, Callable[[Opened], Iterator[Read]]] = {
+READERS: dict[str, Callable[[Opened], Iterator[Piece]]] = {
     ".csv": delimited.read,
     ".tsv": delimited.read,
     ".tab": delimited.read,

@@ -13,7 +13,7 @@ from luthier.data.encoding import BROKEN
 from luthier.data.readers.json_text import complaint, kind, parse
 from luthier.data.readers.lines import read_lines
 from luthier.data.readers.opened import LONGEST, Opened, shown
-from luthier.data.rows import RawRow, Read, Refusal
+from luthier.data.rows import Piece, RawRow, Read, Refusal
 
 BLANK = " \t\r\n"
 
@@ -21,7 +21,7 @@ ONE_ROW = ("messages", "conversations")
 """An object with one of these is itself a row, although it holds a list of objects."""
 
 
-def read(opened: Opened) -> Iterator[Read]:
+def read(opened: Opened) -> Iterator[Piece]:
     """Yield the records of a JSON file. Files named .json that hold one object a line are read as JSONL."""
     text = _text(opened)
     start = _skip(text, 0)
@@ -38,7 +38,7 @@ def read(opened: Opened) -> Iterator[Read]:
     yield from _records(opened, value)
 
 
-def read_named_lines(opened: Opened) -> Iterator[Read]:
+def read_named_lines(opened: Opened) -> Iterator[Piece]:
     """Yield the rows of a JSONL file. One that is a JSON array after all is read as that."""
     if _begins_an_array(opened):
         text = _text(opened)

@@ -1,0 +1,89 @@
+"""Files to batches: some thousand rows of one file, small enough to be held in every process at once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from luthier.core.errors import LuthierError
+from luthier.data.read import open_source, pieces, row_of
+from luthier.data.rows import Piece, RawRow, Read, Unparsed
+from luthier.data.sources import SourceFile
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a batch may become. What is found doesn't depend on it."""
+
+    rows: int = 2000
+    size: int = 1 << 20
+    """Characters or bytes of all rows together; a single row may be larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one file that follow each other."""
+
+    file: str
+    encoding: str
+    pieces: Sequence[Piece]
+    position: int
+    """Bytes of the file that were read when the batch was full."""
+    last: bool = False
+    """Whether the file ends here."""
+    problem: LuthierError | None = None
+    """Of a last one: why the file could not be read on."""
+
+    def rows(self) -> Iterator[Read]:
+        """Yield the rows; lines of JSON are parsed now."""
+        return (row_of(piece, file=self.file, encoding=self.encoding) for piece in self.pieces)
+
+    def row(self, place: int) -> Read:
+        """Return one row."""
+        return row_of(self.pieces[place], file=self.file, encoding=self.encoding)
+
+
+def batches(files: Iterable[SourceFile], limits: Limits) -> Iterator[Batch]:
+    """Yield the rows of all files in order; every file ends with a batch that says so, which may be empty."""
+    for file in files:
+        yield from _of_file(file, limits)
+
+
+def _of_file(file: SourceFile, limits: Limits) -> Iterator[Batch]:
+    encoding, position, held, size = "", 0, [], 0
+    problem: LuthierError | None = None
+    try:
+        opened = open_source(file)
+        encoding = opened.encoding
+        for piece in pieces(opened):
+            held.append(piece)
+            size += _size(piece)
+            if len(held) >= limits.rows or size >= limits.size:
+                position = opened.position
+                yield Batch(file.name, encoding, held, position)
+                held, size = [], 0
+    except LuthierError as error:
+        problem = error
+    yield Batch(file.name, encoding, held, file.size, last=True, problem=problem)
+
+
+def _size(piece: Piece) -> int:
+    if isinstance(piece, Unparsed):
+        return len(piece.text)
+    return _weight(piece.row if isinstance(piece, RawRow) else piece.raw)
+
+
+def _weight(value: Any) -> int:
+    """Return about how many characters a value has; of what is nested deep, those near the surface."""
+    total, level = 0, [value]
+    for _ in range(8):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, str | bytes):
+                total += len(item)
+            elif isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        total += 8 * len(level)
+        level = inner
+    return total

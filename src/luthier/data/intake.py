@@ -1,0 +1,98 @@
+"""The one place where batches meet: rows are counted, compared with all earlier ones, kept or dropped, in order."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from luthier.data.account import Account
+from luthier.data.batches import Batch
+from luthier.data.clean import duplicates
+from luthier.data.clean.step import Notes
+from luthier.data.convert import Seen
+from luthier.data.kept import Kept, Numbers
+from luthier.data.refine import Refined
+from luthier.data.rows import RawRow, Refusal
+from luthier.data.written import Written
+
+KEPT = ".kept"
+"""Folder of the columns while rows come."""
+
+WAITING = ".kept.jsonl"
+"""Kept rows until all are known: only then are those found that come near to others, and is any split sure."""
+
+
+class Intake:
+    """Takes in batches in the order of the files.
+
+    Args:
+        folder: Where `dropped.jsonl`, the waiting rows and the columns are written.
+        unique: Whether rows that equal an earlier one are dropped.
+    """
+
+    def __init__(self, folder: Path, *, unique: bool) -> None:
+        self.dropped = Written(folder / "dropped.jsonl")
+        self.waiting = Written(folder / WAITING)
+        self.kept = Kept(folder / KEPT)
+        self.seen = Seen()
+        self.notes: dict[str, Notes] = {}
+        self.labels: dict[str, int] = {}
+        """Number of each class or verdict."""
+        self._size = 0
+        self._duplicates = duplicates.Duplicates() if unique else None
+        self.account = Account(self.dropped)
+
+    def take_in(self, batch: Batch, refined: Refined) -> Counter[str | None]:
+        """Keep or drop the rows of the batch that comes next. Return how many were dropped by reason; None is kept."""
+        self.seen.add(refined.seen)
+        for name, notes in refined.notes.items():
+            self.notes.setdefault(name, Notes()).add(notes)
+        dropped = [(refused.place, refused.refusal) for refused in refined.refused]
+        stay = np.arange(len(refined.places))
+        if self._duplicates and len(stay):
+            numbers, new = self._duplicates.match(refined.keys)
+            stay = np.flatnonzero(new)
+            self._keep(batch, refined, stay)
+            dropped += [
+                (refined.places[index], duplicates.refusal(self.kept.source(int(numbers[index]))))
+                for index in np.flatnonzero(~new).tolist()
+            ]
+        else:
+            self._keep(batch, refined, stay)
+        self.account.rows_in += len(refined.refused) + len(refined.places)
+        for place, refusal in sorted(dropped, key=lambda drop: drop[0]):
+            self._drop(batch, place, refusal)
+        return Counter({None: len(stay)}) + Counter(refusal.reason for _, refusal in dropped)
+
+    def _keep(self, batch: Batch, refined: Refined, stay: Numbers) -> None:
+        if not len(stay):
+            return
+        lines = [refined.lines[index] for index in stay]
+        ends = np.cumsum([len(line) for line in lines], dtype=np.uint64) + np.uint64(self._size)
+        columns = {name: values[stay] for name, values in refined.columns.items()}
+        if refined.labels:
+            numbers = [self.labels.setdefault(refined.labels[index], len(self.labels)) for index in stay]
+            columns["label"] = np.array(numbers, np.uint32)
+        self.kept.add(batch.file, {**columns, "end": ends})
+        for line in lines:
+            self.waiting.write(line)
+        self._size = int(ends[-1])
+        self.account.kept += len(stay)
+
+    def _drop(self, batch: Batch, place: int, refusal: Refusal) -> None:
+        row = batch.row(place)
+        self.account.drop(row.row if isinstance(row, RawRow) else row.raw, row.source, refusal)
+
+    def waiting_lines(self) -> Iterator[bytes]:
+        """Yield the lines of the kept rows. No more can be taken in then."""
+        self.waiting.close()
+        with self.waiting.path.open("rb") as lines:
+            yield from lines
+
+    def close(self) -> None:
+        """Close the files; what waits is deleted."""
+        self.dropped.close()
+        self.waiting.close()
+        self.waiting.path.unlink()
+        self.kept.close()

@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+
+import pytest
+from data_files import Write
+
+from luthier.data.batches import Limits
+from luthier.data.prepare import prepare
+from luthier.recipe.data import Data
+from luthier.recipe.methods import Rows
+
+MIXED = [
+    {"question": "Q1", "answer": "A"},
+    {"question": "q1 ", "answer": "a"},
+    {"question": "Q1", "answer": "another", "topic": "t"},
+    "not json",
+    '["a list"]',
+    {"instruction": "do", "input": "this", "output": "done", "weight": 3},
+    {"messages": [{"role": "user", "content": "mail a@b.org"}, {"role": "assistant", "content": "<p>yes</p>"}]},
+    {"foreign": 1},
+    {"question": "Q2", "answer": ""},
+    {"question": "Q3", "answer": "half \\ud800"},
+]
+PAIRS = [
+    {"prompt": "P1", "chosen": "good", "rejected": "bad"},
+    {"prompt": "P1", "chosen": "bad", "rejected": "good", "score_chosen": 1, "score_rejected": 2},
+    {"prompt": "P1", "chosen": "Good", "rejected": "bad"},
+    {"prompt": "P2", "completion": "fine", "label": True},
+    {"prompt": "P2", "completion": "fine", "label": False},
+    {"prompt": "P3", "chosen": "same", "rejected": "same"},
+]
+TEXTS = [{"text": f"text {number % 7}", "label": "abc"[number % 3]} for number in range(30)]
+
+
+def lines(rows: list[object]) -> str:
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Return the files the stage wrote."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("rows", "content"),
+    [("conversation", MIXED), ("conversation", PAIRS), ("pair", PAIRS), ("judged", PAIRS), ("class", TEXTS)],
+)
+def test_what_comes_out_does_not_depend_on_how_rows_are_cut_into_batches(
+    write: Write, tmp_path: Path, rows: Rows, content: list[object]
+) -> None:
+    sources = [
+        write("a.jsonl", lines(content * 2)),
+        write("b.json", json.dumps([r for r in content if r != "not json"])),
+    ]
+    data = Data(sources=tuple(map(str, sources)))
+
+    def written(limits: Limits) -> dict[str, bytes]:
+        prepare(data, tmp_path / "data", rows=rows, limits=limits)
+        return everything(tmp_path / "data")
+
+    whole = written(Limits())
+    for limits in (Limits(rows=1), Limits(rows=3), Limits(rows=7), Limits(size=40)):
+        assert written(limits) == whole
