@@ -24,6 +24,7 @@ REASONS = {
     "no_prompt": "two answers, and nothing they answer",
     "different_prompts": "chosen and rejected don't answer the same prompt",
     "not_unicode": "half a character (a lone surrogate), which no tokenizer reads",
+    "leaked": "holds a question or an answer of a test set that `data.decontaminate` names",
     "duplicate": "equal to an earlier row once case, width and spaces are evened out",
 }
 """Every reason for which a row is dropped, and what it means. The words are part of the contract."""

@@ -89,6 +89,34 @@ class Clean(Options):
     """Drop rows that equal an earlier one after case, width and spaces are evened out."""
 
 
+class Decontaminate(Options):
+    """Rows that hold items of the tests a model will be judged by. What the model has seen, it can't be tested on.
+
+    Looked for are the questions, and answers of `ngram` words and more, whatever their case and punctuation, inside
+    longer texts and over the borders of turns. Another wording of the same question is not found.
+    """
+
+    against: tuple[Named, ...] = ()
+    """Files, folders or globs of test sets, in any format that luthier reads and in the layouts of GSM8K, MMLU,
+    HumanEval, TruthfulQA, HellaSwag, BBH, MBPP, MGSM and ARC. None: nothing is looked for."""
+
+    fields: tuple[Named, ...] = ()
+    """Columns of those files whose texts are looked for, where luthier doesn't find the questions itself."""
+
+    ngram: Annotated[int, Field(ge=5, le=100)] = 13
+    """Length in words of the runs that row and question must share. Questions of 5 words up to this are looked for
+    as a whole; of scripts without spaces, a character counts as a word."""
+
+    coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the question, or of the answer, that such runs must cover for the row to be a leak."""
+
+    code_coverage: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """The same for programs, of which long runs of words come again anywhere."""
+
+    action: Literal["drop", "tell"] = "drop"
+    """What becomes of a leaked row: dropped, or kept and told in the report."""
+
+
 class Split(Options):
     """How many rows are held back, as shares. A row's place depends on its prompt only, so it never moves."""
 
