@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import math
 import re
 from html.parser import HTMLParser
@@ -5,8 +7,25 @@ from html.parser import HTMLParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luthier.core.html import ticks, to_html
-from luthier.core.report import Comparison, Curve, Finding, Paragraph, Report, Section, Table, Token, TokenText
+from luthier.core.charts import ticks
+from luthier.core.html import to_html
+from luthier.core.report import (
+    Bars,
+    Change,
+    Changes,
+    Comparison,
+    Curve,
+    Finding,
+    Histogram,
+    Paragraph,
+    Record,
+    Records,
+    Report,
+    Section,
+    Table,
+    Token,
+    TokenText,
+)
 from luthier.core.text import safe
 
 texts = st.text(max_size=40) | st.text(alphabet=st.sampled_from("<>&\"'`/=! ab\n\x1b\u202e-"), max_size=40)
@@ -61,6 +80,9 @@ def filled(text: str) -> Report:
                     Paragraph(text),
                     Table(text, ("what", text), ((text, text),)),
                     Curve(text, text, text, ((text, ((0, 1), (1, 2))), (text, ()))),
+                    Histogram(text, text, (0, 1, 2), ((text, (1, 2)),), 1.5, text),
+                    Bars(text, text, ((text, 3),)),
+                    Changes(text, (Change(text, text, text, text[1:]),)),
                     Comparison(text, ((text, text),)),
                     TokenText(text, (Token(text, 1, "learned", special=True), Token(text, 2, "cut")), text, 1),
                 ),
@@ -100,6 +122,25 @@ def test_the_page_loads_and_runs_nothing() -> None:
     assert "script" not in read(text).tags
     assert "http" not in text.replace("http-equiv", "")
     assert "url(" not in text
+
+
+def test_the_one_script_is_named_by_its_hash() -> None:
+    text = to_html(page(Records("Dropped", (Record("duplicate", "a.jsonl", 1, "</script>", ""),), 1)))
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert re.search(r"[^\x00-\x7f]|<", script) is None or "</" not in script
+
+
+def test_a_histogram_tells_every_bar_and_the_limit() -> None:
+    text = to_html(page(Histogram("Tokens", "tokens", (0, 10, 20), (("prompt", (3, 0)),), 15, "longest: 15", True)))
+    assert text.count('<rect class="bar"') == 1
+    assert "<title>0 to 10: 3</title>" in text
+    assert 'class="limit" d="M' in text
+    assert ">20+<" in text
+    assert "beyond what is drawn" in to_html(page(Histogram("T", "t", (0, 1), (("a", (1,)),), 5, "longest: 5")))
 
 
 def test_a_value_that_is_no_number_leaves_a_gap() -> None:

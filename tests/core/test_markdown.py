@@ -15,7 +15,23 @@ from luthier.core.markdown import (
     spelled,
     to_markdown,
 )
-from luthier.core.report import Comparison, Curve, Finding, Paragraph, Report, Section, Table, Token, TokenText
+from luthier.core.report import (
+    Bars,
+    Change,
+    Changes,
+    Comparison,
+    Curve,
+    Finding,
+    Histogram,
+    Paragraph,
+    Record,
+    Records,
+    Report,
+    Section,
+    Table,
+    Token,
+    TokenText,
+)
 from luthier.core.text import safe
 
 PARSER = MarkdownIt("commonmark").enable("table")
@@ -240,3 +256,22 @@ def test_the_legend_stands_once_and_tells_what_there_is() -> None:
     cut = TokenText("row 2", run("cut", "a"), differs_at=0)
     assert "⟨special token⟩ · ✂cut✂ · ▶first difference◀ · " in to_markdown(page(cut))
     assert "learned" not in to_markdown(page(Paragraph("p")))
+
+
+def test_what_a_page_draws_is_a_table_elsewhere() -> None:
+    drawn = (
+        Histogram("Tokens", "tokens", (0, 10, 20, 30), (("prompt", (3, 0, 1)),), beyond=True),
+        Bars("Labels", "label", (("good", 3), ("bad", 1))),
+        Changes("Before and after", (Change("control", "a.jsonl:1", "a\u200bb", "ab!"),)),
+        Records("Dropped", (Record("duplicate", "a.jsonl", 2, "x\u202ey", "like a.jsonl:1"),), 9, "All are there."),
+    )
+    text = to_markdown(Report("R", "S", {}, (Section("Data", drawn),)))
+    for line in (
+        "| 0 to 10     |      3 |",
+        "| 20 and more |      1 |",
+        "| good  |    3 | 75.0% |",
+        "| control | a.jsonl:1 | a\\[-\\\\x200b-\\]b{+!+}",
+        "**Dropped: 1 of 9. All are there.**",
+        "x\\\\x202ey",
+    ):
+        assert line in text, (line, text)

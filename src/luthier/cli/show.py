@@ -21,6 +21,7 @@ from luthier.core.markdown import (
     curve_table,
     filled_rows,
     first_with_tokens,
+    in_tables,
     legend,
     numeric_columns,
     pieces,
@@ -67,6 +68,8 @@ def report(report: Report, *, as_json: bool, verbose: bool = False) -> None:
         console.print(Padding(_findings(report.findings), (1, 0, 0, 0), expand=False))
     first = first_with_tokens(report)
     for section in report.sections:
+        if section.detail and not verbose:
+            continue
         console.print(Padding(_plain(one_line(section.title), "bold underline"), (1, 0, 0, 0), expand=False))
         if section is first:
             console.print(Padding(_legend(report, brackets=_without_colour(console)), (1, 0, 0, 2), expand=False))
@@ -262,16 +265,17 @@ def _section(section: Section, console: "Console", *, verbose: bool) -> None:
             console.print(Padding(_block(block, verbose=verbose), (1, 0, 0, 2), expand=False))
 
 
-def _block(block: Paragraph | Table | Curve | Comparison, *, verbose: bool) -> "RenderableType":
+def _block(block: Block, *, verbose: bool) -> "RenderableType":
     match block:
         case Paragraph():
             return _prose(block.text)
-        case Table():
-            return _table(block, verbose=verbose)
         case Curve():
             return _table(curve_table(block, width=16), verbose=True)
         case Comparison():
             return _comparison(block, verbose=verbose)
+    table = in_tables(block)
+    assert isinstance(table, Table)
+    return _table(table, verbose=verbose)
 
 
 def _shortened(blocks: tuple[Block, ...], *, verbose: bool) -> list[Block]:

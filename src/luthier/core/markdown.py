@@ -8,14 +8,21 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, zip_longest
+from itertools import groupby, pairwise, zip_longest
 
+from luthier.core.changes import differences
 from luthier.core.report import (
+    Bars,
     Block,
+    Change,
+    Changes,
     Comparison,
     Curve,
     Finding,
+    Histogram,
     Paragraph,
+    Record,
+    Records,
     Report,
     Section,
     Table,
@@ -23,7 +30,7 @@ from luthier.core.report import (
     TokenKind,
     TokenText,
 )
-from luthier.core.text import plural, safe
+from luthier.core.text import one_line, plural, safe
 
 BARS = "▁▂▃▄▅▆▇█"
 EMPTY = ("", "-", "–", "—", "n/a", "nan", "inf", "-inf")
@@ -138,6 +145,78 @@ def curve_table(curve: Curve, width: int = 24) -> Table:
     columns = (curve.y_label or "line", "shape", "first", "last", "lowest", "highest")
     rows = tuple((name, *_described([y for _, y in points], width)) for name, points in curve.lines)
     return Table(title=f"{curve.title}, over {curve.x_label}", columns=columns, rows=rows)
+
+
+def histogram_table(histogram: Histogram) -> Table:
+    """Return a histogram as a table of its bars, without those that nothing is in."""
+    spans = [f"{short_number(a)} to {short_number(b)}" for a, b in pairwise(histogram.edges)]
+    if histogram.beyond:
+        spans[-1] = f"{short_number(histogram.edges[-2])} and more"
+    rows = tuple(
+        (span, *(f"{count:,}" for count in counts))
+        for span, counts in zip(spans, zip(*(counts for _, counts in histogram.groups), strict=True), strict=True)
+        if any(counts)
+    )
+    limit = f"; {histogram.limit_name}" if histogram.limit is not None else ""
+    return Table(f"{histogram.title}{limit}", (histogram.x_label, *(name for name, _ in histogram.groups)), rows)
+
+
+def bars_table(bars: Bars) -> Table:
+    """Return counts by name with their shares."""
+    total = sum(count for _, count in bars.rows) or 1
+    rows = tuple((name, f"{count:,}", f"{count / total:.1%}") for name, count in bars.rows)
+    return Table(bars.title, (bars.what, "rows", "share"), rows)
+
+
+def changes_table(changes: Changes) -> Table:
+    """Return texts before and after in one: what was taken away in `[-…-]`, what was put in in `{+…+}`."""
+    rows = tuple((change.by, change.place, _in_one(change)) for change in changes.changes)
+    return Table(changes.title, ("step", "row", "[-before-]{+after+}"), rows)
+
+
+def _in_one(change: Change) -> str:
+    parts = []
+    for old, new, changed in differences(change.before, change.after):
+        if changed:
+            parts += [f"[-{seen(old)}-]" if old else "", f"{{+{seen(new)}+}}" if new else ""]
+        else:
+            parts.append(seen(old))
+    return "".join(parts)
+
+
+def records_table(records: Records, most: int = 20) -> Table:
+    """Return the first rows of a list."""
+    rows = tuple(
+        (record.kind, place(record), one_line(seen(record.text), 160), record.note) for record in records.records[:most]
+    )
+    title = f"{records.title}: {len(rows):,} of {records.total:,}. {records.rest}".rstrip()
+    return Table(title, ("reason", "row", "what it says", "because"), rows)
+
+
+def place(record: Record) -> str:
+    """Return where a row is from: `rows.jsonl:12`."""
+    return f"{record.file}:{record.line}"
+
+
+def seen(text: str) -> str:
+    """Return text with a sign for each character that can't be seen, on one line."""
+    return "".join(piece for piece, _ in spelled(text) if piece != "\n") if text else ""
+
+
+def in_tables(block: Block) -> Block:
+    """Return what is drawn or can be browsed on the page as a table, for where it can't."""
+    match block:
+        case Curve():
+            return curve_table(block)
+        case Histogram():
+            return histogram_table(block)
+        case Bars():
+            return bars_table(block)
+        case Changes():
+            return changes_table(block)
+        case Records():
+            return records_table(block)
+    return block
 
 
 def short_number(value: float) -> str:
@@ -289,17 +368,16 @@ def _section(section: Section, legend: str = "") -> str:
 
 
 def _block(block: Block) -> str:
-    match block:
-        case Paragraph():
-            return _paragraphs(block.text)
-        case Table():
-            return _table(block)
-        case Curve():
-            return _table(curve_table(block))
-        case Comparison():
-            return _comparison(block)
-        case TokenText():
-            return _token_text(block)
+    match in_tables(block):
+        case Paragraph() as paragraph:
+            return _paragraphs(paragraph.text)
+        case Table() as table:
+            return _table(table)
+        case Comparison() as comparison:
+            return _comparison(comparison)
+        case TokenText() as text:
+            return _token_text(text)
+    raise AssertionError(block)
 
 
 def _finding(finding: Finding) -> str:

@@ -50,8 +50,8 @@ class Check:
     hint: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        """Return `{name, status, details}`."""
-        return {"name": self.name, "status": self.status, "details": self.details}
+        """Return `{name, status, details, hint}`."""
+        return {"name": self.name, "status": self.status, "details": self.details, "hint": self.hint}
 
     def as_finding(self) -> Finding:
         """Return the check as a sentence for people."""
@@ -83,6 +83,75 @@ class Curve:
     y_label: str
     lines: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
     """Each line: its name and its (x, y) points in order of x."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many of something have which size, of several kinds side by side over one axis."""
+
+    title: str
+    x_label: str
+    edges: tuple[float, ...]
+    """Where bars begin and end, in order; one more than there are bars."""
+    groups: tuple[tuple[str, tuple[int, ...]], ...]
+    """Each kind: its name, and how many fall between each edge and the next, the last bar's upper edge included."""
+    limit: float | None = None
+    """A size worth a line, such as the longest that is allowed."""
+    limit_name: str = ""
+    beyond: bool = False
+    """Whether the last bar also counts all that is larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """How many of each name there are, the most first."""
+
+    title: str
+    what: str
+    """What the names are, such as `label`."""
+    rows: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A text before and after something was done to it."""
+
+    by: str
+    """What was done."""
+    place: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Samples of texts that were changed, to see character by character what became of them."""
+
+    title: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row to look at: what kind of case it is, where it is from, what it says, what is to be said of it."""
+
+    kind: str
+    file: str
+    line: int
+    text: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Rows to look through, by kind, file and words."""
+
+    title: str
+    records: tuple[Record, ...]
+    total: int
+    """How many there are in all; `records` may be a part of them."""
+    rest: str = ""
+    """Where all of them are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +190,7 @@ class TokenText:
     """Index of the first token that disagrees with what it is compared to."""
 
 
-Block = Paragraph | Table | Curve | Comparison | TokenText
+Block = Paragraph | Table | Curve | Histogram | Bars | Changes | Records | Comparison | TokenText
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +199,8 @@ class Section:
 
     title: str
     blocks: tuple[Block, ...]
+    detail: bool = False
+    """Whether the terminal leaves it to the written report unless asked for everything."""
 
 
 @dataclass(frozen=True, slots=True)
