@@ -78,7 +78,7 @@ def test_the_report_has_the_keys_of_the_contract(write: Write, tmp_path: Path) -
     assert written["format"]["fields"] == {"prompt": "question", "answer": "answer"}
     assert set(written["splits"]) == {"train", "valid", "test"}
     assert all(written["splits"].values())
-    assert {tuple(check) for check in written["checks"]} == {("name", "status", "details")}
+    assert {tuple(check) for check in written["checks"]} == {("name", "status", "details", "hint")}
     assert set(written["tokens"]) == {"prompt", "answer", "total"}
     assert set(written["tokens"]["total"]) == {"min", "max", "mean", "median", "p95", "estimate"}
     assert set(written["files"]) == {"train", "valid", "test", "dropped"}

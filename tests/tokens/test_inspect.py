@@ -139,7 +139,7 @@ def test_the_command_line_writes_json_and_a_page(tiny_llama: Path, rows: Path, t
     told = json.loads(done.stdout)
     assert len(told["rows"]) == 2
     assert told["template"]["source"] == "tokenizer"
-    assert {"name", "status", "details"} == set(told["template"]["checks"][0])
+    assert {"name", "status", "details", "hint"} == set(told["template"]["checks"][0])
     assert "A loose string" in re.sub("<[^>]+>", "", page.read_text())
 
 
