@@ -141,7 +141,7 @@ def test_numbers_are_text_and_nothing_is_the_empty_text() -> None:
         ({"question": "Q", "answer": float("nan")}, "does_not_fit"),
         ({"instruction": "Q", "output": "A", "history": "earlier"}, "does_not_fit"),
         ({"instruction": "Q", "output": "A", "history": [["q"]]}, "does_not_fit"),
-        ({"text": "Q", "label": "A"}, "unknown_format"),
+        ({"text": "Q"}, "unknown_format"),
         ({}, "unknown_format"),
     ],
 )
@@ -160,9 +160,13 @@ def test_fields_name_the_columns_and_the_context_goes_below_the_prompt() -> None
     assert turns(row, fields=fields) == [("system", "S"), ("user", "Q\n\nT"), ("assistant", "A")]
 
 
-def test_fields_and_a_format_of_turns_exclude_each_other() -> None:
-    with pytest.raises(ValueError, match="hold turns"):
+def test_a_column_of_turns_can_be_named_and_texts_are_not_turns() -> None:
+    row = {"verlauf": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}], "text": "not this"}
+    assert turns(row, fields=Fields(messages="verlauf")) == QA
+    with pytest.raises(ValueError, match="must name at least `messages`"):
         Data(sources=("x",), format="openai", fields=Fields(prompt="a", answer="b"))
+    with pytest.raises(ValueError, match="name their columns themselves"):
+        Data(sources=("x",), format="translation", fields=Fields(prompt="a", answer="b"))
 
 
 def test_short_texts_in_other_columns_become_tags_and_the_rest_is_told() -> None:

@@ -93,7 +93,7 @@ LAYOUTS = {
     ),
     "instructions": ({"instruction": "Why?", "input": "", "output": "So."}, "Why?", "So.", "So."),
     "a preference": ({"prompt": "Why?", "chosen": "So.", "rejected": "No."}, "Why?", "So.", "So."),
-    "classes": ({"text": "I lost it", "label": "loss"}, "I lost it", "", ""),
+    "classes": ({"text": "I lost it", "label": "loss"}, "I lost it", "loss", "loss"),
     "plain text": ({"text": "Once upon a time"}, "Once upon a time", "", ""),
 }
 

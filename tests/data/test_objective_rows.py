@@ -406,6 +406,7 @@ OBJECTIVES = {"conversation": "sft", "pair": "dpo", "judged": "kto", "class": "c
 FITS = {
     ("conversation", "pair"),
     ("conversation", "judged"),
+    ("conversation", "class"),  # the class is the answer
     ("judged", "pair"),
     ("class", "judged"),  # a prompt with a label
 }

@@ -167,8 +167,9 @@ train:
   learning_rat: 2e-4
 """
     assert refusal(text) == [
-        "error: recipe.yaml:4: `data.format` should be one of `auto`, `openai`, `sharegpt`, `alpaca`, "
-        "`completion`, `preference`, `kto`, `classification`, `text`, got the text 'alpacca'",
+        "error: recipe.yaml:4: `data.format` should be one of `auto`, `openai`, `sharegpt`, `alpaca`, `completion`, "
+        "`qa`, `choice`, `summary`, `translation`, `transcript`, `preference`, `kto`, "
+        "`classification`, `text`, got the text 'alpacca'",
         "  hint: did you mean `alpaca`?",
         "error: recipe.yaml:5: unknown key `learning_rate`",
         "  hint: write it under `train`",

@@ -130,6 +130,7 @@ def run_checks(
         _formats(seen),
         _endings(seen, rows),
         _bad_answers(seen, rows),
+        _classes(seen, rows),
         _held_back(kept, rows),
         _labels(learned, rows),
         _canned(learned, rows),
@@ -332,6 +333,15 @@ def _margins(learned: Learned, rows: Rows) -> Check | None:
         return Check("margins", "ok", "no margin speaks against the choice")
     details = f"{plural(learned.against, 'pair')} whose rejected ending has the higher score"
     return Check("margins", "warning", details, "swap these pairs, or remove them")
+
+
+def _classes(seen: Seen, rows: Rows) -> Check | None:
+    """Tell that classes are learned as answers, where the objective learns answers."""
+    count = seen.formats["classification"]
+    if not count or rows != "conversation":
+        return None
+    details = f"{plural(count, 'text')} with a class: the class is learned as the answer to the text"
+    return Check("classes", "note", details, "`--set train.objective=classify` trains a classifier instead")
 
 
 def _trimmed(seen: Seen) -> Check:

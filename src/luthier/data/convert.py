@@ -10,6 +10,7 @@ from luthier.core.example import Example, Message, Source
 from luthier.core.text import did_you_mean, one_line
 from luthier.data.formats import FORMATS, Format, evened_name, kto
 from luthier.data.formats.parts import Parts
+from luthier.data.formats.turns import has_turns
 from luthier.data.rows import RawRow, Refusal
 from luthier.recipe.data import MADE_FROM, NEEDED, Data, Fields
 from luthier.recipe.data import Format as Name
@@ -20,6 +21,9 @@ LONGEST_TAG = 64
 
 MOST_SHAPES = 1000
 """Different sets of columns that are remembered; files whose every row has its own are possible."""
+
+
+ONE_CLASS = "a classifier learns one for each text, `--set train.objective=sft` all of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Seen:
 
 
 class Converter:
-    """Turns rows into examples and remembers what it met.
+    """Turns rows into examples, each on its own, and counts in `seen` what it met.
 
     Args:
         data: The recipe's section; its format and fields decide.
@@ -67,42 +71,59 @@ class Converter:
         self.data = data
         self.rows = rows
         self.seen = Seen()
-        self._shapes: dict[tuple[str, ...], Shape | None] = {}
+        self._shapes: dict[tuple[str, ...], list[Shape]] = {}
 
     def convert(self, raw: RawRow) -> Example | Refusal:
         """Return the row's example, or why it gives none."""
-        shape = self._shape(raw.row)
-        if shape is None:
-            return self._unknown(raw.row)
-        parts = shape.format.parts(raw.row, shape.columns)
-        if isinstance(parts, Refusal):
-            return parts
-        if self.rows not in ("class", "text"):
-            if self.rows == "conversation":
-                parts = parts._replace(rejected=(), margin=None)  # of a preference, the better ending is learned
-                verdict = kto.judged(raw.row[shape.verdict], shape.verdict) if shape.verdict else None
-                if isinstance(verdict, bool):
-                    self.seen.verdicts[verdict] += 1
-            whole = [turns for turns in (parts.messages, parts.rejected) if turns]
-            said = [_up_to_the_last_answer(turns) for turns in whole]
-            if not said or not all(said):
-                return Refusal("no_answer", "no turn of the assistant")
-            self.seen.trimmed += sum(map(len, said)) < sum(map(len, whole))
-            parts = parts._replace(messages=said[0], rejected=said[1] if len(said) > 1 else ())
-        self.seen.formats[shape.name] += 1
-        self.seen.mappings[shape.name, tuple(shape.columns.items())] += 1
-        tags = self._tags(raw.row, shape.others) if shape.others else {}
-        return _example(parts, raw.source, tags)
+        for shape in self._candidates(raw.row):
+            parts = shape.format.parts(raw.row, shape.columns)
+            if not isinstance(parts, Refusal):
+                parts = self._learned(parts, raw.row, shape)
+            if isinstance(parts, Refusal):
+                if parts.reason == "unknown_format":
+                    continue
+                return parts
+            self.seen.formats[shape.name] += 1
+            self.seen.mappings[shape.name, tuple(shape.columns.items())] += 1
+            self.seen.unused.update(parts.left)
+            tags = self._tags(raw.row, shape.others) if shape.others else {}
+            return _example(parts, raw.source, tags)
+        return self._unknown(raw.row)
 
-    def _shape(self, row: dict[str, Any]) -> Shape | None:
+    def _learned(self, parts: Parts, row: dict[str, Any], shape: Shape) -> Parts | Refusal:
+        """Return what the objective learns of a row, or why there is nothing to learn."""
+        if self.rows == "text":
+            return parts
+        if self.rows == "class":
+            many = len(parts.classes)
+            column = shape.columns["label"]
+            return parts if many == 1 else Refusal("does_not_fit", f"`{column}` holds {many} classes; {ONE_CLASS}")
+        if self.rows == "conversation":
+            answer = [Message("assistant", ", ".join(parts.classes))] if parts.classes else []
+            # Of a preference, the better ending is learned.
+            parts = parts._replace(messages=[*parts.messages, *answer], classes=(), rejected=(), margin=None)
+            verdict = kto.judged(row[shape.verdict], shape.verdict) if shape.verdict else None
+            if isinstance(verdict, bool):
+                self.seen.verdicts[verdict] += 1
+        whole = [turns for turns in (parts.messages, parts.rejected) if turns]
+        said = [_up_to_the_last_answer(turns) for turns in whole]
+        if not said or not all(said):
+            return Refusal("no_answer", "no turn of the assistant")
+        self.seen.trimmed += sum(map(len, said)) < sum(map(len, whole))
+        return parts._replace(messages=said[0], rejected=said[1] if len(said) > 1 else ())
+
+    def _candidates(self, row: dict[str, Any]) -> list[Shape]:
+        """Return the shapes a row may have: those its columns' names speak for, else what a value speaks for."""
         names = tuple(row)
-        try:
-            return self._shapes[names]
-        except KeyError:
-            shape = _find(names, self.data, MADE_FROM[self.rows])
+        shapes = self._shapes.get(names)
+        if shapes is None:
+            shapes = _find(names, self.data, MADE_FROM[self.rows])
             if len(self._shapes) < MOST_SHAPES:
-                self._shapes[names] = shape
-            return shape
+                self._shapes[names] = shapes
+        if not shapes and self.data.format == "auto" and not self.data.fields and self.rows == "conversation":
+            turns = [name for name in names if has_turns(row[name])]
+            return [_shape("openai", {"messages": turns[0]}, names)] if len(turns) == 1 else []
+        return shapes
 
     def _unknown(self, row: dict[str, Any]) -> Refusal:
         names = ", ".join(f"`{one_line(name, 40)}`" for name in [*row][:12]) or "none"
@@ -152,6 +173,11 @@ LOOKS: dict[Name, str] = {
     "sharegpt": "rows with turns",
     "alpaca": "questions with answers",
     "completion": "questions with answers",
+    "qa": "questions about texts",
+    "choice": "questions with answers to choose from",
+    "summary": "texts with summaries",
+    "translation": "texts in two languages",
+    "transcript": "transcripts of conversations",
     "preference": "pairs of a better and a worse ending",
     "kto": "judged answers",
     "classification": "texts with a class",
@@ -165,9 +191,9 @@ def _other(columns: Sequence[str], data: Data, rows: Rows) -> Other | None:
     if data.fields or data.format != "auto":
         return None
     for kind, objective in OBJECTIVES.items():
-        shape = _find(tuple(columns), data, MADE_FROM[kind]) if kind != rows else None
-        if shape is not None:
-            return Other(shape.name, objective)
+        shapes = _find(tuple(columns), data, MADE_FROM[kind]) if kind != rows else []
+        if shapes:
+            return Other(shapes[0].name, objective)
     return None
 
 
@@ -201,17 +227,24 @@ def _fields_of(rows: Rows) -> str:
     return "{" + ", ".join(f"{part}: COLUMN" for part in needed) + "}"
 
 
-def _find(names: tuple[str, ...], data: Data, formats: Sequence[Name]) -> Shape | None:
-    evened = {evened_name(name): name for name in reversed(names)}
-    for name in formats:
-        if data.format not in ("auto", name):
+def _find(names: tuple[str, ...], data: Data, formats: Sequence[Name]) -> list[Shape]:
+    """Return the shapes that rows with these columns may have, the likeliest first."""
+    evened: dict[str, str] = {}
+    for name in names:
+        evened.setdefault(evened_name(name), name)
+    shapes = []
+    for shape in formats:
+        if data.format not in ("auto", shape):
             continue
-        columns = _by_fields(names, name, data.fields) if data.fields else FORMATS[name].columns(evened)
+        columns = _by_fields(names, shape, data.fields) if data.fields else FORMATS[shape].columns(evened)
         if columns:
-            others = tuple(column for column in names if column not in columns.values())
-            verdict = kto.verdict({evened_name(name): name for name in others})
-            return Shape(name, FORMATS[name], columns, others, verdict)
-    return None
+            shapes.append(_shape(shape, columns, names))
+    return shapes
+
+
+def _shape(name: Name, columns: dict[str, str], names: Sequence[str]) -> Shape:
+    others = tuple(column for column in names if column not in columns.values())
+    return Shape(name, FORMATS[name], columns, others, kto.verdict({evened_name(other): other for other in others}))
 
 
 def _by_fields(names: tuple[str, ...], name: Name, fields: Fields) -> dict[str, str] | None:
@@ -227,7 +260,7 @@ def _example(parts: Parts, source: Source, tags: dict[str, str]) -> Example:
         tags=tags,
         tools=parts.tools,
         rejected=tuple(parts.rejected),
-        label=parts.label,
+        label=parts.classes[0] if parts.classes else parts.label,
         margin=parts.margin,
     )
 

@@ -11,10 +11,36 @@ Named = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-Format = Literal["openai", "sharegpt", "alpaca", "completion", "preference", "kto", "classification", "text"]
+Format = Literal[
+    "openai",
+    "sharegpt",
+    "alpaca",
+    "completion",
+    "qa",
+    "choice",
+    "summary",
+    "translation",
+    "transcript",
+    "preference",
+    "kto",
+    "classification",
+    "text",
+]
 
 MADE_FROM: dict[Rows, tuple[Format, ...]] = {
-    "conversation": ("preference", "openai", "sharegpt", "alpaca", "completion"),
+    "conversation": (
+        "preference",
+        "summary",
+        "openai",
+        "sharegpt",
+        "translation",
+        "choice",
+        "qa",
+        "alpaca",
+        "completion",
+        "transcript",
+        "classification",
+    ),
     "pair": ("preference",),
     "judged": ("kto", "preference"),
     "class": ("classification",),
@@ -22,18 +48,24 @@ MADE_FROM: dict[Rows, tuple[Format, ...]] = {
 }
 """What an objective learns from, and the shapes of a row that give it, in the order in which `auto` tries them.
 
-Of a preference, a conversation takes the better ending, and judged rows are two: a good one and a bad one.
+Of a preference, a conversation takes the better ending, and judged rows are two: a good one and a bad one. Of a text
+with a class, the text is what is asked, and the class the answer.
 """
 
 NEEDED: dict[Format, tuple[str, ...]] = {
-    "completion": ("prompt", "answer"),
+    "openai": ("messages",),
+    "sharegpt": ("messages",),
+    "choice": ("prompt", "choices", "answer"),
+    "qa": ("prompt", "context", "answer"),
     "alpaca": ("prompt", "answer"),
+    "completion": ("prompt", "answer"),
+    "transcript": ("text",),
     "preference": ("chosen", "rejected"),
     "kto": ("prompt", "answer", "label"),
     "classification": ("text", "label"),
     "text": ("text",),
 }
-"""Which fields a format can't do without. The others hold lists of turns, which name themselves."""
+"""Which fields a format can't do without, of those whose columns can be named."""
 
 
 class Fields(Options):
@@ -50,6 +82,15 @@ class Fields(Options):
 
     system: Named | None = None
     """Column with the instruction the model works under."""
+
+    messages: Named | None = None
+    """Column with a list of turns, each with its role and text."""
+
+    tools: Named | None = None
+    """Column with the functions the model may call."""
+
+    choices: Named | None = None
+    """Column with the answers to choose from; `answer` says which one is right."""
 
     chosen: Named | None = None
     """Column with the better ending, for objectives that learn from pairs."""
@@ -162,8 +203,8 @@ class Data(Options):
         """Refuse fields that are too few for a row, or that say nothing of a format."""
         if self.fields is None:
             return self
-        if self.format in ("openai", "sharegpt"):
-            message = f"`fields` names columns of texts, but `{self.format}` rows hold turns: remove one of the two"
+        if self.format != "auto" and self.format not in NEEDED:
+            message = f"`{self.format}` rows name their columns themselves: remove `fields`, or `format`"
             raise ValueError(message)
         named = {part for part, column in self.fields.model_dump().items() if column}
         formats = NEEDED if self.format == "auto" else {self.format: NEEDED[self.format]}

@@ -1,13 +1,28 @@
 """Shapes of a row. To add one: a module with `columns` and `parts`, a line in the table, and one in the recipe's.
 
-A shape is recognised by the names of a row's columns, so mixed files work and the answer can be remembered;
-that the values fit is found out when the row is converted.
+A shape is recognised by the names of a row's columns, so mixed files work and the answer can be remembered; that the
+values fit is found out when the row is converted. Where names aren't enough, a format says by `not_mine` that the row
+is something else, and the next is tried.
 """
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from luthier.data.formats import alpaca, classification, completion, kto, openai, preference, sharegpt, text
+from luthier.data.formats import (
+    alpaca,
+    choice,
+    classification,
+    completion,
+    kto,
+    openai,
+    preference,
+    qa,
+    sharegpt,
+    summary,
+    text,
+    transcript,
+    translation,
+)
 from luthier.data.formats.parts import Parts
 from luthier.data.rows import Refusal
 from luthier.recipe.data import Format as Name
@@ -33,6 +48,11 @@ FORMATS: dict[Name, Format] = {
     "sharegpt": sharegpt,
     "alpaca": alpaca,
     "completion": completion,
+    "qa": qa,
+    "choice": choice,
+    "summary": summary,
+    "translation": translation,
+    "transcript": transcript,
     "preference": preference,
     "kto": kto,
     "classification": classification,

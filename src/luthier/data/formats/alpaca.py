@@ -4,28 +4,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luthier.core.example import Message
-from luthier.data.formats import completion
+from luthier.data.formats import completion, openai
 from luthier.data.formats.parts import Parts
-from luthier.data.formats.turns import first_of, text_of
+from luthier.data.formats.turns import cell, columns_of, text_of
 from luthier.data.rows import Refusal
 
 ANSWERS = ("output", "response", "answer", "completion", "reply", "target")
-CONTEXTS = ("input", "context", "passage")
-SYSTEMS = ("system", "system_prompt")
+CONTEXTS = ("input", *completion.CONTEXTS)
 
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     """Return the columns when there is an instruction and an answer."""
-    found = {
-        "prompt": first_of(names, ("instruction",)),
-        "context": first_of(names, CONTEXTS),
-        "answer": first_of(names, ANSWERS),
-        "system": first_of(names, SYSTEMS),
-        "history": first_of(names, ("history",)),
-    }
-    if found["prompt"] is None or found["answer"] is None:
-        return None
-    return {part: column for part, column in found.items() if column}
+    found = columns_of(
+        names,
+        prompt=("instruction",),
+        context=CONTEXTS,
+        answer=ANSWERS,
+        system=openai.SYSTEMS,
+        history=("history",),
+        tools=openai.TOOLS,
+    )
+    return found if {"prompt", "answer"} <= found.keys() else None
 
 
 def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
@@ -34,14 +33,14 @@ def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal
     if isinstance(found, Refusal):
         return found
     messages = after_history(row, columns, found.messages)
-    return messages if isinstance(messages, Refusal) else Parts(messages)
+    return messages if isinstance(messages, Refusal) else found._replace(messages=messages)
 
 
 def after_history(
     row: Mapping[str, Any], columns: Mapping[str, str], messages: Sequence[Message]
 ) -> list[Message] | Refusal:
     """Return the turns with the row's earlier ones before them, and a system prompt before both."""
-    earlier = _history(row.get(columns.get("history", "")) or [])
+    earlier = _history(cell(row, columns, "history") or [])
     if isinstance(earlier, Refusal):
         return earlier
     first = 1 if messages and messages[0].role == "system" else 0

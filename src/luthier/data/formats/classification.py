@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from luthier.core.example import Message
+from luthier.data.formats import completion, openai, sharegpt
 from luthier.data.formats.parts import Parts
 from luthier.data.formats.turns import first_of, text_of
 from luthier.data.readers.json_text import kind
@@ -53,38 +54,46 @@ LABELS = (
 
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the columns with text and label, and with the second text if there is one."""
+    """Return the columns with text and label: of a second text too if there is one, or of a conversation."""
+    if names.keys() == {*completion.UNNAMED}:
+        return dict(zip(("text", "label"), (names[name] for name in completion.UNNAMED), strict=True))
     label = first_of(names, LABELS)
+    if label is None:
+        return None
+    if turns := openai.columns(names) or sharegpt.columns(names):
+        return {**turns, "label": label}
     pair = next((pair for pair in PAIRS if names.keys() >= {*pair}), None)
     texts = [names[name] for name in pair] if pair else [first_of(names, TEXTS)]
     found = {**dict(zip(("text", "second"), texts, strict=False)), "label": label}
-    return {part: column for part, column in found.items() if column} if label and texts[0] else None
+    return {part: column for part, column in found.items() if column} if texts[0] else None
 
 
 def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
-    """Return the text as one turn of the user, a second one below it, and the class as text."""
-    texts = [text_of(row.get(columns[part]), f"`{columns[part]}`") for part in ("text", "second") if part in columns]
-    for text in texts:
+    """Return the text as one turn of the user, a second one below it, and the classes it is in as text."""
+    classes = _classes(row.get(columns["label"]), columns["label"])
+    if isinstance(classes, Refusal):
+        return classes
+    if "messages" in columns:
+        found = openai.parts(row, columns)
+        return found if isinstance(found, Refusal) else found._replace(classes=classes)
+    texts = []
+    for part in ("text", "second"):
+        text = text_of(row.get(columns[part]), f"`{columns[part]}`") if part in columns else ""
         if isinstance(text, Refusal):
             return text
-    label = _class(row.get(columns["label"]), columns["label"])
-    if isinstance(label, Refusal):
-        return label
-    asked = "\n\n".join(text for text in texts if isinstance(text, str) and text.strip())
-    return Parts([Message("user", asked)], label=label)
+        texts.append(text)
+    return Parts([Message("user", "\n\n".join(text for text in texts if text.strip()))], classes=classes)
 
 
-def _class(value: Any, column: str) -> str | Refusal:
-    """Return the name of a class: of a number its digits, of a list with one entry that entry."""
-    if isinstance(value, list):
-        if len(value) > 1:
-            return Refusal("does_not_fit", f"`{column}` holds {len(value)} classes; luthier learns one for each text")
-        value = value[0] if value else None
-    if isinstance(value, dict | list):
-        return Refusal("does_not_fit", f"`{column}` is a {kind(value)}, not a class")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    name = text_of(value, f"`{column}`")
-    if isinstance(name, Refusal):
-        return name
-    return " ".join(name.split()) or Refusal("no_label", f"`{column}` is empty")
+def _classes(value: Any, column: str) -> tuple[str, ...] | Refusal:
+    """Return the names of classes: of a number its digits, of a list those of its entries."""
+    names = []
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict | list):
+            return Refusal("does_not_fit", f"`{column}` is a {kind(one)}, not a class")
+        name = text_of(int(one) if isinstance(one, float) and one.is_integer() else one, f"`{column}`")
+        if isinstance(name, Refusal):
+            return name
+        if name.strip():
+            names.append(" ".join(name.split()))
+    return tuple(names) or Refusal("no_label", f"`{column}` is empty")

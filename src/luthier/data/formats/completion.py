@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from luthier.core.example import Message
+from luthier.data.formats import openai
+from luthier.data.formats.calls import tools_of
 from luthier.data.formats.parts import Parts
-from luthier.data.formats.turns import first_of, said, text_of
+from luthier.data.formats.turns import cell, columns_of, said, text_of
 from luthier.data.rows import Refusal
 
 PROMPTS = (
@@ -23,10 +25,13 @@ PROMPTS = (
     "request",
     "problem",
     "message",
+    "source",
+    "text",
 )
 ANSWERS = (
     "completion",
     "answer",
+    "answers",
     "response",
     "reply",
     "agent_reply",
@@ -41,47 +46,64 @@ ANSWERS = (
     "output",
     "target",
     "solution",
+    "canonical_solution",
+    "correct_answer",
+    "best_answer",
+    "code",
 )
 CONTEXTS = ("context", "passage")
-SYSTEMS = ("system", "system_prompt")
+
+UNNAMED = ("column_1", "column_2")
+"""What the columns of a table without a header are called; of two, the second is the answer."""
 
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     """Return the first column of each list that is there; of several, the more telling name stands first."""
-    found = {
-        "prompt": first_of(names, PROMPTS),
-        "context": first_of(names, CONTEXTS),
-        "answer": first_of(names, ANSWERS),
-        "system": first_of(names, SYSTEMS),
-    }
-    if found["prompt"] is None or found["answer"] is None:
-        return None
-    return {part: column for part, column in found.items() if column}
+    if names.keys() == {*UNNAMED}:
+        return dict(zip(("prompt", "answer"), (names[name] for name in UNNAMED), strict=True))
+    found = columns_of(
+        names, prompt=PROMPTS, context=CONTEXTS, answer=ANSWERS, system=openai.SYSTEMS, tools=openai.TOOLS
+    )
+    return found if {"prompt", "answer"} <= found.keys() else None
 
 
 def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
-    """Return one question with its answer."""
+    """Return one question with its answer; of several answers, the first."""
     before = asked(row, columns)
     if isinstance(before, Refusal):
         return before
-    answer = said(row.get(columns["answer"]), "assistant", columns["answer"])
-    return answer if isinstance(answer, Refusal) else Parts([*before, *answer])
+    column = columns["answer"]
+    value, left = _first(row.get(column))
+    answer = said(value, "assistant", column)
+    if isinstance(answer, Refusal):
+        return answer
+    tools = tools_of(cell(row, columns, "tools"))
+    if isinstance(tools, Refusal):
+        return tools
+    return Parts([*before, *answer], tools=tools, left=(f"other texts in `{column}`",) if left else ())
 
 
 def asked(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] | Refusal:
     """Return what stands before the answer: the system prompt and the prompt, with the context below it."""
     texts = {}
     for part in ("system", "context"):
-        column = columns.get(part)
-        text = text_of(row.get(column), f"`{column}`") if column else ""
+        text = text_of(cell(row, columns, part), f"`{columns.get(part)}`")
         if isinstance(text, Refusal):
             return text
         texts[part] = text
     system = [Message("system", texts["system"])] if texts["system"].strip() else []
-    column = columns.get("prompt", "")
-    prompt = said(row.get(column), "user", column)
+    prompt = said(cell(row, columns, "prompt"), "user", columns.get("prompt", ""))
     if isinstance(prompt, Refusal) or not texts["context"].strip():
         return prompt if isinstance(prompt, Refusal) else [*system, *prompt]
     above = prompt[-1].text if prompt else ""
     below = "\n\n".join(text for text in (above, texts["context"]) if text.strip())
     return [*system, *prompt[:-1], Message("user", below)]
+
+
+def _first(value: Any) -> tuple[Any, bool]:
+    """Return the first text of a list of answers, or of SQuAD's `{"text": […]}`, and whether others differ from it."""
+    if isinstance(value, dict) and isinstance(value.get("text"), list):
+        value = value["text"]
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return value[0], any(one != value[0] for one in value)
+    return (None, False) if value == [] else (value, False)

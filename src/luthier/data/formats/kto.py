@@ -73,7 +73,7 @@ def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal
     label = judged(row.get(columns["label"]), columns["label"])
     if isinstance(label, Refusal):
         return label
-    found = sharegpt.parts(row, columns) if "messages" in columns else alpaca.parts(row, columns)
+    found = openai.parts(row, columns) if "messages" in columns else alpaca.parts(row, columns)
     return found if isinstance(found, Refusal) else found._replace(label=label)
 
 

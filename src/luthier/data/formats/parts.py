@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from luthier.core.example import Message
+from luthier.data.rows import Refusal
 
 
 class Parts(NamedTuple):
@@ -11,6 +12,16 @@ class Parts(NamedTuple):
 
     messages: Sequence[Message]
     rejected: Sequence[Message] = ()
-    label: bool | str | None = None
+    label: bool | None = None
+    """Whether the last answer is a good one."""
     margin: float | None = None
     tools: tuple[dict[str, Any], ...] = ()
+    classes: tuple[str, ...] = ()
+    """The classes the text is in."""
+    left: tuple[str, ...] = ()
+    """What the row says besides and no example has a place for, in words: told in the report."""
+
+
+def not_mine(detail: str) -> Refusal:
+    """Return the refusal by which a format says that a row with its columns is something else after all."""
+    return Refusal("unknown_format", detail)

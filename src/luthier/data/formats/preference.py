@@ -5,7 +5,6 @@ Assistant: …`, the way of hh-rlhf), which then need no prompt beside them. Ope
 `non_preferred_output` are the same with other names.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 from luthier.core.example import Message
 from luthier.core.text import one_line
 from luthier.data.formats import alpaca, completion, openai, sharegpt
+from luthier.data.formats.calls import tools_of
 from luthier.data.formats.parts import Parts
-from luthier.data.formats.turns import ROLE_KEYS, first_of, said, tools_of
+from luthier.data.formats.speakers import spoken
+from luthier.data.formats.turns import cell, columns_of, has_turns, said
 from luthier.data.readers.json_text import parse
 from luthier.data.rows import Refusal
 
@@ -43,29 +44,25 @@ PROMPTS = (*completion.PROMPTS, *sharegpt.COLUMNS, *openai.COLUMNS)
 BETTER_SCORES = ("score_chosen", "chosen_score", "chosen_rating", "rating_chosen", "chosen_reward")
 WORSE_SCORES = ("score_rejected", "rejected_score", "rejected_rating", "rating_rejected", "rejected_reward")
 
-SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
-WHO = {"Human": "user", "Assistant": "assistant"}
-
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     """Return the columns when there are two endings; whatever else is there belongs to the prompt or the margin."""
-    found = {
-        "prompt": first_of(names, PROMPTS),
-        "context": first_of(names, alpaca.CONTEXTS),
-        "history": first_of(names, ("history",)),
-        "system": first_of(names, completion.SYSTEMS),
-        "tools": first_of(names, openai.TOOLS),
-        "chosen": first_of(names, CHOSEN),
-        "rejected": first_of(names, REJECTED),
-        "margin": first_of(names, ("margin",)),
-        "score_chosen": first_of(names, BETTER_SCORES),
-        "score_rejected": first_of(names, WORSE_SCORES),
-    }
-    if found["context"] == found["prompt"]:
-        found["context"] = None
-    if found["chosen"] is None or found["rejected"] is None:
-        return None
-    return {part: column for part, column in found.items() if column}
+    found = columns_of(
+        names,
+        prompt=PROMPTS,
+        context=alpaca.CONTEXTS,
+        history=("history",),
+        system=openai.SYSTEMS,
+        tools=openai.TOOLS,
+        chosen=CHOSEN,
+        rejected=REJECTED,
+        margin=("margin",),
+        score_chosen=BETTER_SCORES,
+        score_rejected=WORSE_SCORES,
+    )
+    if found.get("context") == found.get("prompt"):
+        found.pop("context", None)
+    return found if {"chosen", "rejected"} <= found.keys() else None
 
 
 def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
@@ -91,10 +88,10 @@ def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal
 
 def _prompt(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] | Refusal:
     """Return the turns before the endings, none where the endings hold them."""
-    column = columns.get("prompt")
-    if column is None and "system" not in columns:
+    if "prompt" not in columns and "system" not in columns:
         return []
-    asked = completion.asked({**row, column: _unfolded(row[column])} if column else row, columns)
+    unfolded = {columns["prompt"]: _unfolded(row[columns["prompt"]])} if "prompt" in columns else {}
+    asked = completion.asked({**row, **unfolded}, columns)
     if isinstance(asked, Refusal):
         return asked
     while asked and asked[-1].role != "system" and not asked[-1].text.strip() and not asked[-1].extra:
@@ -105,20 +102,13 @@ def _prompt(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message]
 def _unfolded(value: Any) -> Any:
     """Return the turns that stand in a text (as a transcript or as JSON) or below a key; anything else as it is."""
     if isinstance(value, str):
-        if SPEAKER.match(value):
-            _, *pieces = SPEAKER.split(value)
-            turns = zip(pieces[::2], pieces[1::2], strict=True)
-            return [{"role": WHO[name], "content": text.strip()} for name, text in turns]
+        if turns := spoken(value):
+            return turns
         inside = parse(value) if value.lstrip()[:1] in ("[", "{") else None
-        return inside if _is_turns(inside) else value
+        return inside if has_turns(inside if isinstance(inside, list) else [inside]) else value
     if isinstance(value, dict) and "messages" in value:
         return value["messages"]
     return value
-
-
-def _is_turns(value: Any) -> bool:
-    turns = value if isinstance(value, list) else [value]
-    return bool(turns) and all(isinstance(turn, dict) and any(key in turn for key in ROLE_KEYS) for turn in turns)
 
 
 def _joined(prompt: Sequence[Message], ending: list[Message], column: str) -> list[Message] | Refusal:
@@ -138,7 +128,7 @@ def _tools(row: Mapping[str, Any], columns: Mapping[str, str]) -> Any:
     """Return the functions the row offers: in a column of their own, or beside the turns as OpenAI has them."""
     if "tools" in columns:
         return row[columns["tools"]]
-    beside = row.get(columns.get("prompt", ""))
+    beside = cell(row, columns, "prompt")
     return beside.get("tools") if isinstance(beside, dict) else None
 
 
@@ -146,13 +136,12 @@ def _margin(row: Mapping[str, Any], columns: Mapping[str, str]) -> float | Refus
     """Return by how much the better ending is better, where a row says so: its margin, or the scores' difference."""
     numbers = {}
     for part in ("margin", "score_chosen", "score_rejected"):
-        column = columns.get(part)
-        value = row.get(column) if column else None
+        value = cell(row, columns, part)
         if value is None or (isinstance(value, str) and not value.strip()):
             continue
         number = _number(value)
         if number is None:
-            return Refusal("does_not_fit", f"`{column}` is `{one_line(str(value), 40)}`, not a number")
+            return Refusal("does_not_fit", f"`{columns[part]}` is `{one_line(str(value), 40)}`, not a number")
         numbers[part] = number
     if "margin" in numbers:
         return numbers["margin"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from luthier.core.example import TEXT, Message
 from luthier.data.formats.parts import Parts
-from luthier.data.formats.turns import first_of, text_of
+from luthier.data.formats.turns import columns_of, text_of
 from luthier.data.rows import Refusal
 
 TEXTS = ("text", "content", "document", "raw_content", "body")
@@ -13,8 +13,7 @@ TEXTS = ("text", "content", "document", "raw_content", "body")
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     """Return the column with the text."""
-    column = first_of(names, TEXTS)
-    return {"text": column} if column else None
+    return columns_of(names, text=TEXTS) or None
 
 
 def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:

@@ -1,14 +1,15 @@
 """Turns of a conversation, in whichever words a file has for role and text."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 from luthier.core.example import Message
 from luthier.core.text import one_line
+from luthier.data.formats.calls import answering, calling
+from luthier.data.formats.speakers import spoken
 from luthier.data.readers.json_text import kind, parse
 from luthier.data.rows import Refusal
 
@@ -30,18 +31,21 @@ ROLES = {
     "tool": "tool",
     "function": "tool",
     "observation": "tool",
+    "ipython": "tool",
     "tool_response": "tool",
     "function_response": "tool",
 }
 """A file's word for who speaks, in lower case, to ours."""
 
-CALLING = "function_call"
-"""The word for a turn whose text is a call of a function, or a list of them, as JSON: LLaMA-Factory's format."""
-
-CALL_KEYS = frozenset({"name", "arguments", "id", "type"})
-
 ROLE_KEYS = ("role", "from", "speaker", "sender")
-TEXT_KEYS = ("content", "value", "text")
+TEXT_KEYS = ("content", "value", "text", "parts")
+PART_KEYS = ("text", "content", "value")
+"""Where a part of a turn's content has its text."""
+
+LEARNED_KEYS = ("train", "weight")
+"""Keys by which a part of a turn's content says whether it is learned: Axolotl's."""
+
+SAID_OF_A_PART = {*PART_KEYS, *LEARNED_KEYS, "type"}
 
 
 def text_of(value: Any, what: str) -> str | Refusal:
@@ -61,6 +65,17 @@ def first_of(names: Mapping[str, str], wanted: Sequence[str]) -> str | None:
     return next((names[name] for name in wanted if name in names), None)
 
 
+def columns_of(names: Mapping[str, str], **wanted: Sequence[str]) -> dict[str, str]:
+    """Return part to column for every part of which one of the wanted columns is there."""
+    found = {part: first_of(names, columns) for part, columns in wanted.items()}
+    return {part: column for part, column in found.items() if column is not None}
+
+
+def cell(row: Mapping[str, Any], columns: Mapping[str, str], part: str) -> Any:
+    """Return what the row has for a part; None where no column plays it."""
+    return row.get(columns[part]) if part in columns else None
+
+
 def said(value: Any, role: str, column: str) -> list[Message] | Refusal:
     """Return what a cell says as turns: a text is one turn by `role`; a turn or a list of turns stay what they are."""
     if isinstance(value, dict):
@@ -72,97 +87,42 @@ def said(value: Any, role: str, column: str) -> list[Message] | Refusal:
 
 
 def conversation(value: Any, column: str) -> list[Message] | Refusal:
-    """Return the turns in a list, or in a cell that holds such a list as JSON text."""
+    """Return the turns in a list, in a cell that holds such a list as JSON text, or in a transcript."""
     if isinstance(value, str):
-        value = parse(value)
+        value = spoken(value) or parse(value)
     if not isinstance(value, list):
         said = "not a list of turns" if isinstance(value, Refusal) else f"a {kind(value)}, not a list of turns"
         return Refusal("does_not_fit", f"`{column}` is {said}")
     messages = []
     asked = None  # the one call that waits for what its function gives
-    for number, turn in enumerate(value, start=1):
+    for number, turn in enumerate(_apart(value), start=1):
         message = _message(turn, number)
         if isinstance(message, Refusal):
             return message
         if message.role == "tool":
-            message, asked = _answering(message, asked), None
+            message, asked = answering(message, asked), None
         else:
-            calls = _calls(message, number) if _word(turn) == CALLING else ()
-            asked = calls[0] if len(calls) == 1 else None
-            message = replace(message, text="", extra={**message.extra, "tool_calls": calls}) if calls else message
+            message, asked = calling(message, _word(turn), number)
         messages.append(message)
     return messages
 
 
-def tools_of(value: Any) -> tuple[dict[str, Any], ...] | Refusal:
-    """Return the functions a row offers the assistant, in the OpenAI shape.
-
-    They come as a list or as JSON text of one, each wrapped (`{"type": "function", "function": {…}}`) or bare.
-    """
-    if isinstance(value, str):
-        value = parse(value) if value.strip() else None
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        said = "no JSON" if isinstance(value, Refusal) else f"a {kind(value)}"
-        return Refusal("does_not_fit", f"`tools` is {said}, not a list of functions")
-    tools = []
-    for number, tool in enumerate(value, start=1):
-        wrapped = tool if isinstance(tool, dict) and isinstance(tool.get("function"), dict) else None
-        function = wrapped["function"] if wrapped else tool
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            return Refusal("does_not_fit", f"tool {number} has no function with a name")
-        tools.append(wrapped or {"type": "function", "function": function})
-    return tuple(tools)
+def has_turns(value: Any) -> bool:
+    """Say whether a value is a list of turns that name their speakers."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and _role_key(one) for one in value)
 
 
-def _answering(message: Message, call: dict[str, Any] | None) -> Message:
-    """Return what a function gave with the id and name of the call it answers, unless it names one itself."""
-    if call is None or "tool_call_id" in message.extra:
-        return message
-    return replace(message, extra={"tool_call_id": call["id"], "name": call["function"]["name"], **message.extra})
-
-
-def _calls(message: Message, number: int) -> list[dict[str, Any]]:
-    """Return the calls that the text of a turn is, in the OpenAI shape; none where any of it is something else."""
-    if "tool_calls" in message.extra:
-        return []
-    value = parse(message.text)
-    listed = value if isinstance(value, list) else [value]
-    calls = [_call(one, f"{number} {place}") for place, one in enumerate(listed)]
-    return [] if None in calls else [call for call in calls if call is not None]
-
-
-def _call(value: Any, place: str) -> dict[str, Any] | None:
-    """Return a call `{"name", "arguments"}` in the OpenAI shape, or None where it is no such thing.
-
-    Args:
-        value: What stands there.
-        place: Where in the conversation; with the call it decides the id, of the nine letters Mistral asks for.
-    """
-    if not isinstance(value, dict) or not value.keys() <= CALL_KEYS:
-        return None
-    name, arguments = value.get("name"), value.get("arguments")
-    text = _json_object(arguments)
-    if not isinstance(name, str) or not name or text is None:
-        return None
-    made = hashlib.sha256(f"{place} {name} {text}".encode("utf-8", "surrogatepass")).hexdigest()[:9]
-    own = value.get("id")
-    return {
-        "id": own if isinstance(own, str) and own else made,
-        "type": "function",
-        "function": {"name": name, "arguments": text},
-    }
-
-
-def _json_object(value: Any) -> str | None:
-    """Return an object, or the JSON text of one, as JSON text; None for anything else."""
-    if isinstance(value, str):
-        return value if isinstance(parse(value), dict) else None
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False) if isinstance(value, dict) else None
-    except ValueError:
-        return None
+def _apart(turns: list[Any]) -> list[Any]:
+    """Return the turns one by one where they come as texts in turn, or as pairs `{"human": …, "assistant": …}`."""
+    if len(turns) > 1 and all(isinstance(turn, str) for turn in turns):
+        return [
+            {"role": role, "content": text} for role, text in zip(cycle(("user", "assistant")), turns, strict=False)
+        ]
+    apart: list[Any] = []
+    for turn in turns:
+        named = isinstance(turn, dict) and len(turn) > 1 and not _role_key(turn) and ROLES.keys() >= turn.keys()
+        apart += [{"role": role, "content": text} for role, text in turn.items()] if named else [turn]
+    return apart
 
 
 def _role_key(turn: Mapping[str, Any]) -> str | None:
@@ -191,21 +151,44 @@ def _message(turn: Any, number: int) -> Message | Refusal:
         return Refusal("does_not_fit", f"turn {number} has no text (`content` or `value`)")
     if not isinstance(extra.get("tool_calls", []), list):
         return Refusal("does_not_fit", f"`tool_calls` of turn {number} is no list")
-    text = _content(turn[text_key] if text_key else None, number)
-    return text if isinstance(text, Refusal) else Message(role, text, extra)
+    content = _content(turn[text_key] if text_key else None, number)
+    if isinstance(content, Refusal):
+        return content
+    text, beside = content
+    return Message(role, text, {**extra, **beside})
 
 
-def _content(value: Any, number: int) -> str | Refusal:
-    """Return the text of a turn: a text, or a list of text parts as the OpenAI format allows."""
+def _content(value: Any, number: int) -> tuple[str, dict[str, Any]] | Refusal:
+    """Return the text of a turn and what its parts say besides.
+
+    It is a text, or a list of text parts as the OpenAI format allows. Where parts say what is learned, that becomes
+    `learn`, the characters from and to; other keys of parts stay in `parts`.
+    """
     if not isinstance(value, list):
-        return text_of(value, f"the content of turn {number}")
-    texts = []
+        plain = text_of(value, f"the content of turn {number}")
+        return plain if isinstance(plain, Refusal) else (plain, {})
+    texts: list[str] = []
+    learned: list[list[int]] = []
+    told, start = False, 0
     for part in value:
-        if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, dict) and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        else:
+        text = _part_text(part)
+        if text is None:
             named = part.get("type") if isinstance(part, dict) else kind(part)
             return Refusal("does_not_fit", f"turn {number} holds a part that is not text: {one_line(str(named), 40)}")
-    return "".join(texts)
+        texts.append(text)
+        verdict = next((part[key] for key in LEARNED_KEYS if isinstance(part, dict) and key in part), None)
+        told |= verdict is not None
+        if text and (verdict is None or verdict):
+            learned.append([start, start + len(text)])
+        start += len(text)
+    beside: dict[str, Any] = {"learn": learned} if told else {}
+    if any(isinstance(part, dict) and not part.keys() <= SAID_OF_A_PART for part in value):
+        beside["parts"] = value
+    return "".join(texts), beside
+
+
+def _part_text(part: Any) -> str | None:
+    if isinstance(part, str):
+        return part
+    found = [part[key] for key in PART_KEYS if key in part] if isinstance(part, dict) else []
+    return found[0] if found and isinstance(found[0], str) else None

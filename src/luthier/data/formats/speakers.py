@@ -1,0 +1,21 @@
+r"""A conversation in one text: `\n\nHuman: …\n\nAssistant: …` as hh-rlhf has it, or `### Human: …### Assistant: …`."""
+
+import re
+
+NAMES = "Human|User|Assistant|System"
+WHO = {"Human": "user", "User": "user", "Assistant": "assistant", "System": "system"}
+
+BEGINS = re.compile(rf"\s*(?:### ?)?(?:{NAMES}):")
+PARAGRAPHS = re.compile(rf"(?:\A\s*|\n\n)({NAMES}):")
+HASHES = re.compile(rf"### ?({NAMES}):")
+
+
+def spoken(text: str) -> list[dict[str, str]]:
+    """Return the turns of a transcript, without the spaces around them; none where a text is no transcript.
+
+    It begins with who speaks; the others' names stand at the beginning of a paragraph, or all behind `###`.
+    """
+    if not BEGINS.match(text):
+        return []
+    pieces = (HASHES if text.lstrip().startswith("#") else PARAGRAPHS).split(text)
+    return [{"role": WHO[name], "content": said.strip()} for name, said in zip(pieces[1::2], pieces[2::2], strict=True)]
