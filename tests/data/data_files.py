@@ -22,6 +22,11 @@ def read_file(path: Path) -> list[Read]:
     return list(read(open_source(file)))
 
 
+def read_files(path: Path) -> list[Read]:
+    """Return everything that an archive or a folder holds."""
+    return [item for file in find_files([str(path)]) for item in read(open_source(file))]
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a file that luthier wrote."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.data.readers import delimited
+from luthier.data.readers.dialect import DELIMITERS
 from luthier.data.rows import RawRow, Unreadable
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ tables = st.integers(2, 4).flatmap(
 )
 
 
-@given(table=tables, delimiter=st.sampled_from(delimited.DELIMITERS), end=st.sampled_from(["\n", "\r\n"]))
+@given(table=tables, delimiter=st.sampled_from(DELIMITERS), end=st.sampled_from(["\n", "\r\n"]))
 def test_what_the_csv_module_writes_is_read_back(
     table: list[list[str]], delimiter: str, end: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -2,9 +2,12 @@ import json
 
 import pytest
 from data_files import Write, read_file
+from hypothesis import given
+from hypothesis import strategies as st
 
 from luthier.core.errors import DataError
-from luthier.data.rows import RawRow, Refusal, Unreadable
+from luthier.data.readers import window
+from luthier.data.rows import RawRow, Read, Refusal, Unreadable
 
 
 def test_a_bad_line_costs_one_row_and_is_told_with_its_line(write: Write) -> None:
@@ -86,10 +89,9 @@ def test_an_array_that_was_cut_off_gives_what_came_before(write: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('{"a": 1', "not valid JSON: expecting ',' delimiter at column 8"),
+        ('{"a": 1', "not valid JSON: expecting ',' delimiter on line 1, column 8"),
         ("42", "holds a single number, not a list of records"),
-        ('{"train": [{"a": 1}], "test": [{"a": 2}]}', "holds several lists of records: `train`, `test`"),
-        ('{"x": [["a", "b"]], "y": [["c", "d"], ["e", "f"]]}', "their lengths differ"),
+        ('{"x": ["a"], "y": ["c", "d"]}', "their lengths differ"),
     ],
 )
 def test_a_json_file_of_another_shape_is_refused_in_words(write: Write, text: str, problem: str) -> None:
@@ -98,3 +100,67 @@ def test_a_json_file_of_another_shape_is_refused_in_words(write: Write, text: st
         read_file(path)
     assert problem in error.value.problem
     assert error.value.place == str(path)
+
+
+def rows_of(items: list[Read]) -> list[dict[str, object]]:
+    assert all(isinstance(item, RawRow) for item in items)
+    return [item.row for item in items if isinstance(item, RawRow)]
+
+
+def test_lists_of_an_object_are_read_one_after_the_other_and_name_their_rows(write: Write) -> None:
+    records = read_file(write("rows.json", '{"train": [{"a": 1}, {"a": 2}], "test": [{"a": 3}]}'))
+    assert rows_of(records) == [{"a": 1, "split": "train"}, {"a": 2, "split": "train"}, {"a": 3, "split": "test"}]
+    pairs = read_file(
+        write("more.json", '{"train": [["hi", "greeting"], ["hey", "greeting"]], "test": [["bye", "parting"]]}')
+    )
+    assert rows_of(pairs) == [
+        {"column 1": "hi", "column 2": "greeting", "split": "train"},
+        {"column 1": "hey", "column 2": "greeting", "split": "train"},
+        {"column 1": "bye", "column 2": "parting", "split": "test"},
+    ]
+
+
+def test_questions_about_paragraphs_are_a_row_each(write: Write) -> None:
+    paragraph = {
+        "context": "Rain fell.",
+        "qas": [{"id": "1", "question": "What fell?"}, {"id": "2", "question": "Why?"}],
+    }
+    squad = {"version": "2", "data": [{"title": "Rain", "paragraphs": [paragraph]}]}
+    assert rows_of(read_file(write("rows.json", json.dumps(squad)))) == [
+        {"title": "Rain", "context": "Rain fell.", "id": "1", "question": "What fell?"},
+        {"title": "Rain", "context": "Rain fell.", "id": "2", "question": "Why?"},
+    ]
+
+
+def test_a_damaged_record_on_lines_of_its_own_costs_itself_and_no_other(write: Write) -> None:
+    text = json.dumps([{"a": {"b": 1}}, {"a": {"b": 2}}, {"a": {"b": 3}}], indent=1)
+    items = read_file(write("rows.json", text.replace('"b": 2', '"b" 2')))
+    assert [(isinstance(item, RawRow), item.source.line) for item in items] == [(True, 1), (False, 2), (True, 3)]
+
+
+def test_a_record_inside_another_is_never_taken_for_one(write: Write) -> None:
+    text = json.dumps([{"a": [{"b": 1}]}, {"a": [{"b": 2}]}, {"a": [{"b": 3}]}], indent=0)
+    items = read_file(write("rows.json", text.replace('"b": 2', '"b" 2')))
+    assert [isinstance(item, RawRow) for item in items] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"a": 1}, {"a": 2},]', '[{"a": 1}\n{"a": 2}]', '[{"a": 1}]\n[{"a": 2}]', '{\n"a": 1}\n{\n"a": 2}\n'],
+)
+def test_records_with_something_wrong_between_them_are_read(write: Write, text: str) -> None:
+    assert rows_of(read_file(write("rows.json", text))) == [{"a": 1}, {"a": 2}]
+
+
+@given(
+    rows=st.lists(st.dictionaries(st.text(max_size=4), st.text(max_size=30) | st.integers() | st.none(), max_size=3)),
+    indent=st.sampled_from([None, 0, 1, "\t"]),
+)
+def test_an_array_is_read_through_a_window_of_any_size(
+    rows: list[dict[str, object]], indent: int | str | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("array") / "rows.json"
+    path.write_text(json.dumps(rows, indent=indent))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window, "CHUNK", 3)
+        assert rows_of(read_file(path)) == rows

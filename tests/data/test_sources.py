@@ -26,9 +26,16 @@ def test_every_bad_source_is_told_at_once(write: Write, tmp_path: Path) -> None:
     assert error.value.exit_code == 2
 
 
-def test_an_unknown_kind_of_file_lists_what_is_read(write: Write) -> None:
-    with pytest.raises(DataError, match=r"\.csv, \.tsv, \.tab, \.jsonl, \.ndjson, \.json"):
-        find_files([str(write("rows.parquet", "PAR1"))])
+def test_an_unknown_kind_of_file_is_told_what_it_is(write: Write) -> None:
+    with pytest.raises(DataError, match="this is a PDF, which is not read"):
+        find_files([str(write("rows.csv", b"%PDF-1.7 "))])
+    with pytest.raises(DataError, match="this is no text and no kind of file that is read"):
+        find_files([str(write("rows.dat", bytes(range(256))))])
+
+
+def test_a_folder_without_data_lists_what_is_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\.csv, \.tsv, \.tab, \.jsonl, .*\.parquet"):
+        find_files([str(tmp_path)])
 
 
 def test_a_folder_of_texts_is_told_the_objective_that_learns_from_them(write: Write, tmp_path: Path) -> None:

@@ -395,8 +395,9 @@ def test_a_yes_is_told_to_be_true(written, meant):
 def test_a_missing_key_is_told_at_its_section():
     assert only("model: bundled\n\ndata:\n  format: auto\n") == (
         "recipe.yaml:3: `data.sources` is missing",
-        "add `sources: …`: Files, folders or globs: CSV, TSV, JSON, JSONL; for plain text also TXT and MD, "
-        "each file one document. `bundled` is the sample data in the package.",
+        "add `sources: …`: Files, folders or globs: CSV, TSV, JSON, JSONL, Parquet, Arrow, Excel; for plain text also "
+        "TXT, MD and HTML, each file one document. Any of them may be packed as gz, bz2, xz, zst or zip. `bundled` is "
+        "the sample data in the package.",
     )
 
 

@@ -13,6 +13,11 @@ def safe(text: str) -> str:
     return CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
+def printable(name: str) -> str:
+    """Return a file's name so that it can be written as UTF-8 and shown: Linux allows any bytes in names."""
+    return safe(name.encode("utf-8", "backslashreplace").decode()).replace("\n", "\\x0a").replace("\t", "\\x09")
+
+
 def one_line(text: str, width: int = 100) -> str:
     """Return `text` on one line of at most `width` characters, with `…` where it was cut."""
     flat = " ".join(safe(text).split())

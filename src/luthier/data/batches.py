@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from luthier.core.errors import LuthierError
 from luthier.data.read import open_source, pieces, row_of
+from luthier.data.readers.opened import Opened
 from luthier.data.rows import Piece, RawRow, Read, Unparsed
 from luthier.data.sources import SourceFile
 
@@ -32,6 +33,8 @@ class Batch:
     """Whether the file ends here."""
     problem: LuthierError | None = None
     """Of a last one: why the file could not be read on."""
+    told: tuple[str, ...] = ()
+    """Of a last one: how the file was read, where its name doesn't say it all."""
 
     def rows(self) -> Iterator[Read]:
         """Yield the rows; lines of JSON are parsed now."""
@@ -42,28 +45,47 @@ class Batch:
         return row_of(self.pieces[place], file=self.file, encoding=self.encoding)
 
 
-def batches(files: Iterable[SourceFile], limits: Limits) -> Iterator[Batch]:
-    """Yield the rows of all files in order; every file ends with a batch that says so, which may be empty."""
+def batches(
+    files: Iterable[SourceFile],
+    limits: Limits,
+    *,
+    header: bool | Literal["auto"] = "auto",
+    sheets: tuple[str, ...] | Literal["all"] = "all",
+) -> Iterator[Batch]:
+    """Yield the rows of all files in order; every file ends with a batch that says so, which may be empty.
+
+    Args:
+        files: Which files.
+        limits: How large batches are.
+        header: Whether the first line of a table names its columns; `auto` looks.
+        sheets: Which sheets of workbooks are read.
+    """
     for file in files:
-        yield from _of_file(file, limits)
+        try:
+            opened = open_source(file, header=header, sheets=sheets)
+        except LuthierError as error:
+            yield Batch(file.name, "", [], file.size, last=True, problem=error)
+        else:
+            yield from _of_file(opened, limits)
 
 
-def _of_file(file: SourceFile, limits: Limits) -> Iterator[Batch]:
-    encoding, position, held, size = "", 0, [], 0
+def _of_file(opened: Opened, limits: Limits) -> Iterator[Batch]:
+    name, encoding = opened.name, opened.encoding
+    held: list[Piece] = []
+    size = 0
     problem: LuthierError | None = None
     try:
-        opened = open_source(file)
-        encoding = opened.encoding
         for piece in pieces(opened):
+            part = opened.name if isinstance(piece, Unparsed) else piece.source.file  # a workbook's sheet
+            if len(held) >= limits.rows or size >= limits.size or (held and part != name):
+                yield Batch(name, encoding, held, opened.position)
+                held, size = [], 0
+            name = part
             held.append(piece)
             size += _size(piece)
-            if len(held) >= limits.rows or size >= limits.size:
-                position = opened.position
-                yield Batch(file.name, encoding, held, position)
-                held, size = [], 0
     except LuthierError as error:
         problem = error
-    yield Batch(file.name, encoding, held, file.size, last=True, problem=problem)
+    yield Batch(name, encoding, held, opened.file.size, last=True, problem=problem, told=tuple(opened.told))
 
 
 def _size(piece: Piece) -> int:

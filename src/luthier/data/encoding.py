@@ -5,8 +5,8 @@ whole file, not over a sample; but UTF-16 and ISO-2022 text passes it too, hence
 """
 
 import codecs
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 import chardet
 
@@ -41,20 +41,24 @@ def _mark_broken(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(ERRORS, _mark_broken)
 
 
-def detect_encoding(path: Path) -> str:
-    """Return the name of a codec that decodes the file. Reads it once, in pieces."""
-    with path.open("rb") as handle:
+Content = Callable[[], BinaryIO]
+"""Gives the content of a file from its beginning, each time it is called."""
+
+
+def detect_encoding(content: Content) -> str:
+    """Return the name of a codec that decodes the content. Reads it in pieces, once where it is UTF-8."""
+    with content() as handle:
         start = handle.read(CHUNK)
     for bom, name in BOMS:
         if start.startswith(bom):
             return name
     if wide := _wide(start):
         return wide
-    if _is_utf8(path):
+    if _is_utf8(content):
         return "iso2022_jp_2" if b"\x1b$" in start or b"\x1b(" in start else "utf-8"
-    if _is_utf8_with_faults(path):
+    if _is_utf8_with_faults(content):
         return "utf-8"
-    sample = _sample(path)
+    sample = _sample(content)
     if {byte for byte in sample if byte > 0x7F} <= PUNCTUATION:
         return "cp1252"
     found = chardet.detect(
@@ -84,16 +88,16 @@ def _wide(start: bytes) -> str | None:
     return None
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as handle:
+def _chunks(content: Content) -> Iterator[bytes]:
+    with content() as handle:
         while chunk := handle.read(CHUNK):
             yield chunk
 
 
-def _is_utf8(path: Path) -> bool:
+def _is_utf8(content: Content) -> bool:
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        for chunk in _chunks(path):
+        for chunk in _chunks(content):
             decoder.decode(chunk)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
@@ -101,7 +105,7 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def _is_utf8_with_faults(path: Path) -> bool:
+def _is_utf8_with_faults(content: Content) -> bool:
     """Say whether most of what is not ASCII is valid UTF-8.
 
     A few damaged bytes must not turn a UTF-8 file into another encoding, which would garble every other row.
@@ -109,7 +113,7 @@ def _is_utf8_with_faults(path: Path) -> bool:
     """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
     good = bad = 0
-    for chunk in _chunks(path):
+    for chunk in _chunks(content):
         if not chunk.isascii():
             wide = [char for char in decoder.decode(chunk) if char > "\x7f"]
             faults = sum("\udc80" <= char <= "\udcff" for char in wide)
@@ -118,10 +122,10 @@ def _is_utf8_with_faults(path: Path) -> bool:
     return good > 4 * bad
 
 
-def _sample(path: Path) -> bytes:
+def _sample(content: Content) -> bytes:
     """Return the pieces of the file that say something about its encoding: those that are not plain ASCII."""
     sample = bytearray()
-    for chunk in _chunks(path):
+    for chunk in _chunks(content):
         if not chunk.isascii():
             first = next(index for index, byte in enumerate(chunk) if byte > 0x7F)
             sample += chunk[max(0, first - 2000) :]

@@ -77,7 +77,7 @@ def prepare(
     files = find_files(data.sources, shown_as, rows=rows)
     asked = Asked(data, rows, tokenizer)
     with publish_folder(out) as folder, closing(Intake(folder, unique=data.clean.duplicates)) as intake:
-        refined = _refine(asked, batches(files, limits))
+        refined = _refine(asked, batches(files, limits, header=data.header, sheets=data.sheets))
         read = _take_in_all(intake, files, refined, asked, progress)
         _refuse_nothing_left(intake.account)
         outcome = _outcome(intake, read, asked, folder, out.name)
@@ -120,7 +120,7 @@ def _take_in_all(
         except LuthierError as problem:
             problems.append(problem)
         rows, kept = tally.reasons.total(), tally.reasons[None]
-        done.append(FileRead(file.name, batch.encoding, file.size, rows=rows, kept=kept))
+        done.append(FileRead(file.name, batch.encoding, file.size, rows=rows, kept=kept, told=batch.told))
     raise_all(problems)
     progress.end()
     return done

@@ -40,6 +40,8 @@ class FileRead:
     size: int
     rows: int
     kept: int
+    told: tuple[str, ...] = ()
+    """How it was read, where the name doesn't say it all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def _data(outcome: Outcome) -> dict[str, Any]:
         "warnings": [check.details for check in outcome.checks if check.status == "warning"],
         "files": {name: dict(about) for name, about in outcome.written.items()},
         "encodings": {file.name: file.encoding for file in outcome.files},
+        "told": {file.name: [*file.told] for file in outcome.files if file.told},
         "steps": [_step(name, notes) for name, notes in outcome.steps.items()],
         "fingerprint": outcome.fingerprint,
     }
@@ -141,14 +144,15 @@ def _sections(outcome: Outcome) -> list[Section]:
 
 def _came_in(outcome: Outcome) -> tuple[Block, ...]:
     rows = tuple(
-        (file.name, file.encoding, human_bytes(file.size), f"{file.rows:,}", f"{file.kept:,}") for file in outcome.files
+        (file.name, file.encoding, human_bytes(file.size), f"{file.rows:,}", f"{file.kept:,}", "; ".join(file.told))
+        for file in outcome.files
     )
     mappings = tuple(
         (name, ", ".join(f"{part}: `{one_line(column, 40)}`" for part, column in columns), f"{count:,}")
         for (name, columns), count in outcome.seen.mappings.most_common(20)
     )
     return (
-        Table("Files", ("file", "encoding", "size", "rows", "kept"), rows),
+        Table("Files", ("file", "encoding", "size", "rows", "kept", "told"), rows),
         Table("Formats found", ("format", "columns", "rows"), mappings),
     )
 

@@ -12,6 +12,7 @@ REASONS = {
     "wrong_columns": "more or fewer cells than the header has columns",
     "broken_quotes": "a quotation mark opens a cell and nothing closes it, or it closes inside one",
     "invalid_encoding": "bytes that are no text in the file's encoding",
+    "damaged": "the file ends early, or makes no sense from here on",
     "too_long": "a single row larger than luthier reads",
     "unknown_format": "no columns that luthier knows, or none of the format or the fields asked for",
     "does_not_fit": "the columns are there, but what they hold does not fit the format",

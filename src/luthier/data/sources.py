@@ -3,28 +3,27 @@
 import glob
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from luthier.core.errors import DataError, LuthierError, Problems
-from luthier.core.text import did_you_mean, safe
+from luthier.core.text import did_you_mean, printable
 from luthier.data.readers import DOCUMENTS, READERS
+from luthier.data.readers.packed import UNPACKERS, DamagedError, entries
+from luthier.data.readers.packed import SourceFile as SourceFile
+from luthier.data.readers.sniff import ALIKE, ARCHIVE, look
 from luthier.recipe.methods import Rows
 
 WRITTEN_BY_RUNS = ("events.jsonl", "manifest.json")
 
-WHAT_IS_READ = "luthier reads " + ", ".join(kind for kind in READERS if kind not in DOCUMENTS)
+WHAT_IS_READ = (
+    f"luthier reads {', '.join(kind for kind in READERS if kind not in DOCUMENTS)}, "
+    f"each also packed as {', '.join(UNPACKERS)} or in a {ARCHIVE}"
+)
 
 AS_TEXT = "`--set train.objective=pretrain` learns"
 
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file to read, and the name under which rows and messages speak of it."""
-
-    path: Path
-    name: str
-    size: int
+NOT_MEANT = ("__MACOSX",)
+"""Folders in archives that no person put there."""
 
 
 def find_files(
@@ -33,7 +32,7 @@ def find_files(
     """Return the files behind `sources`, in the order named, folders and globs sorted, each file once.
 
     Args:
-        sources: Files, folders (searched with their subfolders) and globs.
+        sources: Files, folders (searched with their subfolders), globs. A zip stands for the data files in it.
         rows: What the objective learns from. Only for plain text are text files data.
         shown_as: Other names for some paths, e.g. `bundled/tickets.csv` for a file inside the package.
 
@@ -42,22 +41,23 @@ def find_files(
         Problems: Several of those.
     """
     names = {path.resolve(): name for path, name in (shown_as or {}).items()}
-    found: dict[Path, SourceFile] = {}
+    found: dict[Path, list[SourceFile]] = {}
     problems: list[LuthierError] = []
     for source in sources:
         try:
-            for path in _expand(source, rows):
+            for path, named in _expand(source, rows):
                 real = path.resolve()
-                name = printable(names.get(real, str(path)))
                 if real not in found:
-                    found[real] = SourceFile(path=path, name=name, size=_size(path, name))
+                    name = printable(names.get(real, str(path)))
+                    file = SourceFile(path=path, name=name, size=_size(path, name), kind="")
+                    found[real] = _inside(file, rows, named=named)
         except LuthierError as problem:
             problems.append(problem)
         except (OSError, RuntimeError) as error:  # a name too long, a loop of links, a home nobody has
             told = getattr(error, "strerror", None) or str(error)
             problems.append(DataError(told, hint="check the path", place=printable(source)))
     raise_all(problems)
-    return [*found.values()]
+    return [file for files in found.values() for file in files]
 
 
 def raise_all(problems: Sequence[LuthierError]) -> None:
@@ -68,25 +68,20 @@ def raise_all(problems: Sequence[LuthierError]) -> None:
         raise Problems(problems)
 
 
-def printable(name: str) -> str:
-    """Return a file name that can be written as UTF-8 and shown: Linux allows any bytes in names."""
-    return safe(name.encode("utf-8", "backslashreplace").decode())
-
-
-def _expand(source: str, rows: Rows) -> list[Path]:
+def _expand(source: str, rows: Rows) -> list[tuple[Path, bool]]:
+    """Return the paths behind a source, each with whether it was named itself."""
     if "\0" in source:
         raise DataError("a path can't hold a NUL character", hint="correct the path", place=printable(source))
     path = Path(source).expanduser()
     if path.is_dir():
-        return _in_folder(path, source, rows)
+        return [(inside, False) for inside in _in_folder(path, source, rows)]
     if path.exists():
-        _require_known_type(path, rows)
-        return [path]
+        return [(path, True)]
     if glob.has_magic(source):
         matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - any root
-        files = [match for match in matches if match.is_file() and _is_data(match, rows)]
+        files = [match for match in matches if match.is_file() and _is_data(match.name, rows)]
         if files:
-            return files
+            return [(file, False) for file in files]
         raise DataError(
             f"no data file matches this pattern ({len(matches)} other matches)",
             hint=f"correct the pattern; {WHAT_IS_READ}",
@@ -96,7 +91,7 @@ def _expand(source: str, rows: Rows) -> list[Path]:
 
 
 def _in_folder(folder: Path, source: str, rows: Rows) -> list[Path]:
-    inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_data(path, rows)]
+    inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_data(path.name, rows)]
     runs = {parent for parent in {path.parent for path in inside} if _is_of_a_run(parent, below=folder)}
     files = [
         path
@@ -125,29 +120,66 @@ def _is_of_a_run(folder: Path, *, below: Path) -> bool:
     return False
 
 
-def _is_data(path: Path, rows: Rows) -> bool:
-    kind = path.suffix.lower()
-    return kind in READERS and (rows == "text" or kind not in DOCUMENTS)
+def _is_data(name: str, rows: Rows) -> bool:
+    """Say by its name whether a file that nobody named itself is data."""
+    suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
+    while suffixes and suffixes[-1] in UNPACKERS:
+        suffixes.pop()
+    kind = ALIKE.get(suffixes[-1], suffixes[-1]) if suffixes else ""
+    return kind == ARCHIVE or (kind in READERS and _is_learned(kind, rows))
 
 
-def _require_known_type(path: Path, rows: Rows) -> None:
-    if _is_data(path, rows):
-        return
-    if path.suffix.lower() in DOCUMENTS:
-        raise DataError(
-            "this file is plain text, which the objective doesn't learn from",
-            hint=f"{AS_TEXT} from it as one document",
-            place=printable(str(path)),
-        )
-    kind = f"`{path.suffix}` files are not read" if path.suffix else "a file without an extension"
+def _is_learned(kind: str, rows: Rows) -> bool:
+    return rows == "text" or kind not in DOCUMENTS
+
+
+def _inside(file: SourceFile, rows: Rows, *, named: bool) -> list[SourceFile]:
+    """Return the file with its kind found, or the data files in a zip."""
+    file = look(file, READERS)
+    if file.kind == ARCHIVE:
+        return _in_archive(file, rows)
+    if _is_learned(file.kind, rows):
+        return [file]
+    if not named:
+        return []
     raise DataError(
-        kind,
-        hint=f"convert it, or rename it if it is one of these: {WHAT_IS_READ}",
-        place=printable(str(path)),
+        "this file is plain text, which the objective doesn't learn from",
+        hint=f"{AS_TEXT} from it as one document",
+        place=file.name,
     )
 
 
+def _in_archive(file: SourceFile, rows: Rows) -> list[SourceFile]:
+    if not file.plain:
+        raise DataError("a zip inside another file", hint="unpack the outer one", place=file.name)
+    try:
+        inside = [(number, entry) for number, entry in enumerate(entries(file.path)) if not entry.is_dir()]
+    except DamagedError as error:
+        raise DataError(f"a damaged zip: {error}", hint="get the file again", place=file.name) from error
+    meant = [(n, e) for n, e in inside if not any(p.startswith((".", *NOT_MEANT)) for p in _parts(e.filename))]
+    data = [(n, e) for n, e in meant if _is_data(e.filename, rows)] or meant[: len(meant) == 1]
+    found: list[SourceFile] = []
+    for number, entry in data:
+        name = f"{file.name}/{printable(entry.filename)}"
+        if entry.flag_bits & 1:
+            raise DataError("encrypted, which luthier can't read", hint="unpack it with its password", place=name)
+        if not entry.file_size and not _parts(entry.filename)[-1].lower().endswith(DOCUMENTS):
+            raise _empty(name)
+        member = SourceFile(path=file.path, name=name, size=entry.compress_size, kind="", member=number)
+        found += _inside(member, rows, named=len(data) == 1)
+    if not found:
+        raise DataError("no data file in this zip", hint=f"name another; {WHAT_IS_READ}", place=file.name)
+    return found
+
+
+def _parts(name: str) -> list[str]:
+    """Return the steps of a path in an archive; `..` leads nowhere, as nothing is written."""
+    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")] or [""]
+
+
 def _missing(path: Path, source: str) -> DataError:
+    if path.is_symlink():
+        return DataError("a link to something that isn't there", hint="correct the link", place=printable(source))
     near = did_you_mean(path.name, _names(path.parent))
     hint = f"did you mean `{printable(str(path.with_name(near)))}`?" if near else "check the path"
     if not near and not path.parent.is_dir():
@@ -164,10 +196,14 @@ def _names(folder: Path) -> Iterable[str]:
 
 def _size(path: Path, name: str) -> int:
     if not path.is_file():
-        raise DataError("not a regular file", hint="name a file or a folder", place=name)
+        raise DataError("not a regular file", hint="name a file or a folder; `-` reads what is piped in", place=name)
     if not os.access(path, os.R_OK):
         raise DataError("no permission to read this file", hint="type `chmod +r` on it", place=name)
     size = path.stat().st_size
     if size == 0 and path.suffix.lower() not in DOCUMENTS:
-        raise DataError("the file is empty", hint="remove it from `data.sources`, or name another", place=name)
+        raise _empty(name)
     return size
+
+
+def _empty(name: str) -> DataError:
+    return DataError("the file is empty", hint="remove it from `data.sources`, or name another", place=name)

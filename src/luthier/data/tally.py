@@ -54,7 +54,7 @@ class Tally:
         if not self.reasons:
             hint = "remove it from `data.sources`, or name another"
             raise DataError("no row in this file", hint=hint, place=file.name)
-        if file.path.suffix.lower() in DOCUMENTS:
+        if file.kind in DOCUMENTS:
             return  # a row like any other
         if self.first_unreadable and not self.readable:
             raise DataError(

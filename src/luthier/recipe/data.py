@@ -183,8 +183,16 @@ class Data(Options):
     """Where the examples come from and what is done to them."""
 
     sources: Annotated[tuple[Named, ...], Field(min_length=1)]
-    """Files, folders or globs: CSV, TSV, JSON, JSONL; for plain text also TXT and MD, each file one document.
-    `bundled` is the sample data in the package."""
+    """Files, folders or globs: CSV, TSV, JSON, JSONL, Parquet, Arrow, Excel; for plain text also TXT, MD and HTML, each
+    file one document. Any of them may be packed as gz, bz2, xz, zst or zip. `bundled` is the sample data in
+    the package."""
+
+    header: Literal["auto"] | bool = "auto"
+    """Whether the first line of a table (CSV, TSV, a sheet) names its columns. `auto` looks; where none does, the
+    columns are `column 1`, `column 2`, … and can be named by `fields`."""
+
+    sheets: Literal["all"] | Annotated[tuple[Named, ...], Field(min_length=1)] = "all"
+    """Which sheets of Excel and OpenDocument workbooks are read, by name. `all` leaves out hidden ones."""
 
     format: Literal["auto", Format] = "auto"
     """Shape of a row. `auto` decides row by row, among those the objective learns from, and says what it found."""

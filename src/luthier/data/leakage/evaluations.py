@@ -44,11 +44,11 @@ def read_evaluations(against: Sequence[str], fields: Sequence[str] = ()) -> list
         DataError: A file is missing, can't be read, or holds nothing to look for.
         Problems: Several of those.
     """
-    found: dict[Path, Evaluation] = {}
+    found: dict[tuple[Path, int | None], Evaluation] = {}
     problems: list[LuthierError] = []
     for file in evaluation_files(against):
         try:
-            found[file.path.resolve()] = _read(file, fields)
+            found[file.path.resolve(), file.member] = _read(file, fields)
         except LuthierError as problem:
             problems.append(problem)
     raise_all(problems)
@@ -82,9 +82,9 @@ def evaluation_files(against: Sequence[str]) -> list[SourceFile]:
 def _read(file: SourceFile, fields: Sequence[str]) -> Evaluation:
     evaluation = Evaluation(file.name)
     recogniser = Recogniser(fields)
-    rows = read(open_source(file))
+    rows = read(open_source(file, header=True))
     first = next(rows, None)
-    nameless = file.path.suffix.lower() in TABLES and isinstance(first, RawRow) and not recogniser.knows([*first.row])
+    nameless = file.kind in TABLES and isinstance(first, RawRow) and not recogniser.knows([*first.row])
     if nameless and isinstance(first, RawRow):
         evaluation.items.append(of_cells([*first.row], Source(file.name, 1)))
     for row in chain([first] if first else [], rows):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from luthier.data.readers import delimited, document, plain
+from luthier.data.readers import columnar, delimited, document, plain, workbook
 from luthier.data.readers.opened import Opened
 from luthier.data.rows import Piece
 
@@ -13,10 +13,21 @@ READERS: dict[str, Callable[[Opened], Iterator[Piece]]] = {
     ".jsonl": document.read_named_lines,
     ".ndjson": document.read_named_lines,
     ".json": document.read,
+    ".parquet": columnar.read_parquet,
+    ".arrow": columnar.read_arrow,
+    ".xlsx": workbook.read,
+    ".xlsb": workbook.read,
+    ".xls": workbook.read,
+    ".ods": workbook.read,
     ".txt": plain.read,
     ".md": plain.read,
+    ".html": plain.read_page,
+    ".htm": plain.read_page,
 }
 """File extension, in lower case, to the function that reads it."""
 
-DOCUMENTS = (".txt", ".md")
+BINARY = (".parquet", ".arrow", ".xlsx", ".xlsb", ".xls", ".ods")
+"""Kinds of files that are no text, so that they have no encoding."""
+
+DOCUMENTS = (".txt", ".md", ".html", ".htm")
 """Kinds of files that are one text, which only an objective for plain text learns from."""

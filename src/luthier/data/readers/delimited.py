@@ -1,31 +1,29 @@
-"""CSV and its relatives: cells separated by comma, semicolon, tab or bar, with a header.
+"""CSV and its relatives: cells separated by comma, semicolon, tab or bar, with or without a header.
 
 The standard parser in strict mode does the parsing; this file feeds it line by line and takes lines back when
 a quotation mark turns out to be wrong, so that one bad quote costs one line and not the rest of the file.
 """
 
 import csv
-import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
 from luthier.core.errors import DataError
 from luthier.data.encoding import BROKEN
+from luthier.data.readers.dialect import Dialect, find_dialect, has_header
 from luthier.data.readers.opened import LONGEST, Opened, bounded, shown
+from luthier.data.readers.packed import DamagedError
 from luthier.data.rows import RawRow, Read, Unreadable
-
-DELIMITERS = (",", ";", "\t", "|")
 
 MOST_LINES = 10_000
 """Lines a quoted cell may span before its opening quote counts as a fault."""
 
+NAMELESS = "no line names the columns: they are `column 1`, `column 2`, …"
+
 SAMPLE_LINES = 400
 SAMPLE_SIZE = 256_000
-"""Lines and characters looked at to find out what separates the cells."""
-
-EXCEL_HINT = re.compile(r'"?sep=(.)"?\r?\n?')
-"""First line by which Excel says what separates the cells."""
+"""Lines and characters looked at to find out how the table is written."""
 
 
 class RecordTooLongError(Exception):
@@ -46,17 +44,26 @@ class Lines:
         self.size = 0
         self.done = 0
         """Lines of finished records."""
+        self.damage: DamagedError | None = None
+        """Why the lines end before the file does."""
 
     def __iter__(self) -> "Lines":
         return self
 
     def __next__(self) -> str:
-        line = self.again.popleft() if self.again else next(self.handle)
+        line = self.again.popleft() if self.again else self._next()
         self.taken.append(line)
         self.size += len(line)
         if len(self.taken) > MOST_LINES or self.size > LONGEST:
             raise RecordTooLongError("nothing closes the quotation mark opened on this line")
         return line
+
+    def _next(self) -> str:
+        try:
+            return next(self.handle)
+        except DamagedError as error:  # lines that an open quotation mark has swallowed come first
+            self.damage = error
+            raise StopIteration from error
 
     def settle(self) -> None:
         """The record in hand is finished."""
@@ -75,64 +82,53 @@ class Lines:
 
 
 def read(opened: Opened) -> Iterator[Read]:
-    """Yield the rows below the header, keyed by its names.
+    """Yield the rows, keyed by the names in the header, or by `column 1`, `column 2`, … where there is none.
 
     Raises:
         DataError: The header can't be read.
+        DamagedError: The file ends early.
     """
     csv.field_size_limit(LONGEST)
-    delimiter, skip = sniff(opened)
+    sample = _sample(opened)
+    dialect = find_dialect(sample, tabs=opened.file.kind in (".tsv", ".tab"))
+    named = opened.header
+    if named == "auto":
+        named = has_header(dialect.records(sample[dialect.skip :]))
+    if not dialect.quoted:
+        opened.tell("quotation marks are text")
+    if not named:
+        opened.tell(NAMELESS)
     lines = Lines(bounded(opened.text(newline="")))
-    for _ in range(skip):
+    for _ in range(dialect.skip):
         next(lines)
         lines.settle()
     header: list[str] | None = None
-    for number, record in _records(opened, lines, delimiter):
-        if header is None:
+    for number, record in _records(opened, lines, dialect):
+        if header is None and named:
             header = _names(record)
         elif isinstance(record, Unreadable):
             yield record
         else:
-            yield _row(opened, number, header, record, delimiter)
+            header = header or [f"column {index}" for index in range(1, len(record) + 1)]
+            yield _row(opened, number, header, record, dialect.delimiter)
+    if lines.damage is not None:
+        raise lines.damage
 
 
-def sniff(opened: Opened) -> tuple[str, int]:
-    """Return what separates the cells, and how many lines to skip before the header.
-
-    Of the four, the one that gives most sampled records the header's width wins; of equals the wider.
-    """
+def _sample(opened: Opened) -> list[str]:
     sample: list[str] = []
-    for line in islice(bounded(opened.text(newline="")), SAMPLE_LINES):
-        sample.append(line)
-        if sum(map(len, sample)) > SAMPLE_SIZE:
-            break
-    first = sample[0].removeprefix("\ufeff") if sample else ""
-    if told := EXCEL_HINT.fullmatch(first):
-        return told.group(1), 1
-    if opened.path.suffix.lower() in (".tsv", ".tab") and "\t" in first:
-        return "\t", 0
-    return max(DELIMITERS, key=lambda delimiter: _consistency(sample, delimiter)), 0
+    try:
+        for line in islice(bounded(opened.text(newline="")), SAMPLE_LINES):
+            sample.append(line)
+            if sum(map(len, sample)) > SAMPLE_SIZE:
+                break
+    except DamagedError:
+        pass  # told when reading comes to it
+    return sample
 
 
-def _consistency(sample: list[str], delimiter: str) -> tuple[bool, float, int]:
-    """Return how well a delimiter fits; records with a quoting fault or of one cell speak against it."""
-    widths: list[int] = []
-    parser = csv.reader(iter(sample), delimiter=delimiter, strict=True)
-    while True:
-        try:
-            widths.append(len(next(parser)))
-        except StopIteration:
-            break
-        except csv.Error:
-            widths.append(-1)
-    widths = [width for width in widths if width]
-    if not widths or widths[0] < 2:
-        return False, 0.0, 0
-    return True, Counter(widths)[widths[0]] / len(widths), widths[0]
-
-
-def _records(opened: Opened, lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str] | Unreadable]]:
-    parser = csv.reader(lines, delimiter=delimiter, strict=True)
+def _records(opened: Opened, lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str] | Unreadable]]:
+    parser = csv.reader(lines, delimiter=dialect.delimiter, strict=True, quoting=dialect.quoting)
     while True:
         number = lines.done + 1
         try:
@@ -158,13 +154,17 @@ def _broken(opened: Opened, lines: Lines, number: int, detail: str) -> Unreadabl
 
 
 def _names(cells: list[str] | Unreadable) -> list[str]:
-    """Return column names that are not empty and differ, whatever the header says."""
     if isinstance(cells, Unreadable):
         raise DataError(
             f"the header can't be read: {cells.refusal.detail}",
             hint="correct the first line: the names of the columns",
             place=str(cells.source),
         )
+    return names_of(cells)
+
+
+def names_of(cells: list[str]) -> list[str]:
+    """Return column names that are not empty and differ, whatever the header says."""
     names: list[str] = []
     for index, cell in enumerate(cells, start=1):
         name = cell.removeprefix("\ufeff").strip() or f"column {index}"

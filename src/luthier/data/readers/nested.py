@@ -1,0 +1,86 @@
+"""A JSON object that holds records: which of its parts they are, and what is taken apart to get at them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ONE_ROW = ("messages", "conversations")
+"""An object with one of these is itself a row, although it holds a list of objects."""
+
+SPLIT = "split"
+"""Column for the name of the list that a record was in, where there are several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The records of an object."""
+
+    records: list[Any]
+    told: str = ""
+    """How they were got, where it isn't plain to see."""
+
+
+def records_of(value: Mapping[str, Any]) -> Found | str:
+    """Return the records inside an object, or why it holds none.
+
+    They are one list (`{"data": [{…}]}`), several (`{"train": [{…}], "test": [{…}]}`), columns (`{"prompt": […],
+    "answer": […]}`), values under ids (`{"7": {…}}`), or the object itself. Lists of lists are rows without names.
+    """
+    if any(key.lower() in ONE_ROW for key in value):
+        return Found([value])
+    lists = {key: item for key, item in value.items() if isinstance(item, list) and item}
+    of_records = {key: item for key, item in lists.items() if isinstance(item[0], dict)}
+    of_lists = {key: item for key, item in lists.items() if isinstance(item[0], list)}
+    if len(of_records) == 1:
+        return _apart(next(iter(of_records.values())))
+    if of_records:
+        return _joined(of_records)
+    if len(lists) == len(value) > 1 and len({len(item) for item in lists.values()}) == 1:
+        return Found([dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)])
+    if value and all(isinstance(item, dict) for item in value.values()):
+        return Found([*value.values()])
+    if of_lists and len(of_lists) == len(lists) == len(value):
+        return _joined({key: [_named(cells) for cells in item] for key, item in of_lists.items()})
+    if lists and len(lists) == len(value):
+        return "an object of lists that are no columns: their lengths differ"
+    return Found([value] if value else [])
+
+
+def _joined(lists: Mapping[str, list[Any]]) -> Found:
+    """Return the records of several lists, each with the name of its own."""
+    names = ", ".join(f"`{key}`" for key in [*lists][:8])
+    records = [
+        {**record, SPLIT: record.get(SPLIT, key)} if isinstance(record, dict) else record
+        for key, item in lists.items()
+        for record in item
+    ]
+    return Found(records, f"the lists {names} are read one after the other; `{SPLIT}` says which one a row is of")
+
+
+def _named(cells: Any) -> Any:
+    """Return a row without names under those that a table without a header gets."""
+    return {f"column {index}": cell for index, cell in enumerate(cells, start=1)} if isinstance(cells, list) else cells
+
+
+def _apart(records: list[Any]) -> Found:
+    """Return records, those of SQuAD's shape as one for each question: title, context, question, answers, id.
+
+    Source: Rajpurkar et al. 2016, arXiv:1606.05250; the file's layout is an article's `paragraphs` with their `qas`.
+    """
+    if not all(isinstance(article, dict) and isinstance(article.get("paragraphs"), list) for article in records):
+        return Found(records)
+    questions = [
+        {**_rest(article, "paragraphs"), **_rest(paragraph, "qas"), **question}
+        for article in records
+        for paragraph in article["paragraphs"]
+        if isinstance(paragraph, dict) and isinstance(paragraph.get("qas"), list)
+        for question in paragraph["qas"]
+        if isinstance(question, dict)
+    ]
+    if not questions:
+        return Found(records)
+    return Found(questions, "one row for each question about each paragraph of each article")
+
+
+def _rest(record: Mapping[str, Any], without: str) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != without}
