@@ -120,18 +120,6 @@ def test_lists_of_an_object_are_read_one_after_the_other_and_name_their_rows(wri
     ]
 
 
-def test_questions_about_paragraphs_are_a_row_each(write: Write) -> None:
-    paragraph = {
-        "context": "Rain fell.",
-        "qas": [{"id": "1", "question": "What fell?"}, {"id": "2", "question": "Why?"}],
-    }
-    squad = {"version": "2", "data": [{"title": "Rain", "paragraphs": [paragraph]}]}
-    assert rows_of(read_file(write("rows.json", json.dumps(squad)))) == [
-        {"title": "Rain", "context": "Rain fell.", "id": "1", "question": "What fell?"},
-        {"title": "Rain", "context": "Rain fell.", "id": "2", "question": "Why?"},
-    ]
-
-
 def test_a_damaged_record_on_lines_of_its_own_costs_itself_and_no_other(write: Write) -> None:
     text = json.dumps([{"a": {"b": 1}}, {"a": {"b": 2}}, {"a": {"b": 3}}], indent=1)
     items = read_file(write("rows.json", text.replace('"b": 2', '"b" 2')))

@@ -1,14 +1,17 @@
 """Files to batches: some thousand rows of one file, small enough to be held in every process at once."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from luthier.core.errors import LuthierError
+from luthier.data.nested.unfolded import Told
+from luthier.data.nested.unfolding import Unfolding
 from luthier.data.read import open_source, pieces, row_of
 from luthier.data.readers.opened import Opened
 from luthier.data.rows import Piece, RawRow, Read, Unparsed
 from luthier.data.sources import SourceFile
+from luthier.recipe.methods import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Batch:
     """Of a last one: why the file could not be read on."""
     told: tuple[str, ...] = ()
     """Of a last one: how the file was read, where its name doesn't say it all."""
+    unfolded: dict[str, Told] = field(default_factory=dict)
+    """Of a last one: what records with several rows became, by their shape."""
 
     def rows(self) -> Iterator[Read]:
         """Yield the rows; lines of JSON are parsed now."""
@@ -48,6 +53,7 @@ class Batch:
 def batches(
     files: Iterable[SourceFile],
     limits: Limits,
+    rows: Rows = "conversation",
     *,
     header: bool | Literal["auto"] = "auto",
     sheets: tuple[str, ...] | Literal["all"] = "all",
@@ -57,6 +63,7 @@ def batches(
     Args:
         files: Which files.
         limits: How large batches are.
+        rows: What the objective learns from; it decides what becomes of records that hold several rows.
         header: Whether the first line of a table names its columns; `auto` looks.
         sheets: Which sheets of workbooks are read.
     """
@@ -66,16 +73,17 @@ def batches(
         except LuthierError as error:
             yield Batch(file.name, "", [], file.size, last=True, problem=error)
         else:
-            yield from _of_file(opened, limits)
+            yield from _of_file(opened, limits, rows)
 
 
-def _of_file(opened: Opened, limits: Limits) -> Iterator[Batch]:
+def _of_file(opened: Opened, limits: Limits, rows: Rows) -> Iterator[Batch]:
     name, encoding = opened.name, opened.encoding
     held: list[Piece] = []
     size = 0
     problem: LuthierError | None = None
+    unfolding = Unfolding(opened.name, rows)
     try:
-        for piece in pieces(opened):
+        for piece in unfolding.apart(pieces(opened), encoding):
             part = opened.name if isinstance(piece, Unparsed) else piece.source.file  # a workbook's sheet
             if len(held) >= limits.rows or size >= limits.size or (held and part != name):
                 yield Batch(name, encoding, held, opened.position)
@@ -85,7 +93,9 @@ def _of_file(opened: Opened, limits: Limits) -> Iterator[Batch]:
             size += _size(piece)
     except LuthierError as error:
         problem = error
-    yield Batch(name, encoding, held, opened.file.size, last=True, problem=problem, told=tuple(opened.told))
+    told = tuple(opened.told)
+    size = opened.file.size
+    yield Batch(name, encoding, held, size, last=True, problem=problem, told=told, unfolded=unfolding.told)
 
 
 def _size(piece: Piece) -> int:

@@ -131,6 +131,7 @@ def run_checks(
         _endings(seen, rows),
         _bad_answers(seen, rows),
         _classes(seen, rows),
+        _unfolded(seen, rows),
         _held_back(kept, rows),
         _labels(learned, rows),
         _canned(learned, rows),
@@ -342,6 +343,20 @@ def _classes(seen: Seen, rows: Rows) -> Check | None:
         return None
     details = f"{plural(count, 'text')} with a class: the class is learned as the answer to the text"
     return Check("classes", "note", details, "`--set train.objective=classify` trains a classifier instead")
+
+
+def _unfolded(seen: Seen, rows: Rows) -> Check | None:
+    """Tell what became of records that hold several rows, and what of them is not learned."""
+    if not seen.unfolded:
+        return None
+    told = [
+        f"{told.records:,} {shape} gave {plural(told.rows, 'row')}"
+        + "".join(f"; {count:,} {what} are not learned" for what, count in told.left.items())
+        for shape, told in seen.unfolded.items()
+    ]
+    ranked = rows == "conversation" and any(one.left for one in seen.unfolded.values())
+    hint = "`--set train.objective=dpo` learns from answers that are ranked" if ranked else ""
+    return Check("unfolded_records", "note", ". ".join(told), hint)
 
 
 def _trimmed(seen: Seen) -> Check:

@@ -1,7 +1,7 @@
 """Rows to examples, row by row: which shape, which columns, what else the row says."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from luthier.core.text import did_you_mean, one_line
 from luthier.data.formats import FORMATS, Format, evened_name, kto
 from luthier.data.formats.parts import Parts
 from luthier.data.formats.turns import has_turns
+from luthier.data.nested.unfolded import Told
 from luthier.data.rows import RawRow, Refusal
 from luthier.recipe.data import MADE_FROM, NEEDED, Data, Fields
 from luthier.recipe.data import Format as Name
@@ -49,6 +50,8 @@ class Seen:
     verdicts: Counter[bool] = field(default_factory=Counter)
     """Rows learned as conversations that are marked as good or bad answers."""
     trimmed: int = 0
+    unfolded: dict[str, Told] = field(default_factory=dict)
+    """What records with several rows became, by their shape."""
 
     def add(self, later: "Seen") -> None:
         """Take in what was met in the rows that come next."""
@@ -57,6 +60,12 @@ class Seen:
         self.unused += later.unused
         self.verdicts += later.verdicts
         self.trimmed += later.trimmed
+        self.unfold(later.unfolded)
+
+    def unfold(self, told: Mapping[str, Told]) -> None:
+        """Take in what records with several rows became."""
+        for shape, later in told.items():
+            self.unfolded.setdefault(shape, Told()).add(later)
 
 
 class Converter:

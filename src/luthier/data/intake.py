@@ -46,6 +46,7 @@ class Intake:
     def take_in(self, batch: Batch, refined: Refined) -> Counter[str | None]:
         """Keep or drop the rows of the batch that comes next. Return how many were dropped by reason; None is kept."""
         self.seen.add(refined.seen)
+        self.seen.unfold(batch.unfolded)
         for name, notes in refined.notes.items():
             self.notes.setdefault(name, Notes()).add(notes)
         dropped = [(refused.place, refused.refusal) for refused in refined.refused]

@@ -77,7 +77,8 @@ def prepare(
     files = find_files(data.sources, shown_as, rows=rows)
     asked = Asked(data, rows, tokenizer)
     with publish_folder(out) as folder, closing(Intake(folder, unique=data.clean.duplicates)) as intake:
-        refined = _refine(asked, batches(files, limits, header=data.header, sheets=data.sheets))
+        coming = batches(files, limits, rows, header=data.header, sheets=data.sheets)
+        refined = _refine(asked, coming)
         read = _take_in_all(intake, files, refined, asked, progress)
         _refuse_nothing_left(intake.account)
         outcome = _outcome(intake, read, asked, folder, out.name)

@@ -120,6 +120,10 @@ def _format(seen: Seen) -> dict[str, Any]:
         "fields": fields,
         "counts": dict(seen.formats.most_common()),
         "mappings": mappings,
+        "unfolded": [
+            {"shape": shape, "records": told.records, "rows": told.rows, "left": dict(told.left)}
+            for shape, told in seen.unfolded.items()
+        ],
     }
 
 

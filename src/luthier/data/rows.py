@@ -20,6 +20,8 @@ REASONS = {
     "no_answer": "no turn of the assistant, so nothing to learn",
     "empty_answer": "nothing, or too little, in every answer",
     "empty_text": "nothing in the text",
+    "unranked": "no two answers to one prompt of which one is better",
+    "no_parent": "a message that replies to none in its file",
     "no_label": "no class, or no word on whether the answer is good",
     "equal_endings": "chosen and rejected are the same, so there is nothing to prefer",
     "no_prompt": "two answers, and nothing they answer",

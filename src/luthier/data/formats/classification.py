@@ -55,7 +55,7 @@ LABELS = (
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     """Return the columns with text and label: of a second text too if there is one, or of a conversation."""
-    if names.keys() == {*completion.UNNAMED}:
+    if names.keys() >= {*completion.UNNAMED} and "column_3" not in names:
         return dict(zip(("text", "label"), (names[name] for name in completion.UNNAMED), strict=True))
     label = first_of(names, LABELS)
     if label is None:

@@ -59,7 +59,7 @@ UNNAMED = ("column_1", "column_2")
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
     """Return the first column of each list that is there; of several, the more telling name stands first."""
-    if names.keys() == {*UNNAMED}:
+    if names.keys() >= {*UNNAMED} and "column_3" not in names:
         return dict(zip(("prompt", "answer"), (names[name] for name in UNNAMED), strict=True))
     found = columns_of(
         names, prompt=PROMPTS, context=CONTEXTS, answer=ANSWERS, system=openai.SYSTEMS, tools=openai.TOOLS

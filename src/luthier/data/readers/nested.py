@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ONE_ROW = ("messages", "conversations")
+ONE_ROW = ("messages", "conversations", "instances", "replies")
 """An object with one of these is itself a row, although it holds a list of objects."""
 
 SPLIT = "split"
@@ -32,7 +32,7 @@ def records_of(value: Mapping[str, Any]) -> Found | str:
     of_records = {key: item for key, item in lists.items() if isinstance(item[0], dict)}
     of_lists = {key: item for key, item in lists.items() if isinstance(item[0], list)}
     if len(of_records) == 1:
-        return _apart(next(iter(of_records.values())))
+        return Found(next(iter(of_records.values())))
     if of_records:
         return _joined(of_records)
     if len(lists) == len(value) > 1 and len({len(item) for item in lists.values()}) == 1:
@@ -60,27 +60,3 @@ def _joined(lists: Mapping[str, list[Any]]) -> Found:
 def _named(cells: Any) -> Any:
     """Return a row without names under those that a table without a header gets."""
     return {f"column {index}": cell for index, cell in enumerate(cells, start=1)} if isinstance(cells, list) else cells
-
-
-def _apart(records: list[Any]) -> Found:
-    """Return records, those of SQuAD's shape as one for each question: title, context, question, answers, id.
-
-    Source: Rajpurkar et al. 2016, arXiv:1606.05250; the file's layout is an article's `paragraphs` with their `qas`.
-    """
-    if not all(isinstance(article, dict) and isinstance(article.get("paragraphs"), list) for article in records):
-        return Found(records)
-    questions = [
-        {**_rest(article, "paragraphs"), **_rest(paragraph, "qas"), **question}
-        for article in records
-        for paragraph in article["paragraphs"]
-        if isinstance(paragraph, dict) and isinstance(paragraph.get("qas"), list)
-        for question in paragraph["qas"]
-        if isinstance(question, dict)
-    ]
-    if not questions:
-        return Found(records)
-    return Found(questions, "one row for each question about each paragraph of each article")
-
-
-def _rest(record: Mapping[str, Any], without: str) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != without}
