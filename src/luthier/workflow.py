@@ -251,10 +251,12 @@ def _sources(recipe: Recipe) -> tuple[Any, dict[Path, str]]:
 
 
 def _inputs(recipe: Recipe, sources: Sequence[str], names: dict[Path, str]) -> list[list[str]]:
-    """Return name and hash of every source file, so that changed data is prepared anew."""
+    """Return name and hash of every file that is read, so that changed data is prepared anew."""
+    from luthier.data.leakage.evaluations import evaluation_files
     from luthier.data.sources import find_files
 
     found = find_files(sources, names, rows=recipe.train.objective.rows)
+    found += evaluation_files(recipe.data.decontaminate.against)
     return [[file.name, known_sha256(file.path)] for file in found]
 
 
@@ -923,6 +925,7 @@ def check(recipe: Recipe) -> None:
     Raises:
         LuthierError: Something is not. All at once, as `Problems`, when several are not.
     """
+    from luthier.data.leakage.evaluations import evaluation_files
     from luthier.data.sources import find_files
     from luthier.model.facts import facts, is_local
 
@@ -931,6 +934,7 @@ def check(recipe: Recipe) -> None:
     rows = recipe.train.objective.rows
     for look in (
         lambda: find_files(data.sources, names, rows=rows),
+        lambda: evaluation_files(data.decontaminate.against),
         lambda: is_local(recipe.model) and facts(recipe.model),
         lambda: _way(recipe),
     ):

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -125,6 +126,16 @@ def test_the_first_line_of_mgsm_is_an_item(write: Write) -> None:
 def test_a_table_with_names_that_are_known_has_its_items_below_them(write: Write) -> None:
     found = read_one(write, "TruthfulQA.csv", "Type,Question,Best Answer\nx,Why?,So.\n")
     assert parts(found.items) == [(2, "Why?", "So.", "So.")]
+
+
+def test_named_columns_must_be_there(write: Write) -> None:
+    with pytest.raises(DataError, match="no question found in this test set; the columns are `a`, `b`"):
+        read_one(write, "own.csv", "a,b\n1,2\n", "c")
+
+
+def test_packed_test_sets_are_read(write: Write) -> None:
+    row = json.dumps(LAYOUTS["humaneval"][0]).encode()
+    assert parts(read_one(write, "HumanEval.jsonl.gz", gzip.compress(row)).items)[0][1] == "def f():\n"
 
 
 def test_the_examples_of_a_bbh_file_are_the_items(write: Write) -> None:

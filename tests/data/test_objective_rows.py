@@ -15,8 +15,7 @@ from luthier.core.errors import DataError
 from luthier.core.example import TEXT, Example, Message, Source
 from luthier.data.convert import Converter
 from luthier.data.rows import RawRow, Refusal
-from luthier.data.split import WHOLE, assign
-from luthier.recipe.data import Data, Fields, Split
+from luthier.recipe.data import Data, Fields
 from luthier.recipe.methods import Dpo, Rows
 from luthier.recipe.schema import Recipe, Train
 
@@ -324,16 +323,6 @@ def test_a_text_without_a_class_or_a_class_without_text_is_dropped(
 ) -> None:
     dropped = prepared(write, tmp_path, "class", {"text": "T0", "label": "a"}, row).rows("dropped")
     assert [row["reason"] for row in dropped] == [reason]
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, WHOLE - 1), st.sampled_from("abc")), min_size=1, max_size=40),
-    st.sampled_from([0.1, 0.5, 0.9]),
-)
-def test_every_class_is_learned(rows: list[tuple[int, str]], valid: float) -> None:
-    keys, classes = [key for key, _ in rows], [name for _, name in rows]
-    parts = assign(keys, Split(valid=valid), classes)
-    assert {name for name, part in zip(classes, parts, strict=True) if part == "train"} == {*classes}
 
 
 @pytest.mark.parametrize(

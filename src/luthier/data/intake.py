@@ -12,6 +12,7 @@ from luthier.data.clean import duplicates
 from luthier.data.clean.step import Notes
 from luthier.data.convert import Seen
 from luthier.data.kept import Kept, Numbers
+from luthier.data.leakage.look import Found
 from luthier.data.refine import Refined
 from luthier.data.rows import RawRow, Refusal
 from luthier.data.written import Written
@@ -37,6 +38,7 @@ class Intake:
         self.kept = Kept(folder / KEPT)
         self.seen = Seen()
         self.notes: dict[str, Notes] = {}
+        self.leaks = Found()
         self.labels: dict[str, int] = {}
         """Number of each class or verdict."""
         self._size = 0
@@ -49,6 +51,7 @@ class Intake:
         self.seen.unfold(batch.unfolded)
         for name, notes in refined.notes.items():
             self.notes.setdefault(name, Notes()).add(notes)
+        self.leaks.add(refined.leaks)
         dropped = [(refused.place, refused.refusal) for refused in refined.refused]
         stay = np.arange(len(refined.places))
         if self._duplicates and len(stay):

@@ -57,6 +57,12 @@ def prompt_key(prompt: Sequence[str], *, seed: int) -> int:
     return int.from_bytes(blake2b(_bytes([str(seed), *prompt]), digest_size=8).digest(), "big")
 
 
+def value_key(value: object, *, seed: int) -> int:
+    """Return a number below 2^64, evenly spread, made of the seed and what a cell holds; 0 where it holds nothing."""
+    text = value if isinstance(value, str) else "" if value is None else _plain({"value": value})
+    return prompt_key(["value", text.strip()], seed=seed) if text.strip() else 0
+
+
 def _key(*groups: Sequence[str]) -> bytes:
     return blake2b(b"\x1d".join(map(_bytes, groups)), digest_size=16).digest()
 

@@ -21,14 +21,17 @@ from luthier.core.report import Report
 from luthier.data.account import Account
 from luthier.data.batches import Batch, Limits, batches
 from luthier.data.checks import Spotted, run_checks
+from luthier.data.held_back import held_back
 from luthier.data.intake import Intake
+from luthier.data.leakage.account import check, searched
+from luthier.data.leakage.look import Leaks, looker
 from luthier.data.learned import Learned
 from luthier.data.lengths import PARTS as MEASURED
 from luthier.data.lengths import Lengths, Tokenizer
 from luthier.data.present import FileRead, Outcome, present
 from luthier.data.refine import Refined, Refiner
 from luthier.data.sources import SourceFile, find_files, raise_all
-from luthier.data.split import PARTS, Part, assign
+from luthier.data.split import PARTS, Part
 from luthier.data.tally import Tally
 from luthier.data.written import Written
 from luthier.recipe.data import Data
@@ -46,6 +49,7 @@ class Asked:
     data: Data
     rows: Rows
     tokenizer: Tokenizer | None
+    leaks: Leaks | None
 
 
 def prepare(
@@ -75,7 +79,7 @@ def prepare(
         Problems: Several of those.
     """
     files = find_files(data.sources, shown_as, rows=rows)
-    asked = Asked(data, rows, tokenizer)
+    asked = Asked(data, rows, tokenizer, looker(data.decontaminate))
     with publish_folder(out) as folder, closing(Intake(folder, unique=data.clean.duplicates)) as intake:
         coming = batches(files, limits, rows, header=data.header, sheets=data.sheets)
         refined = _refine(asked, coming)
@@ -89,7 +93,7 @@ def prepare(
 
 def _refine(asked: Asked, coming: Iterator[Batch]) -> Iterator[tuple[Batch, Refined]]:
     """Yield each batch with what becomes of it, in order."""
-    refiner = Refiner(asked.data, asked.rows, asked.tokenizer)
+    refiner = Refiner(asked.data, asked.rows, asked.tokenizer, asked.leaks)
     for batch in coming:
         yield batch, refiner.refine(batch)
 
@@ -145,6 +149,7 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
     spotted = Spotted(kept)
     measured = MEASURED if asked.rows == "pair" else [part for part in MEASURED if part != "rejected"]
     lengths = Lengths({part: kept[f"{part}_tokens"] for part in measured}, estimate=asked.tokenizer is None)
+    leaks = searched(asked.leaks, intake.leaks, rows=account.rows_in)
     splits, example = _distribute(intake, asked, folder)
     intake.dropped.close()
     account.settle()
@@ -154,7 +159,10 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
         account=account,
         seen=intake.seen,
         steps=intake.notes,
-        checks=run_checks(asked.rows, spotted, intake.seen, account, kept, lengths, learned),
+        checks=[
+            *run_checks(asked.rows, spotted, intake.seen, account, kept, lengths, learned),
+            check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
+        ],
         splits={part: splits[part].rows for part in PARTS},
         tokens=lengths.summary(),
         written={
@@ -164,18 +172,18 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
         example=example,
         rows=asked.rows,
         labels=learned.labels,
+        leaks=leaks,
     )
 
 
 def _distribute(intake: Intake, asked: Asked, folder: Path) -> tuple[dict[Part, Written], Example]:
     """Copy the waiting lines to their splits. Return these, and the first example to train on."""
-    classes = [*intake.labels]
-    of_class = [classes[number] for number in intake.kept["label"]] if asked.rows == "class" else []
-    parts = assign(intake.kept["prompt_key"].tolist(), asked.data.split, classes=of_class)
+    numbers = held_back(intake.kept, intake.labels, asked.data.split, asked.rows)
     first: bytes | None = None
     with ExitStack() as stack:
         splits: dict[Part, Written] = {part: stack.enter_context(Written(folder / f"{part}.jsonl")) for part in PARTS}
-        for line, part in zip(intake.waiting_lines(), parts, strict=True):
+        for line, number in zip(intake.waiting_lines(), numbers.tolist(), strict=True):
+            part = PARTS[number]
             splits[part].write(line)
             if first is None and part == "train":
                 first = line

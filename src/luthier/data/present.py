@@ -13,6 +13,7 @@ from luthier.core.text import human_bytes, one_line, plural
 from luthier.data.account import Account
 from luthier.data.clean.step import Notes
 from luthier.data.convert import Seen
+from luthier.data.leakage.account import Searched, blocks
 from luthier.data.lengths import PARTS
 from luthier.data.rows import REASONS
 from luthier.recipe.methods import Rows
@@ -61,6 +62,8 @@ class Outcome:
     rows: Rows
     labels: Mapping[str, int]
     """How many rows of each class or verdict, where rows have one."""
+    leaks: Sequence[Searched] = ()
+    """Of each file of a test what rows hold of it."""
 
 
 def present(outcome: Outcome, *, run: Path) -> Report:
@@ -103,6 +106,7 @@ def _data(outcome: Outcome) -> dict[str, Any]:
         "encodings": {file.name: file.encoding for file in outcome.files},
         "told": {file.name: [*file.told] for file in outcome.files if file.told},
         "steps": [_step(name, notes) for name, notes in outcome.steps.items()],
+        "leaks": [file.as_dict() for file in outcome.leaks],
         "fingerprint": outcome.fingerprint,
     }
 
@@ -137,6 +141,7 @@ def _sections(outcome: Outcome) -> list[Section]:
     return [
         Section("What came in", _came_in(outcome)),
         Section("What was dropped, and why", _dropped(outcome.account)),
+        Section("Leaks from tests", blocks(outcome.leaks)),
         Section("What was repaired", _repaired(outcome.steps)),
         Section("What was looked at", (_checks(outcome.checks),)),
         Section("How long the rows are", (_lengths(outcome.tokens),)),

@@ -4,7 +4,7 @@ So batches can be refined in any number of processes, or machines, with the same
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from luthier.data.checks import spot
 from luthier.data.clean import Cleaner
 from luthier.data.clean.step import Notes
 from luthier.data.convert import Converter, Seen
+from luthier.data.held_back import stratum_column
 from luthier.data.jsonl import example_line
 from luthier.data.kept import Numbers
-from luthier.data.keys import parted, prompt_key
+from luthier.data.keys import parted, prompt_key, value_key
+from luthier.data.leakage.look import Found, Leaks
 from luthier.data.learned import endings, label_of
 from luthier.data.lengths import Tokenizer, measure
 from luthier.data.rows import RawRow, Refusal
@@ -51,6 +53,7 @@ class Refined:
     """Class or verdict of each example; empty where rows have none."""
     seen: Seen
     notes: dict[str, Notes]
+    leaks: Found = field(default_factory=Found)
 
 
 class Refiner:
@@ -60,11 +63,14 @@ class Refiner:
         data: The recipe's section.
         rows: What the objective learns from.
         tokenizer: Makes what counts tokens. None estimates lengths.
+        leaks: Looks for items of tests, if any were named.
     """
 
-    def __init__(self, data: Data, rows: Rows, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(self, data: Data, rows: Rows, tokenizer: Tokenizer | None = None, leaks: Leaks | None = None) -> None:
         self.rows = rows
         self._seed = data.split.seed
+        self._values = {"group_key": data.split.group_by, "stratum_key": stratum_column(data.split)}
+        self._leaks = leaks
         self._converter = Converter(data, rows)
         self._cleaner = Cleaner(data.clean)
         self._count = tokenizer() if tokenizer else None
@@ -74,6 +80,7 @@ class Refiner:
         refused: list[Refused] = []
         converted = self._convert(batch, refused)
         cleaned, notes = self._cleaner.clean([example for _, example in converted])
+        found = self._drop_leaks(cleaned)
         examples: list[Example] = []
         places: list[int] = []
         lines: list[bytes] = []
@@ -90,9 +97,10 @@ class Refiner:
                 places.append(place)
                 lines.append(line)
         keys, columns = self._numbers(examples)
+        columns |= self._value_keys(batch, examples, places)
         labels = [label for example in examples if (label := label_of(example)) is not None]
         refused.sort(key=lambda each: each.place)
-        return Refined(refused, places, lines, keys, columns, labels, self._converter.seen, notes)
+        return Refined(refused, places, lines, keys, columns, labels, self._converter.seen, notes, found)
 
     def _convert(self, batch: Batch, refused: list[Refused]) -> list[tuple[int, Example]]:
         """Return the examples of a batch with the places of their rows; add to `refused` what gives none."""
@@ -108,6 +116,34 @@ class Refiner:
             else:
                 refused.append(Refused(place, row.refusal, readable=False))
         return converted
+
+    def _drop_leaks(self, cleaned: list[Example | Refusal]) -> Found:
+        """Put refusals in the place of rows that hold items of tests. Return what was found."""
+        if self._leaks is None:
+            return Found()
+        left = [place for place, result in enumerate(cleaned) if isinstance(result, Example)]
+        leaks, found = self._leaks.look([example for example in cleaned if isinstance(example, Example)])
+        for place, leak in zip(left, leaks, strict=True):
+            if leak is not None and self._leaks.options.action == "drop":
+                cleaned[place] = leak.refusal()
+        return found
+
+    def _value_keys(self, batch: Batch, examples: Sequence[Example], places: Sequence[int]) -> dict[str, Numbers]:
+        """Return numbers made of what the rows hold in the columns that decide the split, whatever its length."""
+        wanted = {name: column for name, column in self._values.items() if column is not None}
+        if not wanted or not examples:
+            return {}
+        rows = [row.row if isinstance(row, RawRow) else {} for row in batch.rows()]
+        return {
+            name: np.array(
+                [
+                    value_key(rows[place].get(column, example.tags.get(column)), seed=self._seed)
+                    for place, example in zip(places, examples, strict=True)
+                ],
+                np.uint64,
+            )
+            for name, column in wanted.items()
+        }
 
     def _numbers(self, examples: Sequence[Example]) -> tuple[Numbers, dict[str, Numbers]]:
         """Return the keys of examples and the columns."""

@@ -159,7 +159,10 @@ class Decontaminate(Options):
 
 
 class Split(Options):
-    """How many rows are held back, as shares. A row's place depends on its prompt only, so it never moves."""
+    """How many rows are held back, as shares. A row stays where it is when others come.
+
+    Rows with the same prompt are never torn apart.
+    """
 
     valid: Share = 0.1
     """Share kept for the validation loss and the base-against-tuned comparison."""
@@ -169,6 +172,13 @@ class Split(Options):
 
     seed: Seed = 0
     """Another number gives another split."""
+
+    stratify: Literal["auto", False] | Named = "auto"
+    """Give every class its share: `auto` where rows have a class or a verdict, `false` nowhere, or the column that
+    holds the class. Of each class, one row at most moves when another comes."""
+
+    group_by: Named | None = None
+    """Column whose rows stay together, such as a user, a conversation or a document."""
 
     @model_validator(mode="after")
     def leaves_rows_to_train_on(self) -> "Split":
@@ -202,6 +212,9 @@ class Data(Options):
 
     clean: Clean = Clean()
     """Cleaning steps."""
+
+    decontaminate: Decontaminate = Decontaminate()
+    """Rows that hold items of tests."""
 
     split: Split = Split()
     """Rows held back."""

@@ -18,7 +18,6 @@ from luthier.data.sources import SourceFile, find_files, raise_all
 TABLES = (".csv", ".tsv", ".tab")
 """Files whose first line may be an item."""
 
-
 BARE = re.compile(r"[\w -]+")
 """What may be the name of a test set rather than a path."""
 
@@ -84,9 +83,10 @@ def _read(file: SourceFile, fields: Sequence[str]) -> Evaluation:
     recogniser = Recogniser(fields)
     rows = read(open_source(file, header=True))
     first = next(rows, None)
-    nameless = file.kind in TABLES and isinstance(first, RawRow) and not recogniser.knows([*first.row])
-    if nameless and isinstance(first, RawRow):
-        evaluation.items.append(of_cells([*first.row], Source(file.name, 1)))
+    header = [*first.row] if isinstance(first, RawRow) else []
+    nameless = bool(header) and file.kind in TABLES and not fields and not recogniser.knows(header)
+    if nameless:
+        evaluation.items.append(of_cells(header, Source(file.name, 1)))
     for row in chain([first] if first else [], rows):
         items: list[Item] = []
         if isinstance(row, RawRow):
@@ -95,8 +95,7 @@ def _read(file: SourceFile, fields: Sequence[str]) -> Evaluation:
         evaluation.items += items
         evaluation.not_understood += not items
     if not evaluation.items:
-        columns = [*first.row] if isinstance(first, RawRow) else []
-        told = ", ".join(f"`{one_line(name, 40)}`" for name in columns[:12]) or "none"
+        told = ", ".join(f"`{one_line(name, 40)}`" for name in header[:12]) or "none"
         raise DataError(
             f"no question found in this test set; the columns are {told}",
             hint="say which columns hold the questions: `--set data.decontaminate.fields=[COLUMN]`",

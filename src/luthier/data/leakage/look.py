@@ -49,6 +49,8 @@ class Leak(NamedTuple):
 class Found:
     """What was found in one batch or, added up in the order of the rows, in all. Files and items by number."""
 
+    total: int = 0
+    """Rows that hold an item of any file."""
     rows: Counter[int] = field(default_factory=Counter)
     """Rows that hold an item of the file."""
     partly: Counter[int] = field(default_factory=Counter)
@@ -60,6 +62,7 @@ class Found:
 
     def add(self, later: "Found") -> None:
         """Take in what was found in the rows that come next."""
+        self.total += later.total
         self.rows += later.rows
         self.partly += later.partly
         self.items += later.items
@@ -115,6 +118,7 @@ class Leaks:
                 of_files.setdefault(
                     file, Leak(row, self.source(number), text.part, match.covered, match.of, match.span)
                 )
+        found.total += bool(items)
         found.items.update(items)
         found.rows.update(of_files.keys())
         found.partly.update(partly - of_files.keys())
