@@ -27,6 +27,7 @@ from luthier.core.report import Finding, Report
 from luthier.core.run import Run
 from luthier.recipe.load import load_kept_recipe
 from luthier.recipe.methods import DeepSpeed, Gguf, headed
+from luthier.recipe.options import locate
 from luthier.recipe.schema import Recipe
 
 if TYPE_CHECKING:
@@ -191,11 +192,14 @@ def _unchanged(run: Run, stage: str, key: str, what: str) -> None:
 
 
 def _need_methods(recipe: Recipe) -> None:
-    """Say which extra a method of the recipe needs."""
-    options = recipe.train
-    for method in (options.technique, options.objective, options.optimizer, options.schedule, *options.track):
+    """Say which extra a method of the recipe needs, and what is wrong with a metric, while nothing is lost yet."""
+    options, metrics = recipe.train, recipe.evaluate.metrics
+    named = (options.technique, options.objective, options.optimizer, options.schedule, *options.track, *metrics)
+    for method in named:
         if method.needs is not None:
             _need(method.needs[0], extra=method.needs[1])
+    for metric in metrics:
+        locate(metric)(metric)
 
 
 def _need(*packages: str, extra: str) -> None:

@@ -105,7 +105,7 @@ def prepared(objective: str, model: Path, folder: Path) -> Path:
 
 def asked(technique: str, objective: str, model: Path, data: Path) -> tuple[Any, str]:
     text = (
-        f"model: {model}\ndata: {{sources: ['{data}'], split: {{valid: 0.25}}}}\nevaluate: {{samples: 0}}\n"
+        f"model: {model}\ndata: {{sources: ['{data}'], split: {{valid: 0.25}}}}\nevaluate: {{answers: 0}}\n"
         f"train: {{max_steps: {STEPS}, batch_size: 6, max_length: 128, learning_rate: 0.003, precision: fp32, "
         f"checkpoint_every: 1, evaluate_every: {STEPS}, technique: {TECHNIQUES[technique]}, "
         f"objective: {OBJECTIVES[objective][1]}}}\n"

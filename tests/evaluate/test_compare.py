@@ -27,7 +27,7 @@ from luthier.recipe.schema import Evaluate
 from luthier.tokens.encode import Limits, encode
 from luthier.tokens.render import Renderer
 
-METRIC = {"name", "value", "n", "low", "high", "base", "tuned", "change"}
+METRIC = {"name", "value", "n", "low", "high", "base", "tuned", "change", "p", "verdict", "detectable"}
 KEYS = {
     "models",
     "perplexity",
@@ -62,7 +62,7 @@ def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
             tuned_path=tuned,
             examples=lambda: chosen,
             stored=stored,
-            options=Evaluate(**{"samples": 3, "max_new_tokens": 24, **options}),
+            options=Evaluate(**{"samples": 3, "answers": 3, "max_new_tokens": 24, **options}),
             capacity=512,
             limits=Limits(max_length),
             learn="assistant",
@@ -118,7 +118,7 @@ def test_a_trained_adapter_is_better_and_the_keys_are_the_contract_s(
     assert data["rows"] == 24
     assert data["tokens"] > 24
     assert [set(sample) for sample in data["samples"]] == [{"source", "prompt", "expected", "base", "tuned"}] * 3
-    assert [set(metric) for metric in data["metrics"]] == [METRIC] * 2
+    assert [set(metric) for metric in data["metrics"]] == [METRIC] * 7
     assert (data["benchmarks"], data["regression"]) == ([], [])
     assert len(numbers(data)) == 10
 
@@ -181,7 +181,7 @@ def test_questions_are_spread_over_the_rows_and_end_before_the_last_answer(
 ) -> None:
     turns = (Message("system", "Be kind."), *rows[0].messages, Message("user", "And?"), Message("assistant", "So."))
     talk = Example(turns, Source("talk.jsonl", 1))
-    samples = against(random_adapter, chosen=[talk, *rows], samples=5).data["samples"]
+    samples = against(random_adapter, chosen=[talk, *rows], answers=5, samples=5).data["samples"]
     assert [sample["source"]["line"] for sample in samples] == [1, 5, 10, 15, 20]
     assert samples[0]["prompt"].startswith("system: Be kind.\n\nuser: Is the bridge ready?")
     assert samples[0]["prompt"].endswith("user: And?")
@@ -190,14 +190,14 @@ def test_questions_are_spread_over_the_rows_and_end_before_the_last_answer(
 
 
 def test_without_samples_nothing_is_asked(against, random_adapter: Path) -> None:
-    report = against(random_adapter, samples=0)
+    report = against(random_adapter, answers=0)
     assert (report.data["samples"], report.data["metrics"]) == ([], [])
     assert not any(isinstance(block, Comparison) for section in report.sections for block in section.blocks)
 
 
 def test_answers_that_never_end_are_told(against, random_adapter: Path) -> None:
     report = against(random_adapter, max_new_tokens=1)
-    ended, length = report.data["metrics"]
+    *_, ended, length = report.data["metrics"]
     assert ended["name"] == "answers_ended"
     assert ended["tuned"]["value"] == 0
     assert 0 < ended["tuned"]["high"] < 1
@@ -206,7 +206,7 @@ def test_answers_that_never_end_are_told(against, random_adapter: Path) -> None:
 
 
 def test_the_trained_adapter_learns_to_stop(against, trained_adapter: Path) -> None:
-    ended = against(trained_adapter, max_new_tokens=64, samples=6).data["metrics"][0]
+    ended = against(trained_adapter, max_new_tokens=64, answers=6, samples=6).data["metrics"][-2]
     assert ended["tuned"]["value"] > ended["base"]["value"]
 
 

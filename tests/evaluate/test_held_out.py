@@ -22,7 +22,7 @@ FILES = ("valid.jsonl", "test.jsonl", "train.jsonl")
 def recipe(data: Path, model: Path, more: str = "") -> tuple[Recipe, str]:
     text = (
         f"model: {model}\ndata: {{sources: ['{data}'], split: {{valid: 0.3{more}}}}}\n"
-        "train: {epochs: 1, precision: fp32}\nevaluate: {samples: 2, max_new_tokens: 8}\n"
+        "train: {epochs: 1, precision: fp32}\nevaluate: {answers: 4, samples: 2, max_new_tokens: 8}\n"
     )
     return parse_recipe(text, file="recipe.yaml"), text
 

@@ -19,7 +19,7 @@ name: tickets
 model: {model}
 data: {{sources: [{data}], split: {{valid: 0.3}}}}
 train: {{max_steps: 6, batch_size: 8, max_length: 256, checkpoint_every: 2}}
-evaluate: {{samples: 2, max_new_tokens: 8}}
+evaluate: {{answers: 4, samples: 2, max_new_tokens: 8}}
 export: [{{to: gguf, quant: f16}}]
 """
 

@@ -40,10 +40,12 @@ def test_an_item_of_a_list_is_found_with_and_without_index(key):
 def test_a_section_lists_its_keys():
     explanation = explain("evaluate")
     assert explanation.keys == (
-        ("samples", "Held-out prompts answered by both models, side by side. (8)"),
-        ("max_new_tokens", "Longest sample answer, in tokens. (128)"),
+        ("answers", "Held-out prompts that both models answer, and whose answers are scored. (100)"),
+        ("metrics", "What answers are scored by, such as [exact_match, rouge]. ([])"),
+        ("samples", "Answers that are shown side by side. (8)"),
+        ("max_new_tokens", "Longest answer, in tokens. (128)"),
     )
-    assert explanation.lines()[-1] == "  max_new_tokens  Longest sample answer, in tokens. (128)"
+    assert explanation.lines()[-1] == "  max_new_tokens  Longest answer, in tokens. (128)"
 
 
 def test_a_union_lists_its_methods_with_their_options():

@@ -201,7 +201,11 @@ def test_several_mistakes_are_problems_and_one_is_a_recipe_error():
             "write it at the left margin, outside of any section",
         ),
         ("zzz: 1", "unknown key `zzz`", "a recipe takes name, model, data, train, evaluate, export"),
-        ("evaluate: {zzz: 1}", "unknown key `evaluate.zzz`", "`evaluate` takes samples, max_new_tokens"),
+        (
+            "evaluate: {zzz: 1}",
+            "unknown key `evaluate.zzz`",
+            "`evaluate` takes answers, metrics, samples, max_new_tokens",
+        ),
         ("<<: {name: x}", "unknown key `<<`", "a recipe has no merge keys: write the keys out"),
         (
             "train: {technique: {kind: full, rank: 8}}",
@@ -329,7 +333,7 @@ SCHEDULES = "one of `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `w
         (
             "evaluate: 3",
             "`evaluate` should be a section with keys of its own, got 3",
-            "write its keys below it, indented: samples, max_new_tokens",
+            "write its keys below it, indented: answers, metrics, samples, max_new_tokens",
         ),
         ("export: [{quant: f16}]", "`export.0.to` is missing", "add `to`: `gguf`"),
         (

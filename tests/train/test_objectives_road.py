@@ -66,7 +66,7 @@ def recipe(way: str, folder: Path, model: Path) -> tuple[Recipe, str]:
     options = {"learning_rate": "0.01", "precision": "fp32"}
     told = "".join(f"{key}: {value}, " for key, value in options.items() if f"{key}:" not in WAYS[way])
     text = (
-        f"model: {model}\ndata: {{sources: ['{data}'], split: {{valid: 0.3}}}}\nevaluate: {{samples: 1}}\n"
+        f"model: {model}\ndata: {{sources: ['{data}'], split: {{valid: 0.3}}}}\nevaluate: {{samples: 1, answers: 2}}\n"
         f"train: {{max_steps: {STEPS}, batch_size: 8, max_length: 128, {told}{WAYS[way]}}}\n"
     )
     return parse_recipe(text, file="recipe.yaml"), text

@@ -78,7 +78,7 @@ class StopsAt(Silent):
 
 def recipe(way: str, data: Path, model: Path) -> tuple[Recipe, str]:
     text = (
-        f"model: {model}\ndata: {{sources: ['{data}'], split: {{valid: 0.2}}}}\nevaluate: {{samples: 1}}\n"
+        f"model: {model}\ndata: {{sources: ['{data}'], split: {{valid: 0.2}}}}\nevaluate: {{samples: 1, answers: 2}}\n"
         f"train: {{max_steps: {STEPS}, batch_size: 8, max_length: 128, learning_rate: 0.01, precision: fp32, {way}}}\n"
     )
     return parse_recipe(text, file="recipe.yaml"), text

@@ -12,6 +12,7 @@ from luthier.core.text import plural
 from luthier.evaluate.stats import FEWEST, MARGIN, Paired, Verdict, perplexity
 
 if TYPE_CHECKING:
+    from luthier.evaluate.answers import Answered
     from luthier.evaluate.preferences import Preferred
 
 FEW = 30
@@ -33,6 +34,11 @@ class Metric:
     """Whether it is a share, shown in percent."""
     change: Number | None = None
     """Tuned less base, compared row by row."""
+    p: float | None = None
+    """Of such a change by chance, as it counts among all metrics (`contrast.holm`)."""
+    verdict: Verdict | None = None
+    detectable: float | None = None
+    """Smallest true change these rows show."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return `{name, value, n, low, high, base, tuned, change}`: the number itself is that of the tuned model."""
@@ -43,6 +49,9 @@ class Metric:
             "base": self.base.as_dict(),
             "tuned": self.tuned.as_dict(),
             "change": change,
+            "p": self.p,
+            "verdict": self.verdict,
+            "detectable": self.detectable,
         }
 
 
@@ -71,6 +80,8 @@ class Compared:
     """What was measured, in one word: plain text has documents."""
     preferred: "Preferred | None" = None
     """What held-out preferences say, where training learned from preferences."""
+    answered: "Answered | None" = None
+    """What the answers of both models are worth; None where nothing was asked."""
 
     @property
     def verdict(self) -> Verdict:
@@ -120,7 +131,8 @@ def percent(ratio: float) -> str:
 def findings(found: Compared) -> list[Finding]:
     """Return what a person should know beside the verdict, the most important first."""
     verdict = _of_the_verdict(found.paired, found.noun) if found.preferred is None else found.preferred.findings
-    return [*verdict, *_of_the_answers(found), *_of_the_data(found)]
+    answers = found.answered.findings if found.answered else ()
+    return [*verdict, *answers, *_of_the_answers(found), *_of_the_data(found)]
 
 
 def _of_the_verdict(paired: Paired, noun: str) -> Iterator[Finding]:
@@ -145,17 +157,17 @@ def _of_the_verdict(paired: Paired, noun: str) -> Iterator[Finding]:
 
 
 def _of_the_answers(found: Compared) -> Iterator[Finding]:
-    count = len(found.samples)
+    count = found.answered.count if found.answered else 0
     if found.alike:
         yield Finding(
             "warning",
             f"both models find every {found.noun} exactly as likely: nothing was learned",
             "train longer or with a larger `train.learning_rate`",
         )
-    elif count and all(sample["base"] == sample["tuned"] for sample in found.samples):
+    elif found.samples and all(sample["base"] == sample["tuned"] for sample in found.samples):
         yield Finding(
             "note",
-            f"both models gave the same answer to all {plural(count, 'sample prompt')}",
+            f"both models gave the same answer to all {plural(len(found.samples), 'sample prompt')}",
             "train longer, or compare more prompts with `evaluate.samples`",
         )
     if found.cut["tuned"]:
@@ -169,7 +181,7 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
     if found.clipped:
         yield Finding(
             "note",
-            f"{plural(found.clipped, 'sample prompt')} lost its beginning: the model's context is shorter",
+            f"{plural(found.clipped, 'prompt')} lost its beginning: the model's context is shorter",
         )
 
 
@@ -181,7 +193,7 @@ def _of_the_data(found: Compared) -> Iterator[Finding]:
 
 def sections(found: Compared) -> tuple[Section, ...]:
     """Return the numbers, the answers side by side, and how they came about."""
-    parts = [Section("Numbers", (_table(found),))]
+    parts = [Section("Numbers", (_table(found), *(found.answered.details if found.answered else ())))]
     if found.samples:
         answers: tuple[Block, ...] = tuple(
             Comparison(
@@ -201,21 +213,22 @@ def _table(found: Compared) -> Table:
     if change.low is not None and change.high is not None:
         ratio += f" ({percent(change.low)} to {percent(change.high)})"
     rows = [
-        ("perplexity", shown(base), shown(tuned), ratio),
-        ("nats per learned token", shown(paired.base), shown(paired.tuned), shown(paired.difference)),
+        ("perplexity", shown(base), shown(tuned), ratio, paired.verdict),
+        ("nats per learned token", shown(paired.base), shown(paired.tuned), shown(paired.difference), ""),
         *(
             (
                 metric.label,
                 shown(metric.base, as_percent=metric.percent),
                 shown(metric.tuned, as_percent=metric.percent),
                 "" if metric.change is None else shown(metric.change, as_percent=metric.percent),
+                metric.verdict or "",
             )
             for metric in found.metrics
         ),
     ]
     if found.preferred is not None:  # what the verdict rests on comes first
         rows = [*rows[2:], *rows[:2]]
-    return Table("", ("measure", "base", "tuned", "change"), tuple(rows))
+    return Table("", ("measure", "base", "tuned", "change", "verdict"), tuple(rows))
 
 
 def shown(number: Number, *, as_percent: bool = False) -> str:
@@ -250,8 +263,13 @@ def _method(found: Compared) -> str:
             f" a factor of {short_number(perplexity(Number(paired.detectable, 1)).value)} in perplexity,"
             " four times out of five."
         )
-    if found.samples:
-        text += " Sample answers are greedy: always the most likely next token."
+    if found.answered:
+        text += (
+            f" {plural(found.answered.count, 'prompt')}, evenly spread over the held-out ones, were answered by both "
+            f"models, greedily: always the most likely next token. Metrics: {found.answered.why}. Shares have Wilson's "
+            "interval, their change Newcombe's, and McNemar's exact test; other scores are resampled, and tested by "
+            "exchanging answers at random. “Better” and “worse” count all metrics together (Holm)."
+        )
     return text
 
 

@@ -26,6 +26,7 @@ from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
 from luthier.core.report import Number, Report
 from luthier.evaluate.account import Compared, Metric, findings, next_steps, sections, summary
+from luthier.evaluate.answers import expected_of, score
 from luthier.evaluate.likelihood import RowNll, row_nll
 from luthier.evaluate.preferences import Preferred, of_judged, of_pairs, prompts_of
 from luthier.evaluate.stats import Paired, mean, paired, perplexity, ratios, share
@@ -132,7 +133,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     stops = {*stop_ids(base_path), *stop_ids(tuned_path)}
     renderer = Renderer(load_tokenizer(home), sorted(stops), learn=learn, rows=rows, place=str(home))
     held_out = _held_out(examples, stored, renderer, limits)
-    questions = _questions(examples, held_out.conversations, renderer, options.samples)
+    questions = _questions(examples, held_out.conversations, renderer, options.answers)
     measure = partial(
         _measure,
         held_out=held_out,
@@ -148,14 +149,17 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     if preferred is not None:
         base, tuned = (_of_the_likely(model, preferred, held_out) for model in (base, tuned))
     spoken = f", chat template of the {'tuned' if home == tuned_path else 'base'} model" if rows != "text" else ""
+    wanted = [expected_of(question.example.messages[_last_answer(question.example)]) for question in questions]
+    answered = score(wanted, base.answers, tuned.answers, options.metrics)
     found = Compared(
         paired=paired(base.conversations.nll_R, tuned.conversations.nll_R, base.conversations.tokens_R),
         texts=len(held_out.texts),
         tokens=int(base.conversations.tokens_R.sum()),
         alike=bool(np.array_equal(base.conversations.nll_R, tuned.conversations.nll_R)),
-        samples=_samples(questions, base, tuned),
+        samples=_samples(questions, base, tuned, options.samples),
         metrics=(
             *(preferred.metrics if preferred else _of_bytes(base, tuned, held_out, examples) if rows == "text" else ()),
+            *(answered.metrics if answered else ()),
             *_metrics(base, tuned),
         ),
         cut={"base": base.cut, "tuned": tuned.cut},
@@ -165,6 +169,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         setting=f"{precision}{_bits(tuned_path)}{_new(tuned_path)}{spoken}",
         noun="document" if rows == "text" else "conversation",
         preferred=preferred,
+        answered=answered,
     )
     report = Report(
         title="Base against tuned",
@@ -407,7 +412,11 @@ def _is_a_number(measured: RowNll, name: str, conversations: Sequence[Source]) -
         )
 
 
-def _samples(questions: Sequence[Question], base: Measured, tuned: Measured) -> list[dict[str, Any]]:
+def _samples(questions: Sequence[Question], base: Measured, tuned: Measured, count: int) -> list[dict[str, Any]]:
+    """Return up to `count` answers, evenly spread over all."""
+    count = min(count, len(questions))
+    shown = {number * len(questions) // count for number in range(count)}
+    every = enumerate(zip(questions, base.answers, tuned.answers, strict=True))
     return [
         {
             "source": {"file": question.example.source.file, "line": question.example.source.line},
@@ -416,7 +425,8 @@ def _samples(questions: Sequence[Question], base: Measured, tuned: Measured) -> 
             "base": before,
             "tuned": after,
         }
-        for question, before, after in zip(questions, base.answers, tuned.answers, strict=True)
+        for place, (question, before, after) in every
+        if place in shown
     ]
 
 
@@ -427,8 +437,8 @@ def _metrics(base: Measured, tuned: Measured) -> list[Metric]:
     ended = [share(count - model.cut, count) for model in (base, tuned)]
     length = [mean([len(answer) for answer in model.answers]) for model in (base, tuned)]
     return [
-        Metric("answers_ended", "sample answers that end by themselves", ended[0], ended[1], percent=True),
-        Metric("answer_characters", "characters of a sample answer, mean", length[0], length[1], percent=False),
+        Metric("answers_ended", "answers that end by themselves", ended[0], ended[1], percent=True),
+        Metric("answer_characters", "characters of an answer, mean", length[0], length[1], percent=False),
     ]
 
 
@@ -471,7 +481,10 @@ def _regression(numbers: Paired, metrics: Sequence[Metric]) -> list[dict[str, An
     if numbers.verdict == "worse":
         base, tuned = perplexity(numbers.base), perplexity(numbers.tuned)
         worse.append({"name": "perplexity", "base": base.as_dict(), "tuned": tuned.as_dict()})
-    for metric in metrics:
-        if metric.percent and metric.tuned.high is not None and metric.tuned.high < (metric.base.low or 0.0):
-            worse.append(metric.as_dict())
-    return worse
+    return worse + [metric.as_dict() for metric in metrics if _is_worse(metric)]
+
+
+def _is_worse(metric: Metric) -> bool:
+    if metric.verdict is not None:
+        return metric.verdict == "worse"
+    return metric.percent and metric.tuned.high is not None and metric.tuned.high < (metric.base.low or 0.0)

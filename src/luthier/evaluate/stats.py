@@ -127,15 +127,15 @@ def ratios(sums_KR: Floats, counts_R: Floats, *, seed: int = 0) -> list[Number]:
     values = sums_KR.sum(axis=1) / counts_R.sum()
     if rows < FEWEST:
         return [Number(float(value), rows) for value in values]
-    outside = _outside(rows)
-    lows, highs = np.quantile(_resampled(sums_KR, counts_R, seed), [outside, 1 - outside], axis=1)
+    beyond = outside(rows)
+    lows, highs = np.quantile(_resampled(sums_KR, counts_R, seed), [beyond, 1 - beyond], axis=1)
     return [
         Number(float(value), rows, float(min(low, value)), float(max(high, value)))
         for value, low, high in zip(values, lows, highs, strict=True)
     ]
 
 
-def _outside(rows: int) -> float:
+def outside(rows: int) -> float:
     """Return the share of resamples beyond each end of the interval: fewer than 2.5 %, as Student's t needs."""
     return NORMAL.cdf(-math.sqrt(rows / (rows - 1)) * student(0.5 + CONFIDENCE / 2, rows - 1))
 
@@ -236,7 +236,7 @@ def resampled(of: Callable[[NDArray[np.int64]], float], rows: int, *, seed: int 
     generator = np.random.Generator(np.random.Philox(key=seed))
     count = max(FEWEST_RESAMPLES // 2, min(FEWEST_RESAMPLES, DRAWS // rows))
     found = [of(generator.integers(rows, size=rows)) for _ in range(count)]
-    low, high = np.quantile(found, [_outside(rows), 1 - _outside(rows)])
+    low, high = np.quantile(found, [outside(rows), 1 - outside(rows)])
     return Number(value, rows, float(min(low, value)), float(max(high, value)))
 
 

@@ -25,6 +25,7 @@ from luthier.recipe.methods import (
     Tracker,
     headed,
 )
+from luthier.recipe.metrics import Metric
 from luthier.recipe.options import Options
 
 
@@ -276,11 +277,17 @@ class Train(Options):
 class Evaluate(Options):
     """How base and tuned model are compared on the held-out rows."""
 
+    answers: Annotated[int, Field(ge=0)] = 100
+    """Held-out prompts that both models answer, and whose answers are scored. 0 asks nothing."""
+
+    metrics: tuple[Metric, ...] = ()
+    """What answers are scored by, such as [exact_match, rouge]. Empty: chosen from the answers that are expected."""
+
     samples: Annotated[int, Field(ge=0)] = 8
-    """Held-out prompts answered by both models, side by side."""
+    """Answers that are shown side by side."""
 
     max_new_tokens: Positive = 128
-    """Longest sample answer, in tokens."""
+    """Longest answer, in tokens."""
 
 
 class Recipe(Options):

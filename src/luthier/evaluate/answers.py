@@ -1,0 +1,112 @@
+"""What the answers of base and tuned model are worth: every metric of both, compared, and what to say of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from luthier.core.example import Message
+from luthier.core.report import Block, Finding
+from luthier.core.text import plural
+from luthier.evaluate.account import Metric as Told
+from luthier.evaluate.contrast import Contrast, contrast, holm, judged, rows_for
+from luthier.evaluate.metrics.choose import chosen
+from luthier.evaluate.metrics.metric import Expected, Metric
+from luthier.evaluate.metrics.structure import call_of
+from luthier.recipe.metrics import Metric as Options
+from luthier.recipe.options import locate
+
+WANTED = 0.05
+"""Change of a share, five points, that a comparison of answers should be able to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the answers are worth."""
+
+    metrics: tuple[Told, ...]
+    details: tuple[Block, ...]
+    findings: tuple[Finding, ...]
+    why: str
+    """Why these metrics."""
+    count: int
+    """How many prompts were answered."""
+
+
+def expected_of(turn: Message) -> Expected:
+    """Return what a turn of the assistant asks of an answer."""
+    older = turn.extra.get("function_call")
+    found = (call_of(call) for call in turn.extra.get("tool_calls") or ([older] if older else []))
+    return Expected(turn.text, tuple(call for call in found if call is not None))
+
+
+def score(
+    expected: Sequence[Expected], base: Sequence[str], tuned: Sequence[str], options: Sequence[Options]
+) -> Answered | None:
+    """Return what the answers of both models to the same prompts are worth; None where there are none.
+
+    Args:
+        expected: What each answer should be.
+        base: The base's answers.
+        tuned: The tuned model's.
+        options: The metrics asked for; none means those that fit.
+    """
+    if not expected:
+        return None
+    asked, why = (tuple(options), "the recipe names them") if options else chosen(expected)
+    metrics = [metric for option in asked for metric in locate(option)(option)]
+    found = [(metric, compared) for metric in metrics if (compared := _compared(metric, expected, base, tuned))]
+    told = _told(found)
+    return Answered(
+        metrics=told,
+        details=tuple(
+            block for metric, _ in found if metric.details for block in metric.details(expected, base, tuned)
+        ),
+        findings=tuple(_findings(found, told)),
+        why=why,
+        count=len(expected),
+    )
+
+
+def _compared(
+    metric: Metric, expected: Sequence[Expected], base: Sequence[str], tuned: Sequence[str]
+) -> Contrast | None:
+    before, after = (np.asarray(metric.figures(expected, answers)) for answers in (base, tuned))
+    return contrast(metric, before, after)
+
+
+def _told(found: Sequence[tuple[Metric, Contrast]]) -> tuple[Told, ...]:
+    ps = holm([compared.p for _, compared in found])
+    return tuple(
+        Told(
+            metric.name,
+            metric.label,
+            compared.base,
+            compared.tuned,
+            metric.percent,
+            compared.change,
+            p,
+            judged(compared, p, better=metric.better, percent=metric.percent),
+            compared.detectable,
+        )
+        for (metric, compared), p in zip(found, ps, strict=True)
+    )
+
+
+def _findings(found: Sequence[tuple[Metric, Contrast]], told: Sequence[Told]) -> Iterator[Finding]:
+    worse, better = (", ".join(one.label for one in told if one.verdict == of) for of in ("worse", "better"))
+    if worse:
+        yield Finding("warning", f"answers are worse by: {worse}", "look at them side by side: what did it unlearn?")
+    if better:
+        yield Finding("ok", f"answers are better by: {better}")
+    # The first metric is the one the rows are about.
+    for metric, compared in found[:1]:
+        if metric.percent and compared.detectable and compared.detectable > WANTED:
+            needed = rows_for(compared, WANTED)
+            points = f"{compared.detectable * 100:.0f} points"
+            yield Finding(
+                "note",
+                f"{plural(compared.change.n, 'answer')} show a change of {points} of “{metric.label}”; a change of "
+                f"{WANTED * 100:.0f} would take about {needed:,}",
+                "raise `evaluate.answers`, or hold more rows back with `data.split.valid`",
+            )

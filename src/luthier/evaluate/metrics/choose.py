@@ -1,0 +1,64 @@
+"""Which metrics fit the answers that are expected, where nobody named any."""
+
+import importlib.util
+from collections.abc import Sequence
+from statistics import median
+
+from luthier.evaluate.metrics.metric import Expected
+from luthier.evaluate.metrics.structure import read
+from luthier.evaluate.metrics.text import evened, number_in
+from luthier.recipe.metrics import (
+    Chrf,
+    Classes,
+    ExactMatch,
+    Json,
+    LastNumber,
+    Metric,
+    Repetition,
+    Rouge,
+    TokenF1,
+    ToolCalls,
+)
+
+MOST = 0.9
+"""Share of the answers that must be of a kind."""
+
+SHORT = 10
+"""Words up to which an answer is a fact rather than a text: exact matches are to be expected."""
+
+WORDS_OF_A_CLASS = 6
+
+ROWS_A_CLASS = 3
+"""Rows for each different answer, on average, from which on answers are classes."""
+
+
+def chosen(expected: Sequence[Expected]) -> tuple[tuple[Metric, ...], str]:
+    """Return the metrics for these answers, and why, in words."""
+    found, why = _of_kind(expected)
+    missing = [m.needs[0] for m in found if m.needs and importlib.util.find_spec(m.needs[0]) is None]
+    if missing:
+        found = tuple(m for m in found if not m.needs or m.needs[0] not in missing)
+        why += "; `pip install 'luthier[metrics]'` would add chrF and ROUGE"
+    return (*found, Repetition()), why
+
+
+def _of_kind(expected: Sequence[Expected]) -> tuple[tuple[Metric, ...], str]:
+    texts = [want.text for want in expected]
+    if any(want.calls for want in expected):
+        return (ToolCalls(),), "answers call functions"
+    if _most([isinstance(read(text), dict | list) for text in texts]):
+        return (Json(),), "answers are JSON"
+    words = median(len(text.split()) for text in texts)
+    if words <= WORDS_OF_A_CLASS and len({evened(text) for text in texts}) * ROWS_A_CLASS <= len(texts):
+        return (Classes(),), "answers are one of a few"
+    if words <= SHORT:
+        return (ExactMatch(), TokenF1(), Chrf()), "answers are short"
+    # A text whose last line is little more than a number: a worked sum.
+    ends = [text.rstrip().rsplit("\n", 1)[-1] for text in texts]
+    if _most([len(end.split()) <= SHORT and number_in(end) is not None for end in ends]):
+        return (LastNumber(), Chrf()), "answers end with a number"
+    return (Chrf(), Rouge()), "answers are texts"
+
+
+def _most(flags: Sequence[bool]) -> bool:
+    return sum(flags) >= MOST * len(flags)

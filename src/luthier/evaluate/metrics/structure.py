@@ -1,0 +1,112 @@
+"""Metrics of answers a program reads: JSON, and calls of functions."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from luthier.core.errors import MissingExtra, RecipeError
+from luthier.evaluate.metrics.metric import Expected, Metric, each
+from luthier.recipe.metrics import Json, ToolCalls
+
+FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+
+ARGUMENTS = ("arguments", "parameters", "args")
+"""What templates call the arguments of a call."""
+
+NOTHING = object()
+
+
+def read(text: str) -> Any:
+    """Return the JSON value a text is, in a code fence or not; `NOTHING` where it is none."""
+    fenced = FENCED.match(text)
+    try:
+        return json.loads(fenced[1] if fenced else text)
+    except (ValueError, RecursionError):
+        return NOTHING
+
+
+def json_answers(options: Json) -> list[Metric]:
+    """Return whether answers are JSON, whether they are what is expected, and whether they keep to the schema."""
+
+    def equal(want: Expected, got: str) -> bool | None:
+        wanted = read(want.text)
+        return None if wanted is NOTHING else read(got) == wanted
+
+    metrics = [
+        Metric("json_valid", "answers that are JSON", each(lambda _, got: read(got) is not NOTHING)),
+        Metric("json_equal", "answers that are the JSON expected", each(equal)),
+    ]
+    if options.json_schema:
+        keeps = _validator(options.json_schema)
+        keeping = each(lambda _, got: (value := read(got)) is not NOTHING and keeps(value))
+        metrics.append(Metric("json_schema", "answers that keep to the schema", keeping))
+    return metrics
+
+
+def _validator(file: str) -> Callable[[Any], bool]:
+    try:
+        from jsonschema import Draft202012Validator, SchemaError
+    except ModuleNotFoundError as error:
+        raise MissingExtra("jsonschema", extra="metrics") from error
+    try:
+        schema = json.loads(Path(file).read_text(encoding="utf-8"))
+        Draft202012Validator.check_schema(schema)
+    except (OSError, ValueError, SchemaError) as error:
+        reason = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+        raise RecipeError(
+            f"`evaluate.metrics` names a JSON Schema that can't be used: {reason}",
+            hint="correct `json_schema`, a path from where luthier runs",
+            place=file,
+        ) from error
+    validator = Draft202012Validator(schema)
+    return lambda value: bool(validator.is_valid(value))
+
+
+def tool_calls(_: ToolCalls) -> list[Metric]:
+    """Return whether answers call the functions expected, in their order; and with the arguments expected.
+
+    Where no call is expected, an answer without one is right.
+    """
+
+    def names(want: Expected, got: str) -> bool:
+        return [name for name, _ in calls_in(got)] == [name for name, _ in want.calls]
+
+    return [
+        Metric("tool_calls", "answers with the right calls and arguments", each(lambda w, g: _same(w.calls, g))),
+        Metric("tool_names", "answers that call the right functions", each(names)),
+    ]
+
+
+def _same(calls: Sequence[tuple[str, Any]], got: str) -> bool:
+    return [*calls_in(got)] == [*calls]
+
+
+def calls_in(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the calls in a text: JSON objects with a name and arguments, whatever a template puts around them."""
+    decode = json.JSONDecoder().raw_decode
+    at = text.find("{")
+    while at >= 0:
+        try:
+            value, end = decode(text, at)
+        except (ValueError, RecursionError):
+            at = text.find("{", at + 1)
+            continue
+        call = call_of(value)
+        if call is not None:
+            yield call
+        at = text.find("{", end if call is not None else at + 1)
+
+
+def call_of(value: Any) -> tuple[str, Any] | None:
+    """Return name and arguments of a call, of which JSON text is read; None where it is none."""
+    if isinstance(value, dict) and isinstance(value.get("function"), dict):
+        value = value["function"]
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return None
+    given = next((value[key] for key in ARGUMENTS if key in value), NOTHING)
+    if given is NOTHING:
+        return None
+    inner = read(given) if isinstance(given, str) else given
+    return value["name"], given if inner is NOTHING else inner

@@ -1,0 +1,119 @@
+"""What a comparison says of two models holds as often as it claims to."""
+
+import itertools
+from statistics import mean
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luthier.evaluate import contrast as module
+from luthier.evaluate.contrast import Contrast, contrast, holm, judged, newcombe, rows_for
+from luthier.evaluate.metrics.metric import Metric, ratio
+
+SHARE = Metric("right", "right answers", lambda *_: np.zeros((0, 2)))
+
+
+def cells(both: int, gained: int, lost: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    base = np.repeat([True, False, True, False], [both, gained, lost, neither])
+    return base, np.repeat([True, True, False, False], [both, gained, lost, neither])
+
+
+def figures(values: np.ndarray) -> np.ndarray:
+    return np.column_stack([values.astype(float), np.ones(len(values))])
+
+
+def test_the_interval_of_two_shares_is_newcombe_s() -> None:
+    found = newcombe(*cells(36, 12, 2, 0))  # Newcombe 1998, table II: method 10
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0569, 0.3404), abs=5e-5)
+
+
+@pytest.mark.parametrize("rows", [30, 100, 1000])
+@pytest.mark.parametrize(("before", "after", "agree"), [(0.5, 0.6, 0.4), (0.2, 0.3, 0.3), (0.5, 0.5, 0.6)])
+def test_intervals_of_shares_cover_the_truth_as_often_as_they_say(
+    rows: int, before: float, after: float, agree: float
+) -> None:
+    both = before * after + agree * np.sqrt(before * (1 - before) * after * (1 - after))
+    shares = [both, after - both, before - both, 1 - before - after + both]
+    drawn = np.random.default_rng(rows).multinomial(rows, shares, size=2000)
+    found = [newcombe(*cells(*row)) for row in drawn]
+    assert 0.935 <= mean(number.low <= after - before <= number.high for number in found) <= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [30, 100])
+def test_intervals_of_scores_cover_the_truth_and_alarms_are_false_one_time_in_twenty(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESAMPLES", 400)
+    generator = np.random.default_rng(rows)
+    covered, false = [], []
+    for seed in range(600):
+        base, other = generator.beta(0.6, 0.6, (2, rows))
+        tuned = np.where(generator.random(rows) < 0.5, base, other)
+        found = contrast(SHARE, figures(base), figures(tuned), seed=seed)
+        assert found is not None
+        covered.append(found.change.low <= 0 <= found.change.high)
+        false.append(found.p < 0.05)
+    assert 0.92 <= mean(covered) <= 0.98
+    assert mean(false) <= 0.075
+
+
+def test_the_change_that_is_called_detectable_is_detected_four_times_of_five() -> None:
+    rows, moved = 200, 0.3
+    reach = (1.96 + 0.8416) * np.sqrt(moved / rows)
+    gained, lost = (moved + reach) / 2, (moved - reach) / 2
+    drawn = np.random.default_rng(5).multinomial(rows, [0.4, gained, lost, 0.6 - moved], size=2000)
+    found = [contrast(SHARE, *map(figures, cells(*row))) for row in drawn]
+    assert 0.74 <= mean(one.p < 0.05 for one in found) <= 0.83  # McNemar's exact test is a little strict
+    assert mean(one.detectable for one in found) == pytest.approx(reach, rel=0.02)
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_counts_all_tests_together(ps: list[float]) -> None:
+    found = holm([*ps, None])
+    assert found[-1] is None
+    assert all(before <= after <= 1 for before, after in zip(ps, found, strict=False))
+    order = sorted(range(len(ps)), key=ps.__getitem__)
+    assert all(found[a] <= found[b] for a, b in itertools.pairwise(order))
+    if ps:
+        assert found[order[0]] == min(1.0, len(ps) * min(ps))
+
+
+def test_the_same_answers_are_never_called_better() -> None:
+    values = np.random.default_rng(0).random(50)
+    for rows in (values, values > 0.5):
+        found = contrast(SHARE, figures(rows), figures(rows))
+        assert found is not None
+        assert judged(found, found.p, better=1, percent=True) in ("same", "undecided")
+
+
+def test_less_is_better_where_the_metric_says_so() -> None:
+    base, tuned = figures(np.full(40, 0.8)), figures(np.linspace(0.1, 0.2, 40))
+    found = contrast(SHARE, base, tuned)
+    assert found is not None
+    assert judged(found, found.p, better=-1, percent=True) == "better"
+    assert judged(found, found.p, better=1, percent=True) == "worse"
+
+
+def test_few_rows_get_no_verdict_and_no_rows_nothing() -> None:
+    found = contrast(SHARE, figures(np.zeros(9)), figures(np.ones(9)))
+    assert found is not None
+    assert (found.p, found.detectable, found.change.low) == (None, None, None)
+    assert judged(found, None, better=1, percent=True) == "undecided"
+    assert contrast(SHARE, np.zeros((5, 2)), np.zeros((5, 2))) is None
+
+
+def test_rows_that_count_for_one_model_only_are_left_out() -> None:
+    base, tuned = figures(np.ones(20)), figures(np.ones(20))
+    tuned[:5] = 0
+    found = contrast(SHARE, base, tuned)
+    assert found is not None
+    assert found.change.n == 15
+
+
+def test_a_smaller_change_takes_more_rows_by_its_square() -> None:
+    number = module.Number(0.0, 100)
+    assert rows_for(Contrast(number, number, number, 1.0, 0.2), 0.05) == 1600
+    assert ratio(np.array([[1.0, 2.0]])).tolist() == [0.5]
