@@ -49,7 +49,8 @@ def _of_kind(expected: Sequence[Expected]) -> tuple[tuple[Metric, ...], str]:
     if _most([isinstance(read(text), dict | list) for text in texts]):
         return (Json(),), "answers are JSON"
     words = median(len(text.split()) for text in texts)
-    if words <= WORDS_OF_A_CLASS and len({evened(text) for text in texts}) * ROWS_A_CLASS <= len(texts):
+    different = len({evened(text) for text in texts})
+    if words <= WORDS_OF_A_CLASS and 1 < different <= len(texts) / ROWS_A_CLASS:
         return (Classes(),), "answers are one of a few"
     if words <= SHORT:
         return (ExactMatch(), TokenF1(), Chrf()), "answers are short"
