@@ -217,9 +217,13 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     from luthier.data.prepare import prepare as prepare_data
 
     data, names = _sources(recipe)
+    privacy = data.clean.privacy
+    if privacy.ner is not None and privacy.ner.needs is not None:
+        _need(privacy.ner.needs[0], extra=privacy.ner.needs[1])
     rows = recipe.train.objective.rows
     inputs = _inputs(recipe, data.sources, names)
-    key = digest([recipe.data.model_dump(mode="json"), rows, inputs])
+    drawn_with = known_sha256(Path(privacy.key)) if privacy.key and Path(privacy.key).is_file() else None
+    key = digest([recipe.data.model_dump(mode="json"), rows, inputs, drawn_with])
     finished = run.finished("prepare", key)
     if finished is not None:
         return _stored("Data", finished)
@@ -465,6 +469,7 @@ def preview(recipe: Recipe, progress: Progress | None = None) -> Report:
     Where Transformers is not installed, lengths are estimated and the template is not looked at.
     """
     _model(recipe)  # as in `train`
+    recipe = _without_vault(recipe)
     with tempfile.TemporaryDirectory(prefix="luthier-plan-") as folder:
         run = Run(Path(folder))
         prepared = prepare(recipe, run, progress)
@@ -472,6 +477,13 @@ def preview(recipe: Recipe, progress: Progress | None = None) -> Report:
         planned = _decide(recipe, prepared.data, counted)[0]
     warned = (finding for finding in prepared.findings if finding.level == "warning")
     return replace(planned, findings=(*warned, *planned.findings))
+
+
+def _without_vault(recipe: Recipe) -> Recipe:
+    """Return the recipe such that preparing leaves no vault, which stands outside the run."""
+    privacy = recipe.data.clean.privacy.model_copy(update={"vault": None})
+    clean = recipe.data.clean.model_copy(update={"privacy": privacy})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"clean": clean})})
 
 
 def _decide(recipe: Recipe, data: dict[str, Any], counted: Report | None) -> tuple[Report, str, "Plan"]:

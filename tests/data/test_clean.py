@@ -179,6 +179,8 @@ def test_each_step_counts_the_rows_it_changed_and_shows_them() -> None:
         "html": (1, 0),
         "control": (0, 0),
         "empty": (0, 1),
+        "privacy": (0, 0),
+        "profanity": (0, 0),
     }
     assert notes["mojibake"].samples[0].before == "cafÃ© <b>now</b>"
     assert notes["mojibake"].samples[0].after == "café <b>now</b>"

@@ -163,7 +163,7 @@ def test_cleaning_steps_can_be_switched_off(write: Write, tmp_path: Path) -> Non
     off = dict.fromkeys(("mojibake", "html", "control", "whitespace", "duplicates"), False)
     prepared = prepare_sources(tmp_path, write("rows.jsonl", jsonl(*rows)), clean=off)
     assert [row["messages"][0]["content"] for row in prepared.kept()] == [rows[0]["question"]] * 2
-    assert [step["name"] for step in prepared.data["steps"]] == ["empty"]
+    assert [step["name"] for step in prepared.data["steps"]] == ["empty", "privacy", "profanity"]
 
 
 def test_half_a_character_never_reaches_a_tokenizer(write: Write, tmp_path: Path) -> None:

@@ -40,13 +40,19 @@ def fsync_path(path: Path) -> None:
         os.close(handle)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part."""
+def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file so that readers see the old content or the new, never a part.
+
+    Args:
+        path: The file; folders above it are made.
+        content: What it shall hold.
+        mode: Who may do what with it, before the process's umask: 0o600 keeps it to its owner from the first byte.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path, "tmp")
     try:
         with space_needed(path):
-            with temporary.open("wb") as handle:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as handle:
                 reach("opened", path)
                 handle.write(content)
                 handle.flush()

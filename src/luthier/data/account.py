@@ -1,6 +1,7 @@
 """The account of every row: what came in is kept or dropped with a reason, and the numbers must add up."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +25,16 @@ class Account:
 
     Args:
         file: Where the lines of `dropped.jsonl` go.
+        shown: Hides what is private in rows, and in what is said of them.
     """
 
-    def __init__(self, file: Written) -> None:
+    def __init__(self, file: Written, shown: Callable[[Any], Any]) -> None:
         self.rows_in = 0
         self.kept = 0
         self.by_reason: Counter[str] = Counter()
         self.first: dict[str, Dropped] = {}
         self._file = file
+        self._shown = shown
 
     @property
     def dropped(self) -> int:
@@ -42,12 +45,13 @@ class Account:
         """Record a dropped row, with the row it matches if that is why."""
         assert refusal.reason in REASONS, refusal.reason
         self.by_reason[refusal.reason] += 1
-        self.first.setdefault(refusal.reason, Dropped(source, refusal.detail, row))
+        row, detail = self._shown(row), self._shown(refusal.detail)
+        self.first.setdefault(refusal.reason, Dropped(source, detail, row))
         line = {
             "source": source.file,
             "line": source.line,
             "reason": refusal.reason,
-            "detail": refusal.detail,
+            "detail": detail,
         }
         if refusal.matched is not None:
             line["matched"] = {"source": refusal.matched.file, "line": refusal.matched.line}

@@ -1,6 +1,5 @@
 """What a person should know about the data before training. Checks tell; none changes or drops a row."""
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,23 +15,6 @@ from luthier.data.lengths import Lengths
 from luthier.recipe.methods import Rows
 from luthier.recipe.schema import Train
 
-EMAIL = re.compile(r"[\w.+-]@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,4}\.[A-Za-z]{2,24}\b")
-"""One character before the @ is enough to recognise an address, and keeps the search linear."""
-
-PHONE = re.compile(
-    r"(?<![\w.,/*=+-])(?:"
-    r"\+\d{1,3}[ .-]?\(?\d{1,4}\)?(?:[ .-]?\d{2,4}){2,4}"  # +44 20 7946 0958
-    r"|\(\d{3}\) ?\d{3}[ .-]\d{4}"  # (555) 010-1234
-    r"|\d{3}[-.]\d{3}[-.]\d{4}"  # 555-010-1234
-    r"|0\d{2,4}[ /-]\d{6,8}"  # 0171 1234567
-    r"|(?<=[a-z] |: )\d{3}-\d{4}(?!-)"  # call 555-0123
-    r")(?![\w*=/+-]|[.,]\d)"
-)
-"""Numbers written like phone numbers. Plain digit groups are left out: they are sums and dates more often."""
-
-DIGITS = re.compile(r"\d[\d ()./-]{6}\d")
-"""Digits close together: a quick look that most texts don't pass, before the slow one."""
-
 MANY_DUPLICATES = 0.2
 
 UNEVEN = 10
@@ -41,7 +23,7 @@ UNEVEN = 10
 HUMAN_TURNS = ("user", "assistant")
 
 
-TRAITS = ("email_addresses", "phone_numbers", "empty_prompts", "turn_order")
+TRAITS = ("empty_prompts", "turn_order")
 """What rows are looked at for, each a bit of a number."""
 
 
@@ -73,12 +55,7 @@ def spot(example: Example) -> int:
 
 
 def _traits(example: Example) -> list[str]:
-    traits = []
-    turns = (*example.messages, *example.rejected[example.shared :])
-    if any("@" in message.text and EMAIL.search(message.text) for message in turns):
-        traits.append("email_addresses")
-    if any(DIGITS.search(message.text) and PHONE.search(message.text) for message in turns):
-        traits.append("phone_numbers")
+    traits: list[str] = []
     if example.messages[-1].role != "assistant":  # no conversation
         return traits
     if not any(message.text.strip() for message in example.messages if message.role == "user"):
@@ -138,18 +115,6 @@ def run_checks(
         _margins(learned, rows),
         _trimmed(seen),
         _unused(seen),
-        spotted.check(
-            "email_addresses",
-            "no e-mail address seen",
-            "{rows} with an e-mail address, first {first}; the model may repeat it",
-            "remove or replace them in the source: luthier only tells",
-        ),
-        spotted.check(
-            "phone_numbers",
-            "no phone number seen",
-            "{rows} with what looks like a phone number, first {first}; the model may repeat it",
-            "remove or replace them in the source: luthier only tells",
-        ),
     ]
     return [check for check in checks if check is not None]
 

@@ -9,6 +9,7 @@ import numpy as np
 from luthier.data.account import Account
 from luthier.data.batches import Batch
 from luthier.data.clean import duplicates
+from luthier.data.clean.privacy.hiding import Show
 from luthier.data.clean.step import Notes
 from luthier.data.convert import Seen
 from luthier.data.kept import Kept, Numbers
@@ -30,9 +31,10 @@ class Intake:
     Args:
         folder: Where `dropped.jsonl`, the waiting rows and the columns are written.
         unique: Whether rows that equal an earlier one are dropped.
+        shown: Hides what is private in dropped rows.
     """
 
-    def __init__(self, folder: Path, *, unique: bool) -> None:
+    def __init__(self, folder: Path, *, unique: bool, shown: Show) -> None:
         self.dropped = Written(folder / "dropped.jsonl")
         self.waiting = Written(folder / WAITING)
         self.kept = Kept(folder / KEPT)
@@ -43,7 +45,7 @@ class Intake:
         """Number of each class or verdict."""
         self._size = 0
         self._duplicates = duplicates.Duplicates() if unique else None
-        self.account = Account(self.dropped)
+        self.account = Account(self.dropped, shown)
 
     def take_in(self, batch: Batch, refined: Refined) -> Counter[str | None]:
         """Keep or drop the rows of the batch that comes next. Return how many were dropped by reason; None is kept."""

@@ -21,6 +21,7 @@ from luthier.core.report import Report
 from luthier.data.account import Account
 from luthier.data.batches import Batch, Limits, batches
 from luthier.data.checks import Spotted, run_checks
+from luthier.data.clean.privacy import shown, told, vault
 from luthier.data.held_back import held_back
 from luthier.data.intake import Intake
 from luthier.data.leakage.account import check, searched
@@ -80,11 +81,19 @@ def prepare(
     """
     files = find_files(data.sources, shown_as, rows=rows)
     asked = Asked(data, rows, tokenizer, looker(data.decontaminate))
-    with publish_folder(out) as folder, closing(Intake(folder, unique=data.clean.duplicates)) as intake:
+    privacy = data.clean.privacy
+    if privacy.vault is not None:
+        vault.refuse_place(Path(privacy.vault), out.parent, {file.path for file in files})
+    with (
+        publish_folder(out) as folder,
+        closing(Intake(folder, unique=data.clean.duplicates, shown=shown(privacy))) as intake,
+    ):
         coming = batches(files, limits, rows, header=data.header, sheets=data.sheets)
         refined = _refine(asked, coming)
         read = _take_in_all(intake, files, refined, asked, progress)
         _refuse_nothing_left(intake.account)
+        if privacy.vault is not None:
+            vault.write(Path(privacy.vault), intake.notes["privacy"].stand_ins)
         outcome = _outcome(intake, read, asked, folder, out.name)
         report = present(outcome, run=out.parent)
         write_report(report, folder)
@@ -162,6 +171,7 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
         checks=[
             *run_checks(asked.rows, spotted, intake.seen, account, kept, lengths, learned),
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
+            *told.checks(asked.data.clean, intake.notes),
         ],
         splits={part: splits[part].rows for part in PARTS},
         tokens=lengths.summary(),

@@ -28,6 +28,8 @@ REASONS = {
     "different_prompts": "chosen and rejected don't answer the same prompt",
     "not_unicode": "half a character (a lone surrogate), which no tokenizer reads",
     "leaked": "holds a question or an answer of a test set that `data.decontaminate` names",
+    "private": "holds personal data or a secret, of a kind for which the recipe says `drop`",
+    "profanity": "holds a swear word or a slur, and the recipe says `drop`",
     "duplicate": "equal to an earlier row once case, width and spaces are evened out",
 }
 """Every reason for which a row is dropped, and what it means. The words are part of the contract."""

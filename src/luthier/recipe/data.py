@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from luthier.recipe.methods import Rows, Share
 from luthier.recipe.options import Options
+from luthier.recipe.privacy import Privacy
 
 Named = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -125,6 +126,13 @@ class Clean(Options):
 
     min_answer_chars: Annotated[int, Field(ge=1)] = 1
     """Rows whose answers are all shorter than this, in characters, are dropped as empty."""
+
+    privacy: Privacy = Privacy()
+    """What is done about personal data and secrets. By default they are told and stay."""
+
+    profanity: Literal["off", "flag", "mask", "drop"] = "flag"
+    """What is done about swear words and slurs, by word lists in six languages: told, masked (`f***`), or the row is
+    dropped. A list of words knows no tone: profanity is not toxicity, and neither implies the other."""
 
     duplicates: bool = True
     """Drop rows that equal an earlier one after case, width and spaces are evened out."""

@@ -6,7 +6,7 @@ To add one: an option in `luthier.recipe.data.Clean`, a file that makes a `Step`
 from collections.abc import Callable, Sequence
 
 from luthier.core.example import Example
-from luthier.data.clean import control, empty, html, mojibake, whitespace
+from luthier.data.clean import control, empty, html, mojibake, privacy, profanity, whitespace
 from luthier.data.clean.step import Notes, Step, of_texts, run
 from luthier.data.rows import Refusal
 from luthier.recipe.data import Clean
@@ -17,6 +17,8 @@ STEPS: dict[str, Callable[[Clean], Step | None]] = {
     "control": lambda asked: of_texts(control.apply) if asked.control else None,
     "whitespace": lambda asked: of_texts(whitespace.apply) if asked.whitespace else None,
     "empty": lambda asked: empty.step(asked.min_answer_chars),
+    "privacy": lambda asked: privacy.step(asked.privacy),
+    "profanity": lambda asked: profanity.step(asked.profanity),
 }
 """Name in the report to what makes the step of the recipe's options, in the order in which they run."""
 
@@ -31,6 +33,7 @@ class Cleaner:
     def __init__(self, options: Clean) -> None:
         made = {name: make(options) for name, make in STEPS.items()}
         self.steps = {name: step for name, step in made.items() if step is not None}
+        self.shown = privacy.shown(options.privacy)
 
     def clean(self, examples: Sequence[Example]) -> tuple[list[Example | Refusal], dict[str, Notes]]:
         """Return what becomes of each example, and what each step has to tell. A refused one meets no further step."""
@@ -38,7 +41,7 @@ class Cleaner:
         notes = {name: Notes() for name in self.steps}
         for name, step in self.steps.items():
             left = [(place, result) for place, result in enumerate(results) if not isinstance(result, Refusal)]
-            after = run(step, [example for _, example in left], notes[name])
+            after = run(step, [example for _, example in left], notes[name], self.shown)
             for (place, _), result in zip(left, after, strict=True):
                 results[place] = result
         return results, notes

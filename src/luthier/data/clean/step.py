@@ -38,6 +38,10 @@ class Notes:
     first: dict[str, Source] = field(default_factory=dict)
     """Where each of `found` was seen first."""
 
+    stand_ins: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Kind and original of what was pseudonymised, to what stands for it. Only for the vault that the recipe asks for:
+    never part of a report."""
+
     def see(self, what: str, source: Source) -> None:
         """Count a row in which `what` was seen."""
         self.found[what] += 1
@@ -51,6 +55,7 @@ class Notes:
         self.found += later.found
         for what, source in later.first.items():
             self.first.setdefault(what, source)
+        self.stand_ins |= later.stand_ins
 
 
 class Step(Protocol):
@@ -107,8 +112,10 @@ def with_texts(example: Example, texts: Sequence[str]) -> Example:
     return replace(example, messages=changed[:end], rejected=changed[end:])
 
 
-def run(step: Step, examples: Sequence[Example], notes: Notes) -> list[Example | Refusal]:
-    """Return what a step makes of a batch, with changes and drops counted and sampled."""
+def run(
+    step: Step, examples: Sequence[Example], notes: Notes, shown: Callable[[str], str] = str
+) -> list[Example | Refusal]:
+    """Return what a step makes of a batch; changes and drops are counted, and sampled as they may be `shown`."""
     after = step(examples, notes)
     assert len(after) == len(examples), "a step answers for every row"
     for example, result in zip(examples, after, strict=True):
@@ -117,15 +124,15 @@ def run(step: Step, examples: Sequence[Example], notes: Notes) -> list[Example |
         elif result is not example:
             notes.changed += 1
             if len(notes.samples) < MOST_SAMPLES:
-                notes.samples.append(_sample(example, result))
+                notes.samples.append(_sample(example, result, shown))
     return after
 
 
-def _sample(before: Example, after: Example) -> Sample:
+def _sample(before: Example, after: Example, shown: Callable[[str], str]) -> Sample:
     """Return the first turn that differs; where turns came or went, how the roles stood."""
     for old, new in zip(turns(before), turns(after), strict=False):
         if old.text != new.text:
-            return Sample(*_around_the_change(old.text, new.text), source=str(before.source))
+            return Sample(*_around_the_change(shown(old.text), shown(new.text)), source=str(before.source))
     old_roles, new_roles = (", ".join(message.role for message in turns(example)) for example in (before, after))
     return Sample(old_roles, new_roles, source=str(before.source))
 
