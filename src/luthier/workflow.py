@@ -59,8 +59,8 @@ LIBRARIES = (
 FIXED = re.compile(r"(model|data|train)\b")
 """Keys of a recipe that can't change once there are weights."""
 
-SHOWN = re.compile(r"train\.(track|samples)\b")
-"""Those of them that can: they change what is shown, never the weights."""
+SHOWN = re.compile(r"train\.(track|samples)\b|data\.processes\b")
+"""Those of them that can: they change what is shown or who does the work, never the weights."""
 
 
 # The run directory -----------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     rows = recipe.train.objective.rows
     inputs = _inputs(recipe, data.sources, names)
     drawn_with = known_sha256(Path(privacy.key)) if privacy.key and Path(privacy.key).is_file() else None
-    key = digest([recipe.data.model_dump(mode="json"), rows, inputs, drawn_with])
+    key = digest([recipe.data.model_dump(mode="json", exclude={"processes"}), rows, inputs, drawn_with])
     finished = run.finished("prepare", key)
     if finished is not None:
         return _stored("Data", finished)

@@ -43,21 +43,23 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("rows", "content"),
-    [("conversation", MIXED), ("conversation", PAIRS), ("pair", PAIRS), ("judged", PAIRS), ("class", TEXTS)],
+    [("conversation", MIXED), ("pair", PAIRS), ("judged", PAIRS), ("class", TEXTS)],
 )
-def test_what_comes_out_does_not_depend_on_how_rows_are_cut_into_batches(
+def test_what_comes_out_does_not_depend_on_how_rows_are_cut_into_batches_or_by_whom_they_are_refined(
     write: Write, tmp_path: Path, rows: Rows, content: list[object]
 ) -> None:
     sources = [
         write("a.jsonl", lines(content * 2)),
         write("b.json", json.dumps([r for r in content if r != "not json"])),
     ]
-    data = Data(sources=tuple(map(str, sources)))
 
-    def written(limits: Limits) -> dict[str, bytes]:
+    def written(limits: Limits, processes: int = 1) -> dict[str, bytes]:
+        data = Data(sources=tuple(map(str, sources)), processes=processes)
         prepare(data, tmp_path / "data", rows=rows, limits=limits)
         return everything(tmp_path / "data")
 
     whole = written(Limits())
     for limits in (Limits(rows=1), Limits(rows=3), Limits(rows=7), Limits(size=40)):
         assert written(limits) == whole
+    if rows in ("conversation", "judged"):
+        assert written(Limits(rows=2), processes=2) == whole

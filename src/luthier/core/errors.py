@@ -15,6 +15,7 @@ Everything else that is raised is a bug of ours and keeps its traceback.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class LuthierError(Exception):
@@ -43,6 +44,14 @@ class LuthierError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel from one process to another as what it is made of, not through the constructor."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[LuthierError], arguments: tuple[Any, ...]) -> LuthierError:
+    return kind.__new__(kind, *arguments)
 
 
 class RecipeError(LuthierError):

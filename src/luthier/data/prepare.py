@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -34,6 +35,7 @@ from luthier.data.refine import Refined, Refiner
 from luthier.data.sources import SourceFile, find_files, raise_all
 from luthier.data.split import PARTS, Part
 from luthier.data.tally import Tally
+from luthier.data.workers import how_many, refine_all
 from luthier.data.written import Written
 from luthier.recipe.data import Data
 from luthier.recipe.methods import Rows
@@ -89,8 +91,10 @@ def prepare(
         closing(Intake(folder, unique=data.clean.duplicates, shown=shown(privacy))) as intake,
     ):
         coming = batches(files, limits, rows, header=data.header, sheets=data.sheets)
-        refined = _refine(asked, coming)
-        read = _take_in_all(intake, files, refined, asked, progress)
+        processes, _ = how_many(data.processes, sum(file.size for file in files))
+        make = partial(Refiner, data, rows, tokenizer, asked.leaks)
+        with closing(refine_all(make, coming, processes=processes)) as refined:
+            read = _take_in_all(intake, files, refined, asked, progress)
         _refuse_nothing_left(intake.account)
         if privacy.vault is not None:
             vault.write(Path(privacy.vault), intake.notes["privacy"].stand_ins)
@@ -98,13 +102,6 @@ def prepare(
         report = present(outcome, run=out.parent)
         write_report(report, folder)
     return report
-
-
-def _refine(asked: Asked, coming: Iterator[Batch]) -> Iterator[tuple[Batch, Refined]]:
-    """Yield each batch with what becomes of it, in order."""
-    refiner = Refiner(asked.data, asked.rows, asked.tokenizer, asked.leaks)
-    for batch in coming:
-        yield batch, refiner.refine(batch)
 
 
 def _take_in_all(

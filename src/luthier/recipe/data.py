@@ -227,6 +227,10 @@ class Data(Options):
     split: Split = Split()
     """Rows held back."""
 
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    """Processes of this machine that convert and clean. `auto` is one a core, and one where there is little to do. The
+    result is the same, to the bit."""
+
     @model_validator(mode="after")
     def fields_make_a_row(self) -> "Data":
         """Refuse fields that are too few for a row, or that say nothing of a format."""
