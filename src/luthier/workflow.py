@@ -230,7 +230,7 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     _unchanged(run, "prepare", key, _changed_sources(run, inputs))
     run.log("stage", stage="prepare", state="began")
     report = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=progress or Silent())
-    files = sorted(path for path in (run / "data").iterdir() if path.is_file())
+    files = sorted(path for path in (run / "data").rglob("*") if path.is_file())
     run.finish("prepare", key=key, report=report.as_dict(), files=files, inputs=inputs)
     return report
 

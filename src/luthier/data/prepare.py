@@ -30,6 +30,7 @@ from luthier.data.leakage.look import Leaks, looker
 from luthier.data.learned import Learned
 from luthier.data.lengths import PARTS as MEASURED
 from luthier.data.lengths import Lengths, Tokenizer
+from luthier.data.output import write_as
 from luthier.data.present import FileRead, Outcome, present
 from luthier.data.refine import Refined, Refiner
 from luthier.data.sources import SourceFile, find_files, raise_all
@@ -160,6 +161,8 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
     intake.dropped.close()
     account.settle()
     assert account.kept == sum(split.rows for split in splits.values()), "every kept row is in one split"
+    output = asked.data.output
+    rewritten = write_as(output, asked.rows, folder, name) if output else None
     return Outcome(
         files=read,
         account=account,
@@ -169,17 +172,20 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
             *run_checks(asked.rows, spotted, intake.seen, account, kept, lengths, learned),
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
             *told.checks(asked.data.clean, intake.notes),
+            *([rewritten.check()] if rewritten else []),
         ],
         splits={part: splits[part].rows for part in PARTS},
         tokens=lengths.summary(),
         written={
             file.path.stem: file.described(f"{name}/{file.path.name}") for file in (*splits.values(), intake.dropped)
-        },
+        }
+        | (rewritten.files if rewritten else {}),
         fingerprint=_fingerprint([splits[part] for part in PARTS]),
         example=example,
         rows=asked.rows,
         labels=learned.labels,
         leaks=leaks,
+        rewritten=rewritten,
     )
 
 

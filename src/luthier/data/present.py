@@ -15,6 +15,7 @@ from luthier.data.clean.step import Notes
 from luthier.data.convert import Seen
 from luthier.data.leakage.account import Searched, blocks
 from luthier.data.lengths import PARTS
+from luthier.data.output import Rewritten
 from luthier.data.rows import REASONS
 from luthier.recipe.methods import Rows
 
@@ -64,6 +65,8 @@ class Outcome:
     """How many rows of each class or verdict, where rows have one."""
     leaks: Sequence[Searched] = ()
     """Of each file of a test what rows hold of it."""
+    rewritten: Rewritten | None = None
+    """What was written in another format, where one was asked for."""
 
 
 def present(outcome: Outcome, *, run: Path) -> Report:
@@ -95,7 +98,7 @@ def _summary(outcome: Outcome) -> str:
 def _data(outcome: Outcome) -> dict[str, Any]:
     return {
         "rows": outcome.account.as_dict(),
-        "format": _format(outcome.seen),
+        "format": _format(outcome.seen, outcome.rewritten),
         "learned_from": outcome.rows,
         "labels": dict(outcome.labels),
         "splits": dict(outcome.splits),
@@ -111,7 +114,7 @@ def _data(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _format(seen: Seen) -> dict[str, Any]:
+def _format(seen: Seen, rewritten: Rewritten | None) -> dict[str, Any]:
     detected = seen.formats.most_common(1)[0][0]
     mappings = [
         {"format": name, "fields": dict(columns), "rows": rows}
@@ -120,7 +123,8 @@ def _format(seen: Seen) -> dict[str, Any]:
     fields = next(mapping["fields"] for mapping in mappings if mapping["format"] == detected)
     return {
         "detected": detected,
-        "output": "openai",
+        "output": rewritten.output if rewritten else "openai",
+        "lost": dict(rewritten.lost) if rewritten else {},
         "fields": fields,
         "counts": dict(seen.formats.most_common()),
         "mappings": mappings,

@@ -53,6 +53,17 @@ Of a preference, a conversation takes the better ending, and judged rows are two
 with a class, the text is what is asked, and the class the answer.
 """
 
+Output = Literal["openai", "sharegpt", "alpaca", "completion", "preference", "kto", "classification", "text"]
+
+WRITTEN_AS: dict[Rows, tuple[Output, ...]] = {
+    "conversation": ("openai", "sharegpt", "alpaca", "completion"),
+    "pair": ("openai", "sharegpt", "alpaca", "preference"),
+    "judged": ("openai", "sharegpt", "alpaca", "kto"),
+    "class": ("openai", "classification"),
+    "text": ("text",),
+}
+"""What an objective learns from, and the formats it can be written in for other programs."""
+
 NEEDED: dict[Format, tuple[str, ...]] = {
     "openai": ("messages",),
     "sharegpt": ("messages",),
@@ -217,6 +228,11 @@ class Data(Options):
 
     fields: Fields | None = None
     """Column names, where `auto` doesn't know them."""
+
+    output: Output | None = None
+    """Format in which the splits are written once more, for other programs, as `data/FORMAT/train.jsonl` and so on:
+    `openai`, `sharegpt` or `alpaca` (as LLaMA-Factory reads them), `completion`, `preference` or `kto` (as TRL does),
+    `classification` or `text`. What it can't say is counted in the report. luthier trains from its own files."""
 
     clean: Clean = Clean()
     """Cleaning steps."""

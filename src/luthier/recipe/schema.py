@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from luthier.recipe.data import MADE_FROM, Data, Named, Seed
+from luthier.recipe.data import MADE_FROM, WRITTEN_AS, Data, Named, Seed
 from luthier.recipe.methods import (
     AdamW,
     Automatic,
@@ -338,13 +338,18 @@ class Recipe(Options):
 
     @model_validator(mode="after")
     def rows_suit_the_objective(self) -> "Recipe":
-        """Refuse a format whose rows the objective can't learn from."""
+        """Refuse formats whose rows the objective can't learn from, or that can't say what it learns from."""
         objective = self.train.objective
         if self.data.format != "auto" and self.data.format not in MADE_FROM[objective.rows]:
             fitting = ", ".join(f"`{name}`" for name in MADE_FROM[objective.rows])
             message = (
                 f"`data.format: {self.data.format}` gives `{objective.kind}` nothing to learn from; {fitting} would"
             )
+            raise ValueError(message)
+        output, written = self.data.output, WRITTEN_AS[objective.rows]
+        if output is not None and output not in written:
+            fitting = ", ".join(f"`{name}`" for name in written)
+            message = f"`data.output: {output}` can't say what `{objective.kind}` learns from; {fitting} can"
             raise ValueError(message)
         return self
 

@@ -82,7 +82,7 @@ def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal
         if isinstance(text, Refusal):
             return text
         texts.append(text)
-    return Parts([Message("user", "\n\n".join(text for text in texts if text.strip()))], classes=classes)
+    return Parts([Message("user", "\n\n".join(text for text in texts if text.strip()) or texts[0])], classes=classes)
 
 
 def _classes(value: Any, column: str) -> tuple[str, ...] | Refusal:

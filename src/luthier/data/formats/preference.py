@@ -94,7 +94,8 @@ def _prompt(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message]
     asked = completion.asked({**row, **unfolded}, columns)
     if isinstance(asked, Refusal):
         return asked
-    while asked and asked[-1].role != "system" and not asked[-1].text.strip() and not asked[-1].extra:
+    text = isinstance(cell(row, columns, "prompt"), str | None)
+    while text and asked and asked[-1].role != "system" and not asked[-1].text.strip():
         asked.pop()  # an empty cell, or the "Assistant:" at the end of a transcript
     return alpaca.after_history(row, columns, asked)
 
