@@ -25,6 +25,7 @@ from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
 from luthier.core.report import Finding, Report
 from luthier.core.run import Run
+from luthier.recipe.data import Data
 from luthier.recipe.load import load_kept_recipe
 from luthier.recipe.methods import DeepSpeed, Gguf, headed
 from luthier.recipe.options import locate
@@ -221,7 +222,7 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     if privacy.ner is not None and privacy.ner.needs is not None:
         _need(privacy.ner.needs[0], extra=privacy.ner.needs[1])
     rows = recipe.train.objective.rows
-    inputs = _inputs(recipe, data.sources, names)
+    inputs = _inputs(recipe, data, names)
     drawn_with = known_sha256(Path(privacy.key)) if privacy.key and Path(privacy.key).is_file() else None
     key = digest([recipe.data.model_dump(mode="json", exclude={"processes"}), rows, inputs, drawn_with])
     finished = run.finished("prepare", key)
@@ -243,7 +244,7 @@ def _changed_sources(run: Run, inputs: list[list[str]]) -> str:
     return ", ".join(named[:5]) if named else "the way data are prepared"
 
 
-def _sources(recipe: Recipe) -> tuple[Any, dict[Path, str]]:
+def _sources(recipe: Recipe) -> tuple[Data, dict[Path, str]]:
     """Return the data options with `bundled` resolved, and the names under which its files are shown."""
     from luthier.bundled import sample_paths
 
@@ -258,12 +259,12 @@ def _sources(recipe: Recipe) -> tuple[Any, dict[Path, str]]:
     return recipe.data.model_copy(update={"sources": tuple(resolved)}), names
 
 
-def _inputs(recipe: Recipe, sources: Sequence[str], names: dict[Path, str]) -> list[list[str]]:
+def _inputs(recipe: Recipe, data: Data, names: dict[Path, str]) -> list[list[str]]:
     """Return name and hash of every file that is read, so that changed data is prepared anew."""
     from luthier.data.leakage.evaluations import evaluation_files
-    from luthier.data.sources import find_files
+    from luthier.data.sources import files_of
 
-    found = find_files(sources, names, rows=recipe.train.objective.rows)
+    found = [file for _, file in files_of(data, names, rows=recipe.train.objective.rows)]
     found += evaluation_files(recipe.data.decontaminate.against)
     return [[file.name, known_sha256(file.path)] for file in found]
 
@@ -378,7 +379,7 @@ def inspect(
         progress: Somebody who watches.
     """
     _need("transformers", "numpy", extra="train")
-    from luthier.data.sources import find_files
+    from luthier.data.sources import files_of
     from luthier.recipe.plan import longest
     from luthier.tokens.encode import Limits
     from luthier.tokens.inspect import Looked, look, report
@@ -391,7 +392,7 @@ def inspect(
     with tempfile.TemporaryDirectory(prefix="luthier-inspect-") as folder:
         run = Run(Path(folder))
         prepare(recipe, run, progress)
-        files = [file.name for file in find_files(data.sources, names, rows=recipe.train.objective.rows)]
+        files = [file.name for _, file in files_of(data, names, rows=recipe.train.objective.rows)]
         rows, total = _prepared(run, split, files, limit=limit)
         mine = renderer(recipe, base, _classes(recipe, run))
     checks = verify(mine, room=_room(recipe, model, mine))  # first: it finds a template that never ends
@@ -942,14 +943,14 @@ def check(recipe: Recipe) -> None:
         LuthierError: Something is not. All at once, as `Problems`, when several are not.
     """
     from luthier.data.leakage.evaluations import evaluation_files
-    from luthier.data.sources import find_files
+    from luthier.data.sources import files_of
     from luthier.model.facts import facts, is_local
 
     problems: list[LuthierError] = []
     data, names = _sources(recipe)
     rows = recipe.train.objective.rows
     for look in (
-        lambda: find_files(data.sources, names, rows=rows),
+        lambda: files_of(data, names, rows=rows),
         lambda: evaluation_files(data.decontaminate.against),
         lambda: is_local(recipe.model) and facts(recipe.model),
         lambda: _way(recipe),

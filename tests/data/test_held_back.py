@@ -71,3 +71,71 @@ def test_rows_that_are_added_move_none(write: Write, tmp_path: Path) -> None:
 
     before, after = parts(150), parts(400)
     assert before == {line: after[line] for line in before}
+
+
+def asked(*pairs: tuple[str, str]) -> str:
+    return "".join(json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in pairs)
+
+
+def test_files_can_be_held_out_and_what_equals_their_rows_is_not_trained_on(write: Write, tmp_path: Path) -> None:
+    train = write("rows/train.jsonl", asked(("a", "1"), ("b", "2"), ("C", "3"), ("d", "other"), ("e", "5"), ("e", "6")))
+    valid = write("rows/valid.jsonl", asked(("c", "3"), ("d", "4"), ("x", "7"), ("X ", "7")))
+    test = write("elsewhere/test.jsonl", asked(("x", "8"), ("y", "9"), ("a", "1")))
+    prepared = prepare_sources(
+        tmp_path, train.parent, valid_sources=(str(valid),), test_sources=(str(test),), split={"valid": 0.5}
+    )
+
+    def lines(part: str) -> list[tuple[str, int]]:
+        return [(Path(row["source"]["file"]).name, row["source"]["line"]) for row in prepared.rows(part)]
+
+    assert lines("test") == [("test.jsonl", 1), ("test.jsonl", 2), ("test.jsonl", 3)]
+    assert lines("valid") == [("valid.jsonl", 1), ("valid.jsonl", 2)]
+    assert lines("train") == [("train.jsonl", 2), ("train.jsonl", 5), ("train.jsonl", 6)]
+    dropped = {
+        (Path(row["source"]).name, row["line"]): (
+            row["reason"],
+            Path(row["matched"]["source"]).name,
+            row["matched"]["line"],
+        )
+        for row in prepared.rows("dropped")
+    }
+    assert dropped == {
+        ("train.jsonl", 1): ("held_out", "test.jsonl", 3),
+        ("train.jsonl", 3): ("held_out", "valid.jsonl", 1),
+        ("train.jsonl", 4): ("held_out", "valid.jsonl", 2),
+        ("valid.jsonl", 3): ("held_out", "test.jsonl", 1),
+        ("valid.jsonl", 4): ("duplicate", "valid.jsonl", 3),
+    }
+    assert prepared.check("held_out_rows")["details"].startswith("4 rows equal to one that is held out")
+    assert prepared.data["splits"] == {"train": 3, "valid": 2, "test": 3}
+
+
+def test_rows_of_a_group_that_is_held_out_are_not_trained_on(write: Write, tmp_path: Path) -> None:
+    train = write("train.jsonl", rows_of(20, user=lambda n: n % 4))
+    valid = write("valid.jsonl", asked(("own", "x")).replace("}", ', "user": 1}'))
+    prepared = prepare_sources(tmp_path, train, valid_sources=(str(valid),), split={"group_by": "user"})
+    assert prepared.data["splits"] == {"train": 15, "valid": 1, "test": 0}
+    assert prepared.data["rows"]["by_reason"] == {"held_out": 5}
+
+
+def test_of_sources_that_are_all_held_out_none_is_left(write: Write, tmp_path: Path) -> None:
+    path = write("rows.jsonl", asked(("a", "1")))
+    with pytest.raises(DataError, match="none is left to train on"):
+        prepare_sources(tmp_path, path, valid_sources=(str(path),))
+    other = write("other.jsonl", asked(("a", "2")))
+    with pytest.raises(DataError, match=r"no row is left to train on"):
+        prepare_sources(tmp_path, other, valid_sources=(str(path),))
+
+
+def test_a_file_by_the_name_held_out_is_told_when_it_is_trained_on(write: Write, tmp_path: Path) -> None:
+    train = write("rows/train.jsonl", asked(("a", "1"), ("b", "2")))
+    valid = write("rows/rows_dev.v2.jsonl", asked(("c", "3")))
+    write("rows/latest.jsonl", asked(("d", "4")))
+    check = prepare_sources(tmp_path, train.parent).check("named_held_out")
+    assert (check["status"], check["details"]) == (
+        "warning",
+        f"1 file by the name held out, and trained on, first `{valid}`",
+    )
+    told = prepare_sources(tmp_path, train.parent, valid_sources=(str(valid),)).data["checks"]
+    assert "named_held_out" not in [check["name"] for check in told]
+    assert "named_held_out" not in [check["name"] for check in prepare_sources(tmp_path, valid).data["checks"]]

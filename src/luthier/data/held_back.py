@@ -1,15 +1,25 @@
 """From what is remembered of kept rows to the part of each."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from luthier.core.errors import DataError
+from luthier.core.report import Check
+from luthier.core.text import plural
 from luthier.data.kept import Kept, Numbers
 from luthier.data.keys import value_key
-from luthier.data.split import Parts, assign, units
-from luthier.recipe.data import Split
+from luthier.data.rows import Refusal
+from luthier.data.split import PARTS, Parts, Units, assign, torn, units
+from luthier.recipe.data import Data, Part, Split
 from luthier.recipe.methods import Rows
+
+NAMED_HELD_OUT = re.compile(
+    r"(?:^|[._-])(?:valid|validation|val|dev|test|eval|heldout|holdout)(?:[._-]|$)", re.IGNORECASE
+)
+"""Names of files whose rows are usually not trained on."""
 
 
 def stratum_column(split: Split) -> str | None:
@@ -17,36 +27,109 @@ def stratum_column(split: Split) -> str | None:
     return split.stratify if split.stratify and split.stratify != "auto" else None
 
 
+def parts_of_files(files: Sequence[tuple[Part, int]]) -> Parts:
+    """Return the part that the files decide of each row, (N,), given the part and the number of kept rows of each."""
+    return np.repeat(np.array([PARTS.index(part) for part, _ in files], np.uint8), [rows for _, rows in files])
+
+
+def intruders(kept: Kept, split: Split, fixed: Parts, *, clusters: Numbers | None = None) -> dict[int, Refusal]:
+    """Return the rows that would be learned, or chosen by, though they belong to a row that is held out, and why.
+
+    Args:
+        kept: The columns of the rows.
+        split: The recipe's options.
+        fixed: What their files decide. (N,)
+        clusters: Near duplicates have the same number. (N,)
+    """
+    found = {}
+    for row, why in torn(_units(kept, split, clusters), fixed):
+        matched = kept.source(why)
+        found[row] = Refusal("held_out", f"has the prompt of {matched}, which is held out, or belongs to it", matched)
+    return found
+
+
 def held_back(
-    kept: Kept, labels: Mapping[str, int], split: Split, rows: Rows, *, clusters: Numbers | None = None
+    kept: Kept,
+    labels: Mapping[str, int],
+    data: Data,
+    rows: Rows,
+    *,
+    fixed: Parts,
+    clusters: Numbers | None = None,
 ) -> Parts:
-    """Return the part of every kept row.
+    """Return the part of every kept row, (N,).
 
     Args:
         kept: The columns of the rows.
         labels: Number of each class or verdict, as in the column `label`.
-        split: The recipe's options.
+        data: The recipe's section.
         rows: What the objective learns from.
+        fixed: What their files decide. (N,)
         clusters: Near duplicates have the same number. (N,)
 
     Raises:
-        DataError: No row has a column that the options name.
+        DataError: No row is left to train on, or none has a column that the options name.
     """
-    keys = prompts = kept["prompt_key"]
-    together = [prompts]
-    if split.group_by is not None:
-        groups = _named(kept, "group_key", split.group_by, "group_by")
-        keys = np.where(groups == 0, prompts, groups)  # who has no value is a group of its own
-        together.append(keys)
-    if clusters is not None:
-        together.append(clusters)
+    if fixed.all():
+        raise DataError(
+            "no row is left to train on: all that were kept are held out",
+            hint="look in `data.sources` for rows that are no copies of those held out",
+            place="data.sources",
+        )
+    split = data.split
+    taken = {"valid": 0.0} if data.valid_sources else {}
+    taken |= {"test": 0.0} if data.test_sources else {}
     strata = None
     if (column := stratum_column(split)) is not None:
         strata = _named(kept, "stratum_key", column, "stratify")
     elif split.stratify and rows in ("class", "judged"):
         strata = np.array([value_key(name, seed=split.seed) for name in labels], np.uint64)[kept["label"]]
-    classes = kept["label"] if rows == "class" else None
-    return assign(keys, split, units(together), strata=strata, classes=classes)
+    return assign(
+        _keys(kept, split),
+        split.model_copy(update=taken),
+        _units(kept, split, clusters),
+        strata=strata,
+        classes=kept["label"] if rows == "class" else None,
+        fixed=fixed,
+    )
+
+
+def checks(files: Sequence[tuple[Part, str]], dropped: int) -> list[Check]:
+    """Return what to know about files that are held out, or look as if they should be.
+
+    Args:
+        files: Part and name of every file.
+        dropped: Rows that were dropped because they belong to one that is held out.
+    """
+    found = []
+    named = [name for part, name in files if part == "train" and NAMED_HELD_OUT.search(Path(name).stem)]
+    if named and len(files) > 1:
+        option = "valid" if re.search("val|dev", Path(named[0]).stem, re.IGNORECASE) else "test"
+        details = f"{plural(len(named), 'file')} by the name held out, and trained on, first `{named[0]}`"
+        hint = f"`--set data.{option}_sources=[{named[0]}]` holds it out"
+        found.append(Check("named_held_out", "warning", details, hint))
+    if any(part != "train" for part, _ in files):
+        details = "no row equals one that is held out, or has its prompt"
+        if dropped:
+            details = f"{plural(dropped, 'row')} equal to one that is held out, or with its prompt: dropped"
+        found.append(Check("held_out_rows", "note" if dropped else "ok", details))
+    return found
+
+
+def _units(kept: Kept, split: Split, clusters: Numbers | None) -> Units:
+    together = [kept["prompt_key"]]
+    together += [_keys(kept, split)] if split.group_by is not None else []
+    together += [clusters] if clusters is not None else []
+    return units(together)
+
+
+def _keys(kept: Kept, split: Split) -> Numbers:
+    """Return what decides on each row: its prompt, or its group if groups are asked for and it is in one."""
+    prompts = kept["prompt_key"]
+    if split.group_by is None:
+        return prompts
+    groups = _named(kept, "group_key", split.group_by, "group_by")
+    return np.where(groups == 0, prompts, groups)
 
 
 def _named(kept: Kept, name: str, column: str, option: str) -> Numbers:

@@ -1,7 +1,9 @@
 """The one place where batches meet: rows are counted, compared with all earlier ones, kept or dropped, in order."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,8 @@ class Intake:
         self.seen = Seen()
         self.notes: dict[str, Notes] = {}
         self.leaks = Found()
+        self.held_out = 0
+        """How many of the kept rows, the first ones, are of files that are held out."""
         self.labels: dict[str, int] = {}
         """Number of each class or verdict."""
         self._size = 0
@@ -61,8 +65,7 @@ class Intake:
             stay = np.flatnonzero(new)
             self._keep(batch, refined, stay)
             dropped += [
-                (refined.places[index], duplicates.refusal(self.kept.source(int(numbers[index]))))
-                for index in np.flatnonzero(~new).tolist()
+                (refined.places[index], self._equal(int(numbers[index]))) for index in np.flatnonzero(~new).tolist()
             ]
         else:
             self._keep(batch, refined, stay)
@@ -71,16 +74,23 @@ class Intake:
             self._drop(batch, place, refusal)
         return Counter({None: len(stay)}) + Counter(refusal.reason for _, refusal in dropped)
 
+    def _equal(self, number: int) -> Refusal:
+        """Return the reason for dropping a row that equals a kept one."""
+        matched = self.kept.source(number)
+        if number < self.held_out:
+            return Refusal("held_out", f"equal to {matched}, which is held out", matched)
+        return duplicates.refusal(matched)
+
     def _keep(self, batch: Batch, refined: Refined, stay: Numbers) -> None:
         if not len(stay):
             return
         lines = [refined.lines[index] for index in stay]
-        ends = np.cumsum([len(line) for line in lines], dtype=np.uint64) + np.uint64(self._size)
+        ends = np.cumsum([0, *map(len, lines)], dtype=np.uint64) + np.uint64(self._size)
         columns = {name: values[stay] for name, values in refined.columns.items()}
         if refined.labels:
             numbers = [self.labels.setdefault(refined.labels[index], len(self.labels)) for index in stay]
             columns["label"] = np.array(numbers, np.uint32)
-        self.kept.add(batch.file, {**columns, "end": ends})
+        self.kept.add(batch.file, {**columns, "begin": ends[:-1]})
         for line in lines:
             self.waiting.write(line)
         self._size = int(ends[-1])
@@ -90,11 +100,27 @@ class Intake:
         row = batch.row(place)
         self.account.drop(row.row if isinstance(row, RawRow) else row.raw, row.source, refusal)
 
+    def take_out(self, refusals: Mapping[int, Refusal]) -> None:
+        """Drop rows that were kept, by number; those behind them move up. No more can be taken in then.
+
+        The file of dropped rows gets them as they would have been written: the rows as read are gone.
+        """
+        self.waiting.close()
+        begins = self.kept["begin"]
+        with self.waiting.path.open("rb") as lines:
+            for number, refusal in sorted(refusals.items()):
+                lines.seek(int(begins[number]))
+                self.account.drop(json.loads(lines.readline()), self.kept.source(number), refusal)
+        self.account.kept -= len(refusals)
+        self.kept.leave_out([*refusals])
+
     def waiting_lines(self) -> Iterator[bytes]:
         """Yield the lines of the kept rows. No more can be taken in then."""
         self.waiting.close()
+        stays = np.zeros(self.waiting.rows, np.bool_)
+        stays[self.kept.left] = True
         with self.waiting.path.open("rb") as lines:
-            yield from lines
+            yield from compress(lines, stays.tolist())
 
     def close(self) -> None:
         """Close the files; what waits is deleted."""

@@ -4,7 +4,7 @@ A column has the rows in the order in which they came. It is mapped when it is a
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,10 +29,12 @@ class Kept:
         self._columns: dict[str, tuple[BinaryIO, Numbers]] = {}
         """The file of each column, and no rows of it, which tell kind and shape."""
         self._count = 0
+        self._left: Numbers | None = None
+        """The rows that are left, where some were left out, by the number they came with."""
         self._files: list[str] = []
 
     def __len__(self) -> int:
-        return self._count
+        return self._count if self._left is None else len(self._left)
 
     def add(self, file: str, columns: Mapping[str, Numbers]) -> None:
         """Take in rows of one file. `line` must be among their columns, which are the same each time."""
@@ -58,11 +60,22 @@ class Kept:
         """Return a column, of shape (rows, …), mapped from its file. Not to be kept while rows are added."""
         handle, like = self._columns[name]
         shape = (self._count, *like.shape[1:])
-        return np.memmap(handle, like.dtype, "r", shape=shape) if self._count else np.empty(shape, like.dtype)
+        column = np.memmap(handle, like.dtype, "r", shape=shape) if self._count else np.empty(shape, like.dtype)
+        return column if self._left is None else column[self._left]
 
     def source(self, index: int) -> Source:
         """Return where a row came from; possible at any time."""
+        index = index if self._left is None else int(self._left[index])
         return Source(self._files[self._number("file", index)], self._number("line", index))
+
+    @property
+    def left(self) -> Numbers:
+        """The numbers with which the rows came, those that were left out missing."""
+        return np.arange(self._count) if self._left is None else self._left
+
+    def leave_out(self, rows: Sequence[int]) -> None:
+        """Forget rows; those behind them move up. None can be added then."""
+        self._left = np.delete(self.left, rows)
 
     def _number(self, name: str, index: int) -> int:
         handle, like = self._columns[name]

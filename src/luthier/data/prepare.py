@@ -7,10 +7,11 @@ what needs all rows: splits and the report.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import orjson
 
 from luthier.core.errors import DataError, LuthierError
@@ -23,7 +24,7 @@ from luthier.data.account import Account
 from luthier.data.batches import Batch, Limits, batches
 from luthier.data.checks import Spotted, run_checks
 from luthier.data.clean.privacy import shown, told, vault
-from luthier.data.held_back import held_back
+from luthier.data.held_back import checks, held_back, intruders, parts_of_files
 from luthier.data.intake import Intake
 from luthier.data.leakage.account import check, searched
 from luthier.data.leakage.look import Leaks, looker
@@ -33,12 +34,12 @@ from luthier.data.lengths import Lengths, Tokenizer
 from luthier.data.output import write_as
 from luthier.data.present import FileRead, Outcome, present
 from luthier.data.refine import Refined, Refiner
-from luthier.data.sources import SourceFile, find_files, raise_all
-from luthier.data.split import PARTS, Part
+from luthier.data.sources import SourceFile, files_of, raise_all
+from luthier.data.split import PARTS, Parts
 from luthier.data.tally import Tally
 from luthier.data.workers import how_many, refine_all
 from luthier.data.written import Written
-from luthier.recipe.data import Data
+from luthier.recipe.data import Data, Part
 from luthier.recipe.methods import Rows
 
 NOBODY = Silent()
@@ -82,7 +83,8 @@ def prepare(
         DataError: A source can't be read, holds no row that fits, or nothing is left.
         Problems: Several of those.
     """
-    files = find_files(data.sources, shown_as, rows=rows)
+    named = files_of(data, shown_as, rows=rows)
+    files = [file for _, file in named]
     asked = Asked(data, rows, tokenizer, looker(data.decontaminate))
     privacy = data.clean.privacy
     if privacy.vault is not None:
@@ -95,7 +97,7 @@ def prepare(
         processes, _ = how_many(data.processes, sum(file.size for file in files))
         make = partial(Refiner, data, rows, tokenizer, asked.leaks)
         with closing(refine_all(make, coming, processes=processes)) as refined:
-            read = _take_in_all(intake, files, refined, asked, progress)
+            read = _take_in_all(intake, named, refined, asked, progress)
         _refuse_nothing_left(intake.account)
         if privacy.vault is not None:
             vault.write(Path(privacy.vault), intake.notes["privacy"].stand_ins)
@@ -107,17 +109,19 @@ def prepare(
 
 def _take_in_all(
     intake: Intake,
-    files: Sequence[SourceFile],
+    files: Sequence[tuple[Part, SourceFile]],
     refined: Iterator[tuple[Batch, Refined]],
     asked: Asked,
     progress: Progress,
 ) -> list[FileRead]:
     """Take in every file; raise what is wrong with any of them, together, at the end."""
-    progress.start("prepare", sum(file.size for file in files), "byte")
+    progress.start("prepare", sum(file.size for _, file in files), "byte")
     done: list[FileRead] = []
     problems: list[LuthierError] = []
     before = 0
-    for file in files:
+    for part, file in files:
+        if not done or part != done[-1].part:
+            intake.held_out = len(intake.kept)
         tally = Tally()
         for batch, result in refined:
             tally.add(batch, result, intake.take_in(batch, result))
@@ -132,7 +136,7 @@ def _take_in_all(
         except LuthierError as problem:
             problems.append(problem)
         rows, kept = tally.reasons.total(), tally.reasons[None]
-        done.append(FileRead(file.name, batch.encoding, file.size, rows=rows, kept=kept, told=batch.told))
+        done.append(FileRead(file.name, batch.encoding, file.size, rows=rows, kept=kept, told=batch.told, part=part))
     raise_all(problems)
     progress.end()
     return done
@@ -152,12 +156,18 @@ def _refuse_nothing_left(account: Account) -> None:
 
 def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Path, name: str) -> Outcome:
     kept, account = intake.kept, intake.account
+    fixed = parts_of_files([(file.part, file.kept) for file in read])
+    if fixed.any():
+        intake.take_out(intruders(kept, asked.data.split, fixed))
+    bounds = np.cumsum([0, *(file.kept for file in read)])
+    left = np.diff(np.searchsorted(kept.left, bounds)).tolist()
+    read = [replace(file, kept=count) for file, count in zip(read, left, strict=True)]
     learned = Learned(kept, [*intake.labels])
     spotted = Spotted(kept)
     measured = MEASURED if asked.rows == "pair" else [part for part in MEASURED if part != "rejected"]
     lengths = Lengths({part: kept[f"{part}_tokens"] for part in measured}, estimate=asked.tokenizer is None)
     leaks = searched(asked.leaks, intake.leaks, rows=account.rows_in)
-    splits, example = _distribute(intake, asked, folder)
+    splits, example = _distribute(intake, asked, fixed[kept.left], folder)
     intake.dropped.close()
     account.settle()
     assert account.kept == sum(split.rows for split in splits.values()), "every kept row is in one split"
@@ -170,6 +180,7 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
         steps=intake.notes,
         checks=[
             *run_checks(asked.rows, spotted, intake.seen, account, kept, lengths, learned),
+            *checks([(file.part, file.name) for file in read], account.by_reason["held_out"]),
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
             *told.checks(asked.data.clean, intake.notes),
             *([rewritten.check()] if rewritten else []),
@@ -189,9 +200,9 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
     )
 
 
-def _distribute(intake: Intake, asked: Asked, folder: Path) -> tuple[dict[Part, Written], Example]:
+def _distribute(intake: Intake, asked: Asked, fixed: Parts, folder: Path) -> tuple[dict[Part, Written], Example]:
     """Copy the waiting lines to their splits. Return these, and the first example to train on."""
-    numbers = held_back(intake.kept, intake.labels, asked.data.split, asked.rows)
+    numbers = held_back(intake.kept, intake.labels, asked.data, asked.rows, fixed=fixed)
     first: bytes | None = None
     with ExitStack() as stack:
         splits: dict[Part, Written] = {part: stack.enter_context(Written(folder / f"{part}.jsonl")) for part in PARTS}

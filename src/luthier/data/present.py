@@ -17,6 +17,7 @@ from luthier.data.leakage.account import Searched, blocks
 from luthier.data.lengths import PARTS
 from luthier.data.output import Rewritten
 from luthier.data.rows import REASONS
+from luthier.recipe.data import Part
 from luthier.recipe.methods import Rows
 
 WIDE = 160
@@ -42,6 +43,8 @@ class FileRead:
     size: int
     rows: int
     kept: int
+    part: Part = "train"
+    """What its rows are for; those of `train` may be held back."""
     told: tuple[str, ...] = ()
     """How it was read, where the name doesn't say it all."""
 
@@ -157,7 +160,7 @@ def _sections(outcome: Outcome) -> list[Section]:
 
 def _came_in(outcome: Outcome) -> tuple[Block, ...]:
     rows = tuple(
-        (file.name, file.encoding, human_bytes(file.size), f"{file.rows:,}", f"{file.kept:,}", "; ".join(file.told))
+        (file.name, file.encoding, human_bytes(file.size), f"{file.rows:,}", f"{file.kept:,}", "; ".join(_told(file)))
         for file in outcome.files
     )
     mappings = tuple(
@@ -168,6 +171,10 @@ def _came_in(outcome: Outcome) -> tuple[Block, ...]:
         Table("Files", ("file", "encoding", "size", "rows", "kept", "told"), rows),
         Table("Formats found", ("format", "columns", "rows"), mappings),
     )
+
+
+def _told(file: FileRead) -> tuple[str, ...]:
+    return file.told if file.part == "train" else (*file.told, f"held out for {file.part}")
 
 
 def _dropped(account: Account) -> tuple[Block, ...]:

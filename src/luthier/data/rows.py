@@ -27,6 +27,7 @@ REASONS = {
     "no_prompt": "two answers, and nothing they answer",
     "different_prompts": "chosen and rejected don't answer the same prompt",
     "not_unicode": "half a character (a lone surrogate), which no tokenizer reads",
+    "held_out": "equals a row of `data.valid_sources` or `data.test_sources`, has its prompt, or is in its group",
     "leaked": "holds a question or an answer of a test set that `data.decontaminate` names",
     "private": "holds personal data or a secret, of a kind for which the recipe says `drop`",
     "profanity": "holds a swear word or a slur, and the recipe says `drop`",

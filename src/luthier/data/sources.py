@@ -11,6 +11,7 @@ from luthier.data.readers import DOCUMENTS, READERS
 from luthier.data.readers.packed import UNPACKERS, DamagedError, entries
 from luthier.data.readers.packed import SourceFile as SourceFile
 from luthier.data.readers.sniff import ALIKE, ARCHIVE, look
+from luthier.recipe.data import Data, Part
 from luthier.recipe.methods import Rows
 
 WRITTEN_BY_RUNS = ("events.jsonl", "manifest.json")
@@ -58,6 +59,37 @@ def find_files(
             problems.append(DataError(told, hint="check the path", place=printable(source)))
     raise_all(problems)
     return [file for files in found.values() for file in files]
+
+
+def files_of(
+    data: Data, shown_as: Mapping[Path, str] | None = None, *, rows: Rows = "conversation"
+) -> list[tuple[Part, SourceFile]]:
+    """Return the files of all sources, each once, with the part of its rows: first those for tests, then validation.
+
+    So of rows that are equal, one that is held out is the first. Rows of `train` are still to be split.
+
+    Raises:
+        DataError: As `find_files`, or no file is left to train on.
+        Problems: Several of those.
+    """
+    found: dict[tuple[Path, int | None], tuple[Part, SourceFile]] = {}
+    problems: list[LuthierError] = []
+    named: tuple[tuple[Part, tuple[str, ...]], ...]
+    named = (("test", data.test_sources), ("valid", data.valid_sources), ("train", data.sources))
+    for part, sources in named:
+        try:
+            for file in find_files(sources, shown_as, rows=rows):
+                found.setdefault((file.path.resolve(), file.member), (part, file))
+        except LuthierError as problem:
+            problems.append(problem)
+    raise_all(problems)
+    if all(part != "train" for part, _ in found.values()):
+        raise DataError(
+            "all files of `data.sources` are held out, so none is left to train on",
+            hint="name others, or take some out of `data.valid_sources` and `data.test_sources`",
+            place="data.sources",
+        )
+    return [*found.values()]
 
 
 def raise_all(problems: Sequence[LuthierError]) -> None:

@@ -12,14 +12,13 @@ and nearly as steady: another row of a class moves at most one other of that cla
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from luthier.recipe.data import Split
+from luthier.recipe.data import Part, Split
 
-Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
 """A part is a number, its place here."""
 

@@ -85,6 +85,8 @@ def _rate(recipe: Recipe, decided: Plan, model: ModelFacts, rows: RowFacts, hard
 
 def holding_back(recipe: Recipe) -> str:
     """Return what to do so that rows are held out, where none are."""
+    if recipe.data.valid_sources:
+        return "no row of `data.valid_sources` was kept: look why in dropped.jsonl"
     share = recipe.data.split.valid
     if not share:
         return "set `data.split.valid` above 0"

@@ -177,6 +177,9 @@ class Decontaminate(Options):
     """What becomes of a leaked row: dropped, or kept and told in the report."""
 
 
+Part = Literal["train", "valid", "test"]
+
+
 class Split(Options):
     """How many rows are held back, as shares. A row stays where it is when others come.
 
@@ -216,6 +219,13 @@ class Data(Options):
     file one document. Any of them may be packed as gz, bz2, xz, zst or zip. `bundled` is the sample data in
     the package."""
 
+    valid_sources: tuple[Named, ...] = ()
+    """Files, folders or globs of rows that are held back for validation, whatever `split.valid` says. Rows of
+    `sources` that equal one, or have its prompt, are dropped."""
+
+    test_sources: tuple[Named, ...] = ()
+    """The same for tests. A file that `sources` names too is only here."""
+
     header: Literal["auto"] | bool = "auto"
     """Whether the first line of a table (CSV, TSV, a sheet) names its columns. `auto` looks; where none does, the
     columns are `column 1`, `column 2`, … and can be named by `fields`."""
@@ -246,6 +256,11 @@ class Data(Options):
     processes: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     """Processes of this machine that convert and clean. `auto` is one a core, and one where there is little to do. The
     result is the same, to the bit."""
+
+    @property
+    def validates(self) -> bool:
+        """Whether rows are held back for validation."""
+        return bool(self.split.valid or self.valid_sources)
 
     @model_validator(mode="after")
     def fields_make_a_row(self) -> "Data":

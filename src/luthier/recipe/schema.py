@@ -315,11 +315,11 @@ class Recipe(Options):
     def held_out_rows_for_what_needs_them(self) -> "Recipe":
         """Refuse choices by the held-out loss where nothing is held out."""
         for key, asked in (("early_stopping", self.train.early_stopping), ("keep: best", self.train.keep == "best")):
-            if asked and self.data.split.valid == 0:
+            if asked and not self.data.validates:
                 message = f"`train.{key}` goes by the held-out loss, and `data.split.valid` is 0: hold out some rows"
                 raise ValueError(message)
         samples = self.train.samples
-        if samples is not None and not samples.prompts and self.data.split.valid == 0:
+        if samples is not None and not samples.prompts and not self.data.validates:
             message = "`train.samples` asks what held-out rows ask, and `data.split.valid` is 0: give it `prompts`"
             raise ValueError(message)
         return self
