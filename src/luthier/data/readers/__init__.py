@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from luthier.data.readers import columnar, delimited, document, plain, workbook
+from luthier.data.readers import apart, delimited, document, plain
 from luthier.data.readers.opened import Opened
 from luthier.data.rows import Piece
 
@@ -13,12 +13,12 @@ READERS: dict[str, Callable[[Opened], Iterator[Piece]]] = {
     ".jsonl": document.read_named_lines,
     ".ndjson": document.read_named_lines,
     ".json": document.read,
-    ".parquet": columnar.read_parquet,
-    ".arrow": columnar.read_arrow,
-    ".xlsx": workbook.read,
-    ".xlsb": workbook.read,
-    ".xls": workbook.read,
-    ".ods": workbook.read,
+    ".parquet": apart.read,
+    ".arrow": apart.read,
+    ".xlsx": apart.read,
+    ".xlsb": apart.read,
+    ".xls": apart.read,
+    ".ods": apart.read,
     ".txt": plain.read,
     ".md": plain.read,
     ".html": plain.read_page,
@@ -26,7 +26,7 @@ READERS: dict[str, Callable[[Opened], Iterator[Piece]]] = {
 }
 """File extension, in lower case, to the function that reads it."""
 
-BINARY = (".parquet", ".arrow", ".xlsx", ".xlsb", ".xls", ".ods")
+BINARY = (*apart.NEEDS,)
 """Kinds of files that are no text, so that they have no encoding."""
 
 DOCUMENTS = (".txt", ".md", ".html", ".htm")

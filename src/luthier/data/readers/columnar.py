@@ -6,14 +6,12 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from luthier.core.errors import MissingExtra
 from luthier.core.text import one_line
 from luthier.data.readers.opened import IN_MEMORY, Opened
 from luthier.data.readers.packed import DamagedError
-from luthier.data.rows import RawRow, Read
+from luthier.data.rows import RawRow
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,24 +29,12 @@ CONTINUES = b"\xff\xff\xff\xff"
 """What a message of an Arrow stream begins with."""
 
 
-def need(package: str) -> None:
-    """Say which extra is missing.
-
-    Raises:
-        MissingExtra: The package is not installed.
-    """
-    if find_spec(package) is None:
-        raise MissingExtra(package, extra="data")
-
-
-def read_parquet(opened: Opened) -> Iterator[Read]:
+def read_parquet(opened: Opened) -> Iterator[RawRow]:
     """Yield the rows, numbered from 1.
 
     Raises:
-        MissingExtra: polars is not installed.
         DamagedError: The file ends early or makes no sense.
     """
-    need("polars")
     import polars as pl
 
     with complaints():
@@ -56,14 +42,12 @@ def read_parquet(opened: Opened) -> Iterator[Read]:
         yield from _slices(opened, table)
 
 
-def read_arrow(opened: Opened) -> Iterator[Read]:
+def read_arrow(opened: Opened) -> Iterator[RawRow]:
     """Yield the rows of a Feather or Arrow file, or of a stream of Arrow messages, numbered from 1.
 
     Raises:
-        MissingExtra: polars is not installed.
         DamagedError: The file ends early or makes no sense.
     """
-    need("polars")
     import polars as pl
 
     with complaints():
@@ -97,7 +81,8 @@ def complaints(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except told as error:
-        raise DamagedError(one_line(str(error), 160) or type(error).__name__) from error
+        said = str(error).partition("Error {")[0].rstrip(" ({:")  # behind it is Rust, for programmers
+        raise DamagedError(one_line(said, 160) or type(error).__name__) from error
 
 
 def _content(opened: Opened) -> str | io.BytesIO:
@@ -108,7 +93,7 @@ def _content(opened: Opened) -> str | io.BytesIO:
     return io.BytesIO(opened.whole())
 
 
-def _slices(opened: Opened, table: "pl.LazyFrame") -> Iterator[Read]:
+def _slices(opened: Opened, table: "pl.LazyFrame") -> Iterator[RawRow]:
     """Yield the rows of a table of which any part can be read."""
     import polars as pl
 
@@ -162,7 +147,7 @@ def _header(about: bytes) -> tuple[int, int]:
     return kind, struct.unpack_from("<q", about, table + fields[3])[0] if fields[3] else 0
 
 
-def rows(opened: Opened, frame: "pl.DataFrame", number: int) -> Iterator[Read]:
+def rows(opened: Opened, frame: "pl.DataFrame", number: int) -> Iterator[RawRow]:
     """Yield the rows of a table, the first of which has that number."""
     for index, row in enumerate(frame.iter_rows(named=True), start=number):
         yield RawRow({name: _plain(value) for name, value in row.items()}, opened.at(index))

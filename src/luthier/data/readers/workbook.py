@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from luthier.core.errors import DataError
 from luthier.core.text import did_you_mean, one_line, printable
-from luthier.data.readers.columnar import complaints, need
+from luthier.data.readers.columnar import complaints
 from luthier.data.readers.delimited import NAMELESS, names_of
 from luthier.data.readers.dialect import has_header
 from luthier.data.readers.opened import Opened
-from luthier.data.rows import RawRow, Read
+from luthier.data.rows import RawRow
 
 if TYPE_CHECKING:
     import fastexcel
@@ -25,16 +25,13 @@ LARGEST = 500_000_000
 """Bytes a workbook may unpack to: all of a sheet is in memory at once."""
 
 
-def read(opened: Opened) -> Iterator[Read]:
+def read(opened: Opened) -> Iterator[RawRow]:
     """Yield the rows of the sheets, cells as text, numbered as the workbook shows them. Blank rows are none.
 
     Raises:
-        MissingExtra: fastexcel or polars is not installed.
         DataError: A sheet that is named isn't there, or it is too large.
         DamagedError: It makes no sense.
     """
-    for package in ("fastexcel", "polars"):
-        need(package)
     import fastexcel
 
     _bounded(opened)
@@ -80,7 +77,7 @@ def _chosen(opened: Opened, names: list[str]) -> list[str]:
     return [*opened.sheets]
 
 
-def _sheet(opened: Opened, sheet: "fastexcel.ExcelSheet", header: bool | Literal["auto"]) -> Iterator[Read]:
+def _sheet(opened: Opened, sheet: "fastexcel.ExcelSheet", header: bool | Literal["auto"]) -> Iterator[RawRow]:
     frame = sheet.to_polars()
     frame = frame[[column for column in frame.columns if frame[column].null_count() < frame.height]]
     cells = ([cell or "" for cell in row] for row in frame.iter_rows())
