@@ -12,13 +12,23 @@ RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 
 
-def zipped(members: Mapping[str, bytes | str]) -> bytes:
-    """Return a zip with these members."""
+def zipped(members: Mapping[str, bytes | str], *, damaged: str = "") -> bytes:
+    """Return a zip with these members; `damaged` names what is wrong with the first, in both of its headers."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    return target.getvalue()
+    made = bytearray(target.getvalue())
+    local, listed = made.find(b"PK\3\4"), made.find(b"PK\1\2")
+    if damaged == "content":
+        made[local + 40 : local + 60] = b"\xff" * 20
+    elif damaged == "place":
+        made[listed + 42 : listed + 46] = (9999).to_bytes(4, "little")
+    elif damaged:
+        change, at, wide = {"encrypted": (1, 6, 2), "method": (99, 8, 2), "checksum": (7, 14, 4)}[damaged]
+        made[local + at : local + at + wide] = change.to_bytes(wide, "little")
+        made[listed + at + 2 : listed + at + 2 + wide] = change.to_bytes(wide, "little")
+    return bytes(made)
 
 
 def workbook(sheets: Mapping[str, Sequence[Sequence[Cell]]], *, hidden: str = "", dates: str = "") -> bytes:

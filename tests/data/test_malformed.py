@@ -3,111 +3,27 @@
 # ruff: noqa: E501 - a table reads best with a case to a line
 
 import json
+import os
+import socket
+import stat
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from data_files import prepare_sources
+from data_files import prepare_sources, read_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_files import zipped
+from malformed_cases import CASES, CSV, FEATHER, GOOD, OTHER, PACK, PARQUET, SHEET, STREAM, Case
 
 from luthier.core.errors import LuthierError
 from luthier.core.example import Example
 from luthier.core.files import sha256
+from luthier.core.report import Report, Table
+from luthier.data.rows import RawRow, Read, Unreadable
 from luthier.recipe.methods import Rows
-
-GOOD = b'{"prompt": "Q", "answer": "A"}\n'
-OTHER = b'{"prompt": "Q2", "answer": "A2"}\n'
-CSV = b"prompt,answer\nQ,A\n"
-DEEP = b"[" * 10_000 + b"]" * 10_000
-
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    file: str
-    content: bytes
-    kept: int = 0
-    dropped: tuple[str, ...] = ()
-    """Reasons in the order of the file."""
-    error: str = ""
-    """A piece of the message, where nothing can be used."""
-
-
-CASES = [
-    Case("UTF-8 BOM", "a.jsonl", b"\xef\xbb\xbf" + GOOD, kept=1),
-    Case("BOM between joined files", "a.jsonl", GOOD + b"\xef\xbb\xbf" + OTHER, kept=2),
-    Case("UTF-8 BOM in CSV", "a.csv", b"\xef\xbb\xbf" + CSV, kept=1),
-    Case("UTF-16 with BOM", "a.jsonl", GOOD.decode().encode("utf-16"), kept=1),
-    Case("UTF-16 without BOM", "a.csv", CSV.decode().encode("utf-16-le"), kept=1),
-    Case("UTF-32", "a.json", b"[%s]".replace(b"%s", GOOD).decode().encode("utf-32"), kept=1),
-    Case("cp1252", "a.csv", "prompt;answer\nWhat’s up?;5 € for a café\n".encode("cp1252"), kept=1),
-    Case("CRLF", "a.jsonl", GOOD.replace(b"\n", b"\r\n") + OTHER.replace(b"\n", b"\r\n"), kept=2),
-    Case("CRLF in CSV", "a.csv", CSV.replace(b"\n", b"\r\n"), kept=1),
-    Case("CR alone in CSV", "a.csv", CSV.replace(b"\n", b"\r"), kept=1),
-    Case("no newline at the end", "a.jsonl", (GOOD + OTHER).rstrip(b"\n"), kept=2),
-    Case("blank lines are no rows", "a.jsonl", b"\n\n" + GOOD + b"  \n\t\n" + OTHER, kept=2),
-    Case("NUL bytes in a line", "a.jsonl", GOOD + b"\0\0\0\n" + OTHER, kept=2, dropped=("invalid_json",)),
-    Case("NUL in a cell", "a.csv", CSV + b"Q\0x,A\n", kept=2),
-    Case("lone surrogate", "a.jsonl", b'{"prompt": "Q", "answer": "half \\ud800"}\n', kept=1),
-    Case("lone surrogate in a tool call", "a.jsonl", GOOD + b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "name": "\\udfff"}]}\n', kept=1, dropped=("not_unicode",)),
-    Case("surrogate pair", "a.jsonl", b'{"prompt": "Q", "answer": "\\ud83d\\ude00"}\n', kept=1),
-    Case("duplicate keys: the last wins", "a.jsonl", b'{"prompt": "Q", "answer": "", "answer": "A"}\n', kept=1),
-    Case("NaN beside the answer", "a.jsonl", b'{"prompt": "Q", "answer": "A", "score": NaN}\n', kept=1),
-    Case("NaN as the answer", "a.jsonl", GOOD + b'{"prompt": "Q", "answer": NaN}\n', kept=1, dropped=("does_not_fit",)),
-    Case("Infinity", "a.jsonl", GOOD + b'{"prompt": -Infinity, "answer": "A"}\n', kept=1, dropped=("does_not_fit",)),
-    Case("number of 5,000 digits", "a.jsonl", GOOD + b'{"prompt": "Q", "answer": ' + b"9" * 5000 + b"}\n", kept=1, dropped=("invalid_json",)),
-    Case("number above 64 bits", "a.jsonl", b'{"prompt": "Q", "answer": 123456789012345678901234567890}\n', kept=1),
-    Case("line of 1 MB", "a.jsonl", b'{"prompt": "Q", "answer": "' + b"x" * 1_000_000 + b'"}\n', kept=1),
-    Case("damaged line of 1 MB", "a.jsonl", GOOD + b'{"prompt": "' + b"x" * 1_000_000 + b"\n" + OTHER, kept=2, dropped=("invalid_json",)),
-    Case("cell of 1 MB", "a.csv", b"prompt,answer\nQ," + b"y" * 1_000_000 + b"\n", kept=1),
-    Case("nesting of 10,000", "a.jsonl", GOOD + DEEP + b"\n" + OTHER, kept=2, dropped=("nested_too_deep",)),
-    Case("nesting of 10,000 in a value", "a.jsonl", GOOD + b'{"prompt": "Q", "answer": ' + DEEP + b"}\n", kept=1, dropped=("nested_too_deep",)),
-    Case("nesting of 900 in a value", "a.jsonl", GOOD + b'{"prompt": "Q", "answer": ' + b"[" * 900 + b"]" * 900 + b"}\n", kept=1, dropped=("does_not_fit",)),
-    Case("nesting of 10,000 in an array", "a.json", b"[" + GOOD + b"," + DEEP + b"]", kept=1, dropped=("nested_too_deep",)),
-    Case("nesting of 10,000 as the file", "a.json", b'{"a": ' + DEEP + b"}", error="nested too deep"),
-    Case("mixed types on lines", "a.jsonl", GOOD + b'"text"\n42\nnull\n[1]\ntrue\n', kept=1, dropped=("not_an_object",) * 5),
-    Case("mixed types in a column", "a.jsonl", GOOD + b'{"prompt": 1, "answer": true}\n{"prompt": ["Q"], "answer": {}}\n', kept=2, dropped=("does_not_fit",)),
-    Case("mixed items in an array", "a.json", b"[" + GOOD + b", 7, null]", kept=1, dropped=("not_an_object",) * 2),
-    Case("bidi override", "a.jsonl", '{"prompt": "Q", "answer": "\u202egpj.exe"}\n'.encode(), kept=1),
-    Case("truncated line", "a.jsonl", GOOD + OTHER[:20] + b"\n", kept=1, dropped=("invalid_json",)),
-    Case("two objects on a line", "a.jsonl", GOOD + b'{"prompt": "Q"}{"answer": "A"}\n', kept=1, dropped=("invalid_json",)),
-    Case("single quotes", "a.jsonl", GOOD + b"{'prompt': 'Q'}\n", kept=1, dropped=("invalid_json",)),
-    Case("trailing comma", "a.json", b"[" + GOOD + b",]", kept=1),
-    Case("array without end", "a.json", b"[" + GOOD + b"," + OTHER, kept=2, dropped=("invalid_json",)),
-    Case("text behind the array", "a.json", b"[" + GOOD + b"] tail", kept=1, dropped=("invalid_json",)),
-    Case("one bad byte in UTF-8", "a.jsonl", '{"prompt": "ä", "answer": "öüß ÄÖÜ"}\n'.encode() + b'{"prompt": "\xff", "answer": "A"}\n', kept=1, dropped=("invalid_encoding",)),
-    Case("one bad byte in a UTF-8 CSV", "a.csv", CSV + "ä,öüßÄÖ\n".encode() + b"\xff,A\n", kept=2, dropped=("invalid_encoding",)),
-    Case("empty strings", "a.jsonl", GOOD + b'{"prompt": "Q", "answer": ""}\n{"prompt": "Q", "answer": null}\n', kept=1, dropped=("empty_answer",) * 2),
-    Case("only invisible characters", "a.jsonl", GOOD + '{"prompt": "Q", "answer": "\u200b\ufeff \u0000"}\n'.replace("\0", "").encode(), kept=1, dropped=("empty_answer",)),
-    Case("empty object", "a.jsonl", GOOD + b"{}\n", kept=1, dropped=("unknown_format",)),
-    Case("empty key", "a.jsonl", b'{"": "x", "prompt": "Q", "answer": "A"}\n', kept=1),
-    Case("unclosed quote", "a.csv", CSV + b'Q3,"open\nQ4,A4\n', kept=2, dropped=("broken_quotes",)),
-    Case("unclosed quote at the end", "a.csv", CSV + b'Q3,"open', kept=1, dropped=("broken_quotes",)),
-    Case("quote inside a quoted cell", "a.csv", CSV + b'Q3,"a "b" c"\n', kept=1, dropped=("broken_quotes",)),
-    Case("backslash before a quote", "a.csv", CSV + b'Q3,"a \\"b\\" c"\n', kept=1, dropped=("broken_quotes",)),
-    Case("too few cells", "a.csv", CSV + b"Q3\n", kept=1, dropped=("wrong_columns",)),
-    Case("too many cells", "a.csv", CSV + b"Q3,A,B\n", kept=1, dropped=("wrong_columns",)),
-    Case("line of commas", "a.csv", CSV + b",\n", kept=1, dropped=("empty_answer",)),
-    Case("header twice", "a.csv", CSV + b"prompt,answer\n", kept=2),
-    Case("quoted header", "a.csv", b'"prompt"; "answer" \nQ;A\n', error="columns"),
-    Case("spaces around header names", "a.csv", b"prompt , answer\nQ,A\n", kept=1),
-    Case("upper-case header", "a.csv", b"PROMPT,Answer\nQ,A\n", kept=1),
-    Case("duplicate", "a.jsonl", GOOD + OTHER + b'{"prompt": " q ", "answer": "a"}\n', kept=2, dropped=("duplicate",)),
-    Case("formula", "a.csv", CSV + b'=cmd|\' /C calc\'!A0,A\n', kept=2),
-    Case("terminal escape in a reason", "a.jsonl", GOOD + b'{"messages": [{"role": "\\u001b[2J", "content": "x"}]}\n', kept=1, dropped=("unknown_role",)),
-    Case("empty file", "a.jsonl", b"", error="the file is empty"),
-    Case("blank file", "a.jsonl", b"\n \n", error="no row in this file"),
-    Case("BOM and nothing else", "a.csv", b"\xef\xbb\xbf", error="no row in this file"),
-    Case("header and nothing else", "a.csv", b"prompt,answer\n", error="no row in this file"),
-    Case("empty array", "a.json", b"[]", error="no row in this file"),
-    Case("empty object as the file", "a.json", b"{}", error="no row in this file"),
-    Case("no readable row", "a.jsonl", b"hello\nworld\n", error="none of the 2 rows can be read"),
-    Case("a picture called CSV", "a.csv", bytes(range(256)) * 4, error=""),
-    Case("gzip called JSONL", "a.jsonl", b"\x1f\x8b\x08\x00" + bytes(range(200)), error="can be read"),
-    Case("broken header", "a.csv", b'"prompt,answer\nQ,A\n', error="the header can't be read"),
-    Case("nothing left", "a.jsonl", b'{"prompt": "Q", "answer": ""}\n' * 2, error="no row is left of 2: 2 empty_answer"),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -115,38 +31,203 @@ def test_malformed_input_is_accounted_for_or_refused_with_its_place(case: Case, 
     path = tmp_path / case.file
     path.write_bytes(case.content)
     if case.kept:
-        prepared = prepare_sources(tmp_path, path)
+        prepared = prepare_sources(tmp_path, path, rows=case.rows)
         assert [row["reason"] for row in prepared.rows("dropped")] == [*case.dropped]
         assert len(prepared.kept()) == case.kept
+        assert case.detail in told(prepared.report)
     else:
         with pytest.raises(LuthierError) as error:
-            prepare_sources(tmp_path, path)
+            prepare_sources(tmp_path, path, rows=case.rows)
         assert error.value.exit_code == 2
+        assert case.error
         assert case.error in error.value.problem
+        assert error.value.hint
         assert (error.value.place or "").startswith(str(path))
         assert "\x1b" not in str(error.value)
         assert not (tmp_path / "data").exists()
 
 
+def told(report: Report) -> str:
+    tables = (block for section in report.sections for block in section.blocks if isinstance(block, Table))
+    return "\n".join(str(cell) for table in tables for row in table.rows for cell in row)
+
+
+def test_the_table_is_long_and_every_case_in_it_another() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert len(CASES) + len(ODD_PATHS) >= 250
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A path that is no ordinary file, and what is said about it; `kept` where it is read after all."""
+
+    name: str
+    make: Callable[[Path, ExitStack], Path]
+    error: str = ""
+    kept: int = 0
+
+
+def written(name: str | bytes, content: bytes = GOOD) -> Callable[[Path, ExitStack], Path]:
+    def make(folder: Path, _: ExitStack) -> Path:
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+def linked(name: str, target: str, content: bytes | None = None) -> Callable[[Path, ExitStack], Path]:
+    def make(folder: Path, _: ExitStack) -> Path:
+        if content is not None:
+            (folder / target).write_bytes(content)
+        (folder / name).symlink_to(target)
+        return folder / name
+
+    return make
+
+
+def named(text: str) -> Callable[[Path, ExitStack], Path]:
+    return lambda folder, _: folder / text
+
+
+def piped(folder: Path, _: ExitStack) -> Path:
+    os.mkfifo(folder / "a.jsonl")
+    return folder / "a.jsonl"
+
+
+def listened(folder: Path, handles: ExitStack) -> Path:
+    handles.enter_context(socket.socket(socket.AF_UNIX)).bind(str(folder / "a.jsonl"))
+    return folder / "a.jsonl"
+
+
+def of_folder(*made: Callable[[Path, ExitStack], Path]) -> Callable[[Path, ExitStack], Path]:
+    def make(folder: Path, handles: ExitStack) -> Path:
+        (folder / "in").mkdir()
+        for each in made:
+            each(folder / "in", handles)
+        return folder / "in"
+
+    return make
+
+
+def barred(folder: Path, handles: ExitStack) -> Path:
+    path = written("a.jsonl")(folder, handles)
+    path.chmod(0)
+    handles.callback(path.chmod, stat.S_IRWXU)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
+    return path
+
+
+ODD_PATHS = [
+    Odd("a folder called like a file", of_folder(lambda folder, _: (folder / "a.jsonl").mkdir() or folder), "no data file in this folder"),
+    Odd("a folder called like a file, with one", of_folder(written("a.jsonl/b.jsonl")), kept=1),
+    Odd("a link to a file", linked("a.jsonl", "rows", GOOD), kept=1),
+    Odd("a link to nothing", linked("a.jsonl", "gone.jsonl"), "a link to something that isn't there"),
+    Odd("a link to itself", linked("a.jsonl", "a.jsonl"), "a link to something that isn't there"),
+    Odd("a link to the folder it is in", of_folder(written("a.jsonl"), linked("again", ".")), kept=1),
+    Odd("a link to nothing in a folder", of_folder(written("a.jsonl"), linked("b.jsonl", "gone")), kept=1),
+    Odd("one file twice in a folder", of_folder(written("a.jsonl"), linked("b.jsonl", "a.jsonl")), kept=1),
+    Odd("a pipe", piped, "not a regular file"),
+    Odd("a pipe in a folder", of_folder(written("b.jsonl"), piped), kept=1),
+    Odd("a socket", listened, "not a regular file"),
+    Odd("a device that gives nothing", lambda *_: Path("/dev/null"), "not a regular file"),
+    Odd("a device without end", lambda *_: Path("/dev/zero"), "not a regular file"),
+    Odd("a file nobody may read", barred, "no permission to read this file"),
+    Odd("a missing file", named("a.jsonl"), "no such file or folder"),
+    Odd("a missing folder", named("gone/a.jsonl"), "no such file or folder"),
+    Odd("a file for a folder", lambda folder, handles: written("a.jsonl")(folder, handles) / "b.jsonl", "no such file or folder"),
+    Odd("a NUL in the name", named("a\0.jsonl"), "a path can't hold a NUL character"),
+    Odd("a name too long", named("x" * 300 + ".jsonl"), "ame too long"),
+    Odd("a pattern that nothing matches", named("*.jsonl"), "no data file matches this pattern (0 other matches)"),
+    Odd("a pattern that no data matches", lambda folder, handles: written("a.png")(folder, handles).with_name("*.png"), "no data file matches this pattern (1 other matches)"),
+    Odd("a pattern that is wrong", named("[.jsonl"), "no data file matches this pattern (0 other matches)"),
+    Odd("an empty folder", of_folder(), "no data file in this folder"),
+    Odd("a folder of pictures", of_folder(written("a.png")), "no data file in this folder"),
+    Odd("a folder of texts", of_folder(written("a.txt")), "no data file in this folder, only plain text"),
+    Odd("a folder of hidden files", of_folder(written(".a.jsonl"), written(".b/c.jsonl")), "no data file in this folder"),
+    Odd("a folder of an archive and a table", of_folder(written("a.zip", zipped({"b.jsonl": OTHER})), written("c.CSV", CSV)), kept=2),
+    Odd("a newline in the name", written("a\nb.jsonl"), kept=1),
+    Odd("an escape in the name", written("\x1b[2Ja.jsonl"), kept=1),
+    Odd("a bad file with an escape in its name", written("\x1b[2Ja.jsonl", b"bad"), "none of the 1 rows can be read"),
+    Odd("bytes in the name that are no text", of_folder(written(b"\xff\xfe.jsonl")), kept=1),
+    Odd("bytes in the name of a Parquet file that are no text", of_folder(written(b"\xff\xfe.parquet", PARQUET)), kept=2),
+    Odd("bytes in the name of a workbook that are no text", of_folder(written(b"\xff.xlsx", SHEET)), kept=2),
+    Odd("a Parquet file called like a pattern", written("[a]*?.parquet", PARQUET), kept=2),
+    Odd("a Feather file called like an address", written("s3:/a=b/c.feather", FEATHER), kept=2),
+    Odd("a name of brackets", written("{[a]}*.jsonl"), kept=1),
+    Odd("a name in Chinese", written("数据.jsonl"), kept=1),
+    Odd("a name with a bidi override", written("a\u202elnosj.jsonl"), kept=1),
+    Odd("an upper-case extension", written("A.JSONL"), kept=1),
+    Odd("a name that is only an extension", written(".jsonl"), kept=1),
+    Odd("a name that ends in a dot", written("a.jsonl."), kept=1),
+    Odd("a name with a blank behind it", written("a.jsonl "), kept=1),
+    Odd("a copy that an editor made", written("a.jsonl~"), kept=1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD_PATHS, ids=lambda odd: odd.name)
+def test_odd_paths_are_read_or_refused_in_words_and_nothing_hangs(odd: Odd, tmp_path: Path) -> None:
+    with ExitStack() as handles:
+        path = odd.make(tmp_path, handles)
+        if odd.kept:
+            prepared = prepare_sources(tmp_path, path)
+            assert len(prepared.kept()) == odd.kept
+            assert "\x1b" not in told(prepared.report)
+        else:
+            with pytest.raises(LuthierError) as error:
+                prepare_sources(tmp_path, path)
+            assert odd.error in error.value.problem
+            assert error.value.exit_code == 2
+            assert not {"\x1b", "\0"} & {*str(error.value)}
+
+
 quiet = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
-names = st.sampled_from(["a.csv", "a.tsv", "a.json", "a.jsonl"])
+WHOLE = {
+    "a.csv": CSV,
+    "a.tsv": CSV.replace(b",", b"\t"),
+    "a.json": b"[" + GOOD + b"," + OTHER + b"]",
+    "a.jsonl": GOOD + OTHER,
+    "a.html": b"<html><p>Once</p></html>",
+    "a.zip": zipped({"a.jsonl": GOOD, "b.csv": CSV}),
+    "a.parquet": PARQUET,
+    "a.feather": FEATHER,
+    "a.arrow": STREAM,
+    "a.xlsx": SHEET,
+    **{f"a.jsonl{name}": pack(GOOD + OTHER) for name, pack in PACK.items()},
+}
 pieces = st.lists(
     st.sampled_from([b'"', b",", b";", b"\n", b"\r\n", b"\t", b"\xff", b"\0", b"Q", b"prompt", b"answer", b"{", b"}", b"[", b"]", b":", GOOD, CSV]),
     max_size=40,
 ).map(b"".join)  # fmt: skip
 
 
-@quiet
-@given(name=names, content=st.one_of(st.binary(max_size=200), pieces))
-def test_any_bytes_give_rows_that_add_up_or_a_problem_in_words(name: str, content: bytes, tmp_path: Path) -> None:
+@st.composite
+def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
+    """Return a file with a part of it replaced, or only its name and any bytes."""
+    name = draw(st.sampled_from([*WHOLE]))
+    content = WHOLE[name]
+    start = draw(st.integers(0, len(content)))
+    end = draw(st.one_of(st.just(len(content)), st.integers(start, min(start + 9, len(content)))))
+    changed = content[:start] + draw(st.binary(max_size=9)) + content[end:]
+    return name, draw(st.one_of(st.just(changed), st.binary(max_size=200), pieces))
+
+
+@settings(quiet, max_examples=250)
+@given(file=damaged())
+def test_any_bytes_give_rows_or_a_problem_in_words(file: tuple[str, bytes], tmp_path: Path) -> None:
+    name, content = file
     path = tmp_path / name
     path.write_bytes(content)
     problem = None
+    items: list[Read] = []
     try:
-        prepare_sources(tmp_path, path)
+        items = read_files(path)
     except LuthierError as error:
         problem = error
     assert problem is None or (problem.exit_code == 2 and problem.hint)
+    assert all(isinstance(item, RawRow | Unreadable) for item in items)
 
 
 values = st.recursive(

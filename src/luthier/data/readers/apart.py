@@ -61,6 +61,8 @@ def read(opened: Opened) -> Iterator[RawRow]:
 
 def _answers(question: bytes) -> Iterator[dict[str, Any]]:
     """Yield what the process says; the last thing is how reading ended, unless the process ended itself."""
+    if _waiting and _waiting[-1].poll() is not None:
+        _stop(_waiting.pop())  # it waited long enough
     process = _waiting.pop() if _waiting else _started()
     assert process.stdin is not None
     assert process.stdout is not None
@@ -82,13 +84,10 @@ def _answers(question: bytes) -> Iterator[dict[str, Any]]:
             _stop(process)
 
 
-def close() -> None:
-    """End the process that waits, if there is one."""
+@atexit.register
+def _close() -> None:
     while _waiting:
         _stop(_waiting.pop())
-
-
-atexit.register(close)
 
 
 def _question(opened: Opened) -> bytes:

@@ -45,14 +45,15 @@ def read(opened: Opened) -> Iterator[Piece]:
             yield from read_lines(opened)
             return
         _refuse(opened, f"not valid JSON: {_said(error, window)}", "correct the file at that place")
-    if isinstance(value, dict) and window.peek() and window.peek() in "{,":
-        if "\n" not in raw:
-            yield from read_lines(opened)
-            return
+    line = window.line_and_column(window.at)[0]
+    follows = window.peek()
+    if isinstance(value, dict) and "\n" not in raw and follows and window.line_and_column(window.at)[0] > line:
+        yield from read_lines(opened)
+    elif isinstance(value, dict) and follows == "{":
         yield _item(opened, 1, value, raw)
         window.longest = LONGEST
         yield from _items(opened, window, 1)
-    elif window.peek():
+    elif follows:
         extra = json.JSONDecodeError("Extra data", window.text, window.at)
         _refuse(opened, f"not valid JSON: {_said(extra, window)}", "correct the file at that place")
     else:

@@ -6,6 +6,7 @@ make it print pages. Here that ends a process that holds nothing (`luthier.data.
 
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from luthier.data.readers import columnar, workbook
 from luthier.data.readers.opened import Opened
 from luthier.data.readers.packed import DamagedError, SourceFile
 from luthier.data.rows import RawRow
+
+IDLE_SECONDS = 30
+"""How long it waits for another question."""
 
 AT_ONCE = 500
 """Most rows in an answer."""
@@ -34,10 +38,10 @@ FOREIGN: dict[str, Callable[[Opened], Iterator[RawRow]]] = {
 
 
 def main() -> None:
-    """Answer until there are no more questions."""
+    """Answer until there are no more questions, or none for a while."""
     answers = sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing else may write between answers
-    for line in sys.stdin.buffer:
+    while select.select([sys.stdin], [], [], IDLE_SECONDS)[0] and (line := sys.stdin.buffer.readline()):
         _answer(json.loads(line), answers)
         answers.flush()
 

@@ -8,6 +8,7 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -137,6 +138,13 @@ class _Zstd(io.BufferedIOBase):
     def readable(self) -> bool:
         return True
 
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = sys.maxsize if size is None or size < 0 else size
+        content = bytearray()
+        while len(content) < wanted and (piece := self.read1(wanted - len(content))):
+            content += piece
+        return bytes(content)
+
     def read1(self, size: int = -1) -> bytes:
         while not self._ready:
             piece, self._rest = self._rest or self._packed.read(PIECE), b""
@@ -152,12 +160,13 @@ class _Zstd(io.BufferedIOBase):
             if self._frame.eof:
                 self._rest = self._frame.unused_data
                 self._frame = self._new()
-        given, self._ready = self._ready[:size], self._ready[size:]
+        end = len(self._ready) if size < 0 else size
+        given, self._ready = self._ready[:end], self._ready[end:]
         return bytes(given)
 
 
 UNPACKERS: dict[str, Callable[[BinaryIO], io.IOBase]] = {
-    ".gz": lambda packed: gzip.GzipFile(fileobj=packed),
+    ".gz": lambda packed: gzip.GzipFile(fileobj=packed, mode="rb"),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
     ".zst": _Zstd,

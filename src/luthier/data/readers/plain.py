@@ -1,5 +1,7 @@
 """TXT, Markdown and HTML: the file is one document, and one row."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from io import TextIOBase
 
@@ -14,6 +16,34 @@ UNSEEN = "script, style, noscript, template, head"
 
 BLOCKS = "p, div, br, li, tr, h1, h2, h3, h4, h5, h6, section, article, header, footer, blockquote, pre, table, ul, ol"
 """What begins a new line on a page."""
+
+
+TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,20})")
+
+NEVER_CLOSED = frozenset(
+    [
+        "p",
+        "li",
+        "dt",
+        "dd",
+        "tr",
+        "td",
+        "th",
+        "option",
+        "br",
+        "hr",
+        "img",
+        "input",
+        "meta",
+        "link",
+        "col",
+        "wbr",
+        "area",
+    ]
+)
+"""Tags whose end many pages leave out, and that don't nest without it."""
+
+DEEPEST = 5000
 
 
 def read(opened: Opened) -> Iterator[Read]:
@@ -38,6 +68,9 @@ def read_page(opened: Opened) -> Iterator[Read]:
     if source is None:
         yield opened.unreadable(1, "", "too_long", f"longer than {LONGEST:,} characters")
         return
+    if _nests_deep(source):
+        yield opened.unreadable(1, source[:1000], "nested_too_deep", f"more than {DEEPEST:,} open tags of a kind")
+        return
     page = LexborHTMLParser(source)
     title = page.css_first("title")
     named = {"title": title.text(strip=True)} if title is not None else {}
@@ -51,6 +84,14 @@ def read_page(opened: Opened) -> Iterator[Read]:
     kept = [line for number, line in enumerate(lines) if line or (number and lines[number - 1])]
     row = _row(opened, 1, "\n".join(kept).strip())
     yield RawRow({**row.row, **named}, row.source) if isinstance(row, RawRow) else row
+
+
+def _nests_deep(source: str) -> bool:
+    """Say whether tags are open inside each other in such numbers that the parser would never finish."""
+    open_tags = Counter[str]()
+    for match in TAG.finditer(source):
+        open_tags[match[2].lower()] += -1 if match[1] else 1
+    return any(count > DEEPEST for name, count in open_tags.items() if name not in NEVER_CLOSED)
 
 
 def _all(handle: TextIOBase) -> str | None:
