@@ -5,7 +5,7 @@ BIN := .venv/bin
 THREADS := OMP_NUM_THREADS=1
 TWO := -n 2 --dist worksteal
 
-.PHONY: quickstart test check lint faults table gpu bench base-model sample-data lock
+.PHONY: quickstart test check lint faults table gpu bench base-model data-files sample-data lock
 
 quickstart: .venv/app
 	$(BIN)/luthier quickstart
@@ -37,6 +37,9 @@ bench: .venv/dev
 base-model: .venv/dev
 	$(THREADS) taskset -c 0 $(BIN)/python -m scripts.base_model.train
 	$(BIN)/python -m scripts.base_model.card
+
+data-files: .venv/dev
+	$(BIN)/python -m scripts.formats_found $(or $(FILES),../shared/data)
 
 sample-data: .venv/dev
 	$(BIN)/python -m scripts.sample_data

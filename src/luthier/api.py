@@ -181,6 +181,9 @@ def _call(recipe: Asked | None, asked: Mapping[str, Any]) -> Call:
     changes = _changes({**keys, **({"data": options} if options else {})})
     if recipe is None:
         made = parse_recipe(f"name: {keys.get('name', 'run')}\n", file="the call", overrides=changes)
+        if rows is None and "objective" not in keys.get("train", {}) and workflow.only_text(made):
+            changes = [*changes, "train.objective=pretrain"]
+            made = parse_recipe(f"name: {keys.get('name', 'run')}\n", file="the call", overrides=changes)
         text = to_yaml(made, comments=False)
     elif isinstance(recipe, Recipe):
         made = parse_recipe(to_yaml(recipe, comments=False), file="the recipe", overrides=changes)

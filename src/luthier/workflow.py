@@ -236,6 +236,13 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     return report
 
 
+def only_text(recipe: Recipe) -> bool:
+    """Say whether the first rows of a recipe's sources are plain text, of which no conversation can be made."""
+    from luthier.data.first import are_plain_text
+
+    return are_plain_text(_sources(recipe)[0])
+
+
 def _changed_sources(run: Run, inputs: list[list[str]]) -> str:
     """Return the source files that are others than when the rows were prepared, in words."""
     now = dict(inputs)

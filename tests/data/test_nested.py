@@ -170,6 +170,37 @@ def test_the_lowest_rank_is_best_and_has_no_margin() -> None:
 @pytest.mark.parametrize(
     "record",
     [
+        {"prompt": "Q", "response_a": "a", "response_b": "b", "winner": "model_a"},
+        {"prompt": "Q", "response_0": "b", "response_1": "a", "better_response_id": 1},
+        {"prompt": "Q", "output_1": "a", "output_2": "b", "preference": "1"},
+        {"prompt": "Q", "answer_0": "b", "answer_1": "a", "score_0": -1, "score_1": 1},
+        {"history": "Q", "human_ref_A": "a", "human_ref_B": "b", "labels": 1},
+        {
+            "conversation_a": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "a"}],
+            "conversation_b": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "b"}],
+            "winner": "model_a",
+        },
+    ],
+)
+def test_two_answers_of_which_one_won_are_a_pair(record: Row, write: Write, tmp_path: Path) -> None:
+    (pair,) = prepared(write, tmp_path, "pair", record).kept()
+    assert (said(pair["messages"]), said(pair["rejected"])) == ("u:Q a:a", "u:Q a:b")
+    (best,) = prepared(write, tmp_path, "conversation", record).kept()
+    assert said(best["messages"]) == "u:Q a:a"
+
+
+@pytest.mark.parametrize("verdict", [{"winner": "tie"}, {"winner": "c"}, {"score_a": 1, "score_b": 1}])
+def test_two_answers_of_which_none_won_are_a_dropped_row(verdict: Row) -> None:
+    found = unfold({"prompt": "Q", "response_a": "a", "response_b": "b", **verdict}, "pair")
+    assert found is not None
+    assert found[1].refusal is not None
+    assert found[1].refusal.reason == "unranked"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"prompt": "Q", "response_a": "a", "response_b": "b"},
         {"prompt": "Q", "completions": ["a", "b"]},
         {"prompt": "Q", "completions": [{"response": "a", "score": "high"}, {"response": "b", "score": 1}]},
         {"prompt": "Q", "responses": ["a", "b"], "scores": [1]},

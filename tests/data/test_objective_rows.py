@@ -75,6 +75,11 @@ HH = "\n\nHuman: Q\n\nAssistant: {}"
             "rejected": {"from": "gpt", "value": "B"},
         },
         {"messages": [user("Q")], "chosen": bot("A"), "rejected": bot("B")},
+        {
+            "input": {"messages": [user("Q")]},
+            "preferred_completion": [bot("A")],
+            "non_preferred_completion": [bot("B")],
+        },
         {"chosen": HH.format("A"), "rejected": HH.format("B")},
         {"prompt": HH.format(""), "chosen": " A", "rejected": " B"},
         {

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from luthier.core.run import Run
     from luthier.recipe.schema import Recipe
 
+PRETRAIN = "train.objective=pretrain"
+"""What is done with plain text where nobody said what: a conversation can't be made of it."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -112,7 +115,8 @@ def given_recipe(
 ) -> "tuple[Recipe, str]":
     """Return the recipe a command line adds up to, and the text to keep of it.
 
-    With a recipe file, `--data`, `--model`, `--format` and `--technique` override it; without, they make one.
+    With a recipe file, `--data`, `--model`, `--format` and `--technique` override it; without, they make one, in which
+    plain text is learned as what it is.
     """
     from luthier.core.errors import RecipeError
     from luthier.recipe.load import load_recipe, parse_recipe, recipe_text
@@ -139,7 +143,18 @@ def given_recipe(
         )
     name = _slug(Path(data[0]).stem)
     made = parse_recipe(f"name: {name}\n", file="the command line", overrides=changes)
+    if not any(change.startswith(("train.objective", "train=")) for change in changes):
+        from luthier import workflow
+
+        if workflow.only_text(made):
+            made = parse_recipe(f"name: {name}\n", file="the command line", overrides=[*changes, PRETRAIN])
+            hello("these are plain text: `train.objective` is `pretrain`", quiet=_is_quiet())
     return made, to_yaml(made, comments=False)
+
+
+def _is_quiet() -> bool:
+    context = click.get_current_context(silent=True)
+    return bool(context and context.params.get("quiet"))
 
 
 def _slug(text: str) -> str:

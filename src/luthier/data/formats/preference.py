@@ -26,6 +26,7 @@ CHOSEN = (
     "accepted",
     "preferred",
     "preferred_output",
+    "preferred_completion",
     "preferred_response",
     "better",
 )
@@ -36,6 +37,7 @@ REJECTED = (
     "refused",
     "dispreferred",
     "non_preferred_output",
+    "non_preferred_completion",
     "non_preferred",
     "dispreferred_response",
     "worse",

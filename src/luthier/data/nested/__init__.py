@@ -6,7 +6,7 @@ To add a shape: a function in a module here, a line in the table, and the words 
 from collections.abc import Callable
 from typing import Any
 
-from luthier.data.nested import ranked, records, trees
+from luthier.data.nested import duels, ranked, records, trees
 from luthier.data.nested.unfolded import Unfolded
 from luthier.recipe.methods import Rows
 
@@ -15,10 +15,11 @@ SHAPES: dict[str, Callable[[dict[str, Any], Rows], Unfolded | None]] = {
     "paragraphs with questions": records.paragraphs,
     "tasks with instances": records.instances,
     "ranked answers": ranked.unfold,
+    "judged pairs": duels.unfold,
 }
 """What people call such records, and what makes rows of one, or says that it is something else."""
 
-WORDS = ("replies", "paragraphs", "qas", "instances", *ranked.LISTS, *ranked.SCORES, *ranked.RANKS)
+WORDS = ("replies", "paragraphs", "qas", "instances", *ranked.LISTS, *ranked.SCORES, *ranked.RANKS, *duels.WORDS)
 """Keys of which each such record has at least one."""
 
 
