@@ -223,7 +223,8 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
         _need(privacy.ner.needs[0], extra=privacy.ner.needs[1])
     rows = recipe.train.objective.rows
     inputs = _inputs(recipe, data, names)
-    drawn_with = known_sha256(Path(privacy.key)) if privacy.key and Path(privacy.key).is_file() else None
+    secret = Path(privacy.key or "").expanduser()
+    drawn_with = known_sha256(secret) if secret.is_file() else None
     key = digest([recipe.data.model_dump(mode="json", exclude={"processes"}), rows, inputs, drawn_with])
     finished = run.finished("prepare", key)
     if finished is not None:

@@ -460,7 +460,7 @@ def scores(find: Find, snippets: Sequence[Snippet]) -> tuple[dict[str, Score], l
     for text, gold in snippets:
         hits = [*find(text)]
         for kind, start, end in gold:
-            right = any(hit[2] == kind and hit[0] <= start and hit[1] >= end for hit in hits)
+            right = (start, end, kind) in hits
             counts.setdefault(kind, [0, 0, 0])[not right] += 1
             if not right:
                 mistakes.append(f"missed {kind}: {text!r}")

@@ -213,6 +213,32 @@ def test_json_stays_json_also_where_a_number_is_masked_or_an_escape_hides():
     assert rewritten('{"mail": "jane@mail.org",  "n": 1}', action="mask") == '{"mail": "[EMAIL]",  "n": 1}'
 
 
+def test_two_keys_that_are_masked_alike_stay_two():
+    text = '{"jane@mail.org": 4111111111111111, "tom@mail.org": 5555555555554444}'
+    assert json.loads(rewritten(text, action="mask")) == {"[EMAIL] 1": "[CARD]", "[EMAIL] 2": "[CARD]"}
+
+
+def test_what_the_prompt_calls_a_phone_number_is_one_in_the_answer_too():
+    step = privacy.step(Privacy(phone="mask"))
+    assert step is not None
+    (done,) = step([example("My phone is 4155552671.", "Shall I call 4155552671 or 4155552670?")], Notes())
+    assert [turn.text for turn in done.messages] == ["My phone is [PHONE].", "Shall I call [PHONE] or 4155552670?"]
+
+
+@pytest.mark.parametrize("action", ["flag", "mask"])
+def test_what_is_nested_too_deep_to_look_at_is_dropped_only_where_something_was_to_go(action: str):
+    deep: object = "jane@mail.org"
+    for _ in range(3000):
+        deep = [deep]
+    row = Example((Message("user", "?"), Message("assistant", "!", {"x": deep})), Source("x", 1))
+    step = privacy.step(Privacy(action=action))
+    assert step is not None
+    (done,) = step([row], Notes())
+    assert done is row if action == "flag" else done.reason == "nested_too_deep"
+    shown = privacy.shown(Privacy(action=action))({"x": deep})
+    assert shown == "nested too deep to show without what is private" if action == "mask" else shown == {"x": deep}
+
+
 def test_spans_to_learn_move_with_their_text():
     text = "Write jane@mail.org or tom@mail.org today"
     spans = [[0, 5], [text.index("jane"), text.index("jane") + 13], [text.index("tom") + 2, len(text)]]
@@ -279,7 +305,7 @@ SIZE = 100_000
 HOSTILE = (
     *words(
         r"""a 1 @ a@ a@a. a. 1. 1- +1 + (1 12- 00 1: 2001: : A1 GB82 :// a:// a://b:c - password password= sk- sk-a1 eyJ
-        eyJaaaaaaaa. AKIA [at] (at)a é 中 电话1 a1 [ { \u0040 555- 0171 &#64; 123-45- f* sh1 <b> "a":
+        eyJaaaaaaaa. a-eyJ0 AKIA [at] (at)a é 中 电话1 a1 [ { \u0040 555- 0171 &#64; 123-45- f* sh1 <b> "a":
         ( +1- jane@mail.org"""
     ),
     *("0 ", "1 ", "4111 ", "GB82 WEST ", "token ", "token: a1", "call ", "call 1", "0171 1234567x", "a (at) a (dot) "),

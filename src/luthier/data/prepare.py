@@ -88,7 +88,7 @@ def prepare(
     asked = Asked(data, rows, tokenizer, looker(data.decontaminate))
     privacy = data.clean.privacy
     if privacy.vault is not None:
-        vault.refuse_place(Path(privacy.vault), out.parent, {file.path for file in files})
+        vault.refuse_place(Path(privacy.vault).expanduser(), out.parent, {file.path for file in files})
     with (
         publish_folder(out) as folder,
         closing(Intake(folder, unique=data.clean.duplicates, shown=shown(privacy))) as intake,
@@ -100,7 +100,7 @@ def prepare(
             read = _take_in_all(intake, named, refined, asked, progress)
         _refuse_nothing_left(intake.account)
         if privacy.vault is not None:
-            vault.write(Path(privacy.vault), intake.notes["privacy"].stand_ins)
+            vault.write(Path(privacy.vault).expanduser(), intake.notes["privacy"].stand_ins)
         outcome = _outcome(intake, read, asked, folder, out.name)
         report = present(outcome, run=out.parent)
         write_report(report, folder)

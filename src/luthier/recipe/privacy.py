@@ -25,7 +25,7 @@ class Presidio(Method):
     """What to look for, in presidio's words: PERSON, LOCATION, NRP, and those of `recognizers`."""
 
     action: Action = "flag"
-    """What is done about what it finds. `null` would hide that names are guessed: nothing here has check digits."""
+    """What is done about what it finds. Names are guessed: look at what `flag` tells before you `drop`."""
 
     language: Named = "en"
     """Language of the texts, as two letters. Others are looked at as if they were in it."""

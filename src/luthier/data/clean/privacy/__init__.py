@@ -4,11 +4,11 @@ To add a kind: its name in `luthier.recipe.privacy` with its option, a finder, a
 `standins.MAKE`, a name for people in `told.NOUNS`, and snippets in the tests' truth set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from luthier.core.example import Example
-from luthier.data.clean.privacy.find import find
-from luthier.data.clean.privacy.hiding import Show, hiding
+from luthier.data.clean.privacy.find import find, without
+from luthier.data.clean.privacy.hiding import GOES, Show, hiding
 from luthier.data.clean.privacy.hits import Hit
 from luthier.data.clean.privacy.rewrite import Look, Rewriter
 from luthier.data.clean.privacy.standins import StandIns
@@ -16,7 +16,7 @@ from luthier.data.clean.privacy.told import in_words
 from luthier.data.clean.step import Notes, Step
 from luthier.data.rows import Refusal
 from luthier.recipe.options import locate
-from luthier.recipe.privacy import Privacy
+from luthier.recipe.privacy import Action, Privacy
 
 
 def step(options: Privacy) -> Step | None:
@@ -44,18 +44,23 @@ def step(options: Privacy) -> Step | None:
                 made[kind, piece] = stand_ins.of(kind, piece)
             return made[kind, piece]
 
-        results: list[Example | Refusal] = []
-        for example in examples:
-            rewriter = Rewriter(look, instead)
-            rewritten = rewriter.example(example)
-            met = [kind for kind in rewriter.met if actions[kind] != "off"]
-            for kind in met:
-                notes.see(kind, example.source)
-            unwanted = [kind for kind in met if actions[kind] == "drop"]
-            results.append(Refusal("private", f"holds {in_words(unwanted)}") if unwanted else rewritten)
-        return results
+        return [_result(example, Rewriter(look, instead), actions, notes) for example in examples]
 
     return work
+
+
+def _result(example: Example, rewriter: Rewriter, actions: Mapping[str, Action], notes: Notes) -> Example | Refusal:
+    try:
+        rewritten = rewriter.example(example)
+    except RecursionError:
+        if not {*GOES} & {*actions.values()}:
+            return example
+        return Refusal("nested_too_deep", "lists or objects in a turn are nested too deep to look for what is private")
+    met = [kind for kind in rewriter.met if actions[kind] != "off"]
+    for kind in met:
+        notes.see(kind, example.source)
+    unwanted = [kind for kind in met if actions[kind] == "drop"]
+    return Refusal("private", f"holds {in_words(unwanted)}") if unwanted else rewritten
 
 
 def shown(options: Privacy) -> Show:
@@ -71,7 +76,6 @@ def _look(options: Privacy) -> Look:
     def look(text: str) -> list[Hit]:
         """Find by form, then names in what is left."""
         certain = find(text)
-        guessed = [hit for hit in names(text) if not any(hit.start < c.end and c.start < hit.end for c in certain)]
-        return sorted([*certain, *guessed])
+        return sorted([*certain, *names(without(text, [(hit.start, hit.end) for hit in certain]))])
 
     return look

@@ -6,10 +6,17 @@ from itertools import pairwise
 
 from luthier.data.clean.privacy.hits import DATE, digits_of, in_sum, labelled
 
+LETTER = "A-Za-z\u00aa-\u02af\u0370-\u1fff"
+IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+"""Chinese, Japanese, Korean: nothing separates such words from an address in Latin letters beside them."""
+
+SAID_AT = r"(?:@|\s?[\[({]\s?(?:at|AT|@)\s?[\])}]\s?)"
+DOT = r"(?:\.|\s?[\[({]\s?(?:dot|DOT|\.)\s?[\])}]\s?)"
+
 EMAIL = re.compile(
-    r"(?<![\w.+%@-])[\w%+-][\w.%+'-]{0,63}"
-    r"(?:@|\s?[\[({]\s?(?:at|AT|@)\s?[\])}]\s?)"
-    r"((?:[^\W_](?:[\w-]{0,61}[^\W_])?(?:\.|\s?[\[({]\s?(?:dot|DOT|\.)\s?[\])}]\s?)){1,5}[^\W\d_]{2,24})(?![\w@-]|\.\w)"
+    rf"(?<![{LETTER}0-9_.+%@-])[{LETTER}0-9_%+-][{LETTER}0-9_.%+'-]{{0,63}}{SAID_AT}"
+    rf"(?:[{LETTER}0-9](?:[{LETTER}0-9-]{{0,61}}[{LETTER}0-9])?{DOT}){{1,5}}([{LETTER}]{{2,24}})(?![{LETTER}0-9_@-]|\.[{LETTER}0-9])"
+    rf"|[{IDEOGRAPH}]{{1,20}}@(?:[{IDEOGRAPH}{LETTER}0-9-]{{1,40}}\.){{1,3}}([{IDEOGRAPH}]{{2,4}}|[A-Za-z]{{2,24}})"
 )
 """Letters of any script count, as in RFC 6531; so does `jane [at] mail [dot] org`."""
 
@@ -35,7 +42,7 @@ def emails(text: str) -> Iterator[tuple[int, int]]:
     if not any(sign in text for sign in AT):
         return
     for match in EMAIL.finditer(text):
-        top = re.split(r"[.\s\])}]", match.group(1))[-1]
+        top = match.group(1) or match.group(2)
         if not NO_TOP_LEVEL.fullmatch(top) and not match.group().startswith(NOBODY):
             yield match.span()
 

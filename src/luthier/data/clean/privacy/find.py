@@ -47,7 +47,7 @@ def find(text: str) -> list[Hit]:
         spans = [*finder(left)]
         if spans:
             hits += (Hit(start, end, kind) for start, end in spans)
-            left = _without(left, spans)
+            left = without(left, spans)
     return sorted(hits)
 
 
@@ -56,7 +56,8 @@ def _worth_a_look(text: str) -> bool:
     return DIGITS.search(text) is not None or any(sign in text for sign in SIGNS)
 
 
-def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
+def without(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Return a text of the same length in which nothing stands at the spans."""
     pieces: list[str] = []
     last = 0
     for start, end in spans:

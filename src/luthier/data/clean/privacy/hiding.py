@@ -34,7 +34,13 @@ def hiding(look: Look, actions: Mapping[str, Action]) -> Show:
             return text
         return plain
 
-    return Rewriter(look, instead, first=revealed).row
+    def show(value: Any) -> Any:
+        try:
+            return Rewriter(look, instead, first=revealed).row(value)
+        except RecursionError:
+            return "nested too deep to show without what is private"
+
+    return show
 
 
 def _partly(kind: str, piece: str) -> str:

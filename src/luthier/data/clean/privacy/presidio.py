@@ -51,7 +51,7 @@ def _analyzer(options: Presidio) -> Any:
     if options.model is not None:
         registry.add_recognizer(SpacyRecognizer(supported_language=options.language))
     if options.recognizers is not None:
-        _add_own(registry, Path(options.recognizers))
+        _add_own(registry, Path(options.recognizers).expanduser())
     return AnalyzerEngine(
         registry=registry,
         nlp_engine=_language(options),

@@ -2,11 +2,12 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from luthier.core.example import Example, Message
@@ -93,7 +94,8 @@ class Rewriter:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return _same_or(value, {self.text(key): self.value(item) for key, item in value.items()})
+            keys = _apart([self.text(key) for key in value])
+            return _same_or(value, dict(zip(keys, map(self.value, value.values()), strict=True)))
         if isinstance(value, list | tuple):
             return _same_or(value, type(value)(self.value(item) for item in value))
         if isinstance(value, int) and not isinstance(value, bool) and value >= LONG_NUMBER:
@@ -140,6 +142,14 @@ def _occurrences(pieces: Mapping[str, str], text: str) -> list[Hit]:
         if not kept or hit.start >= kept[-1].end:
             kept.append(hit)
     return kept
+
+
+def _apart(keys: Sequence[str]) -> Sequence[str]:
+    """Return keys such that two that were masked alike stay two."""
+    if len({*keys}) == len(keys):
+        return keys
+    numbers = {key: count(1) for key, many in Counter(keys).items() if many > 1}
+    return [f"{key} {next(numbers[key])}" if key in numbers else key for key in keys]
 
 
 def _same_or(old: Any, new: Any) -> Any:

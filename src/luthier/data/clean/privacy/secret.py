@@ -24,7 +24,7 @@ MADE_BY = re.compile(
     r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|(?:AC|SK)[0-9a-f]{32}|key-[0-9a-f]{32}"  # SendGrid, Twilio, Mailgun
     r"|dop_v1_[0-9a-f]{64}|dapi[0-9a-f]{32}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|lin_api_[A-Za-z0-9]{32,}"
     r"|\d{8,10}:AA[A-Za-z0-9_-]{33}"  # Telegram
-    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"  # JWT: RFC 7519
+    r"|(?<!-)eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"  # JWT: RFC 7519
     r")"
 )
 
@@ -35,7 +35,7 @@ ASSIGNED = re.compile(
     r"(?:pass(?:word|wd|phrase)|pwd|secret|api[_-]?key|access[_-]?key|account[_-]?key|auth[_-]?key|private[_-]?key|"
     r"encryption[_-]?key|token|bearer|credentials?)(?:[_-]?(?:id|key|value|base64))?(?:[\"'`]{1,2}\]?)?"
     r"(?:(?:\s(?:is|was|ist|est|es|é))?\s{0,3}(?:=>|:=|[=:])\s{0,3}|\s(?:(?:is|was|ist|est|es|é)\s)?)(?:bearer\s|basic\s)?[\"'`]{0,2}"
-    r"([A-Za-z0-9_\-+/=.~!@#$%^&*?|]{8,})",
+    r"((?:[A-Za-z0-9_\-+/=.~!@#$%^*?|]|&(?!\w{1,30}=)){8,})",
     re.IGNORECASE,
 )
 """What a program or a person gives as password or key. What follows must look random."""

@@ -35,7 +35,7 @@ class StandIns:
     """
 
     def __init__(self, salt: int = 0, key: str | None = None) -> None:
-        secret = _content(Path(key)) if key else b""
+        secret = _content(Path(key).expanduser()) if key else b""
         self._key = sha256(b"%d:%b" % (salt, secret)).digest()
 
     def of(self, kind: str, value: str) -> str:
