@@ -5,8 +5,11 @@ import pytest
 from data_files import Write
 
 from luthier.core.errors import DataError, Problems
+from luthier.core.example import Example, Message, Source
 from luthier.data.leakage.evaluations import Evaluation, read_evaluations
 from luthier.data.leakage.items import Item
+from luthier.data.leakage.look import looker
+from luthier.recipe.data import Decontaminate
 
 
 def read_one(write: Write, name: str, content: str | bytes, *fields: str) -> Evaluation:
@@ -144,6 +147,17 @@ def test_the_examples_of_a_bbh_file_are_the_items(write: Write) -> None:
     assert [item.question for item in found.items] == ["True and False is", "not True is"]
 
 
+def test_records_that_hold_several_questions_are_taken_apart(write: Write) -> None:
+    answers = [{"text": "Paris", "answer_start": 0}]
+    questions = [{"id": str(n), "question": f"Question {n}?", "answers": answers} for n in range(3)]
+    squad = {"version": "1", "data": [{"title": "T", "paragraphs": [{"context": "Paris is nice.", "qas": questions}]}]}
+    found = read_one(write, "dev.json", json.dumps(squad))
+    assert [item.answer for item in found.items] == ["Paris"] * 3
+    assert all(
+        "Paris is nice." in item.question and f"Question {n}?" in item.question for n, item in enumerate(found.items)
+    )
+
+
 def test_named_columns_are_looked_for_each_on_its_own(write: Write) -> None:
     found = read_one(
         write, "own.jsonl", '{"a": "one", "b": "two", "question": "?", "answer": "!"}\n{"c": 1}\n', "a", "b"
@@ -194,3 +208,25 @@ def test_every_test_set_that_is_missing_is_told(write: Write) -> None:
         "humaneval",
         "no such file or folder, and luthier brings no test sets along",
     )
+
+
+def test_what_is_planted_of_test_sets_in_every_layout_is_found_all_of_it(write: Write) -> None:
+    def said(name: str) -> str:
+        return ", ".join(f"{name} {number}" for number in range(9))
+
+    for number, (name, (row, question, _, _)) in enumerate(LAYOUTS.items()):
+        text = json.dumps(row).replace(json.dumps(question)[1:-1], said(name))
+        path = write(f"tests/{number}.jsonl", text + "\n")
+    write("tests/mmlu.csv", "".join(f'"{said(f"mmlu {n}")}",p,q,r,s,C\n' for n in range(5)))
+    write("tests/mgsm.tsv", "".join(f"{said(f'mgsm {n}')}\t{n}\n" for n in range(5)))
+    write("tests/bbh.json", json.dumps({"canary": "", "examples": [{"input": said("bbh"), "target": "A"}]}))
+    leaks = looker(Decontaminate(against=(str(path.parent),)))
+    assert leaks is not None
+    names = [*LAYOUTS, *(f"mmlu {n}" for n in range(5)), *(f"mgsm {n}" for n in range(5)), "bbh"]
+    rows = [
+        Example((Message("user", "Tell me."), Message("assistant", f"So: {said(name).upper()}!")), Source("rows", line))
+        for line, name in enumerate([*names, "other"])
+    ]
+    found, told = leaks.look(rows)
+    assert [leak is not None for leak in found] == [True] * len(names) + [False]
+    assert (told.total, len(leaks.items)) == (len(names), len(names))

@@ -1,7 +1,7 @@
 """Files of test sets to their items."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -10,9 +10,10 @@ from luthier.core.errors import DataError, LuthierError
 from luthier.core.example import Source
 from luthier.core.text import one_line
 from luthier.data.leakage.items import Item, Recogniser, of_cells
-from luthier.data.read import open_source, read
+from luthier.data.nested.unfolding import Unfolding
+from luthier.data.read import open_source, pieces, row_of
 from luthier.data.readers import DOCUMENTS
-from luthier.data.rows import RawRow
+from luthier.data.rows import RawRow, Read
 from luthier.data.sources import SourceFile, find_files, raise_all
 
 TABLES = (".csv", ".tsv", ".tab")
@@ -78,10 +79,17 @@ def evaluation_files(against: Sequence[str]) -> list[SourceFile]:
     return files
 
 
+def _rows(file: SourceFile) -> Iterator[Read]:
+    """Yield the rows of a file; the first line of a table is its header, and records that hold several are apart."""
+    opened = open_source(file, header=True)
+    for piece in Unfolding(file.name, "conversation").apart(pieces(opened), opened.encoding):
+        yield row_of(piece, file=file.name, encoding=opened.encoding)
+
+
 def _read(file: SourceFile, fields: Sequence[str]) -> Evaluation:
     evaluation = Evaluation(file.name)
     recogniser = Recogniser(fields)
-    rows = read(open_source(file, header=True))
+    rows = _rows(file)
     first = next(rows, None)
     header = [*first.row] if isinstance(first, RawRow) else []
     nameless = bool(header) and file.kind in TABLES and not fields and not recogniser.knows(header)
