@@ -206,7 +206,7 @@ def _findings(stages: dict[str, Any]) -> Iterator[Finding]:
     for name, entry in entries:
         for finding in entry["findings"]:
             level: Level = finding["level"]
-            if level in ("warning", "failure") and finding["text"] not in seen:
+            if level in ("warning", "gate", "failure") and finding["text"] not in seen:
                 seen.add(finding["text"])
                 yield Finding(level, f"{name}: {finding['text']}", finding["hint"])
 

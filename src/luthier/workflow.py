@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from luthier import onepage
@@ -33,6 +34,9 @@ from luthier.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from luthier.core.example import Example, Source
+    from luthier.data.sources import SourceFile
+    from luthier.evaluate.held_out import Examples
+    from luthier.recipe.evaluate import Capability
     from luthier.recipe.facts import ModelFacts
     from luthier.recipe.plan import Plan
     from luthier.tokens.render import Encoded, Renderer
@@ -201,6 +205,7 @@ def _need_methods(recipe: Recipe) -> None:
             _need(method.needs[0], extra=method.needs[1])
     for metric in metrics:
         locate(metric)(metric)
+    _capability_files(recipe)
 
 
 def _need(*packages: str, extra: str) -> None:
@@ -717,7 +722,8 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
     """Compare base and tuned model on the held-out rows: perplexity, paired interval, answers side by side."""
     _need("torch", "transformers", "peft", extra="train")
     trained, base = _trained(recipe, run)
-    key = digest([trained["files"], recipe.evaluate.model_dump(mode="json")])
+    asked = [[file.name, known_sha256(file.path)] for file in _capability_files(recipe)]
+    key = digest([trained["files"], recipe.evaluate.model_dump(mode="json"), asked])
     finished = run.finished("evaluate", key)
     if finished is not None:
         return _stored("Evaluation", finished)
@@ -761,6 +767,7 @@ def _scored(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress
         classes=learned.classes,
         usual=int(Counter(learned.labels.tolist()).most_common(1)[0][0]) if learned.classes else 0,
         capacity=decided.pack_tokens,
+        gate=recipe.evaluate.gate,
         precision=decided.precision,
         out=run / "evaluate",
         progress=progress,
@@ -774,22 +781,50 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progre
     from luthier.tokens.encode import Limits, read_examples
 
     decided = _kept_plan(run)
-    return compare(
-        recipe_model=recipe.model,
-        base_path=base,
-        tuned_path=run / "model",
-        examples=partial(read_examples, rows),
-        stored=_stored_tokens(recipe, run, rows, decided.max_length),
-        options=recipe.evaluate,
-        capacity=decided.pack_tokens,
-        limits=Limits(decided.max_length, recipe.train.too_long),
-        learn=recipe.train.learn,
-        rows=recipe.train.objective.rows,
-        precision=decided.precision,
-        out=run / "evaluate",
-        per_token=per_token(recipe.train.objective),
-        progress=progress,
-    )
+    with TemporaryDirectory() as folder:
+        return compare(
+            recipe_model=recipe.model,
+            base_path=base,
+            tuned_path=run / "model",
+            examples=partial(read_examples, rows),
+            stored=_stored_tokens(recipe, run, rows, decided.max_length),
+            options=recipe.evaluate,
+            capacity=decided.pack_tokens,
+            limits=Limits(decided.max_length, recipe.train.too_long),
+            learn=recipe.train.learn,
+            rows=recipe.train.objective.rows,
+            capabilities=[*_capabilities(recipe, Path(folder), progress)],
+            precision=decided.precision,
+            out=run / "evaluate",
+            per_token=per_token(recipe.train.objective),
+            progress=progress,
+        )
+
+
+def _capability_files(recipe: Recipe) -> "list[SourceFile]":
+    """Return the files whose rows measure what should not be lost; they must be there."""
+    from luthier.data.sources import find_files
+
+    return [
+        file
+        for asked in recipe.evaluate.capabilities
+        for file in find_files(asked.files, rows="text" if asked.text else "conversation")
+    ]
+
+
+def _capabilities(recipe: Recipe, folder: Path, progress: Progress) -> "Iterator[tuple[Capability, Examples]]":
+    """Yield what should not be lost, with its rows, prepared as training rows are but for duplicates and splits."""
+    from luthier.data.prepare import prepare as prepare_data
+    from luthier.evaluate.held_out import spread
+    from luthier.recipe.data import Clean, Data, Split
+    from luthier.tokens.encode import read_examples
+
+    for number, asked in enumerate(recipe.evaluate.capabilities):
+        data = Data(sources=asked.files, split=Split(valid=0.0), clean=Clean(duplicates=False))
+        out = folder / f"{number}"
+        report = prepare_data(data, out, rows="text" if asked.text else "conversation", progress=progress)
+        every = partial(read_examples, out / "train.jsonl")
+        yield asked, spread(every, asked.limit, of=report.data["rows"]["kept"])
 
 
 # Merge and export ------------------------------------------------------------------------------------------
@@ -899,11 +934,12 @@ def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     }
     if stages["prepare"]["splits"]["valid"] or stages["prepare"]["splits"]["test"]:
         stages["evaluate"] = evaluate(recipe, run, progress).as_dict()
-    if recipe.train.technique.merges:
+    # What a gate refused is not made ready to be served.
+    goes_on = not stages.get("evaluate", {}).get("gate", {}).get("refused")
+    if goes_on and recipe.train.technique.merges:
         stages["merge"] = merge(recipe, run, progress).as_dict()
-    stages["export"] = (
-        [report.as_dict() for report in export(recipe, run, recipe.export, progress)] if recipe.export else []
-    )
+    exported = export(recipe, run, recipe.export, progress) if goes_on and recipe.export else []
+    stages["export"] = [report.as_dict() for report in exported]
     report = onepage.report(recipe, run, stages)
     write_report(report, run.path)
     return report

@@ -21,9 +21,9 @@ from luthier.evaluate.likelihood import row_nll
 from luthier.evaluate.stats import paired
 from luthier.model.adapters import lora
 from luthier.model.load import load_model, load_tokenizer, stop_ids
+from luthier.recipe.evaluate import Evaluate
 from luthier.recipe.load import load_recipe
 from luthier.recipe.methods import Rows
-from luthier.recipe.schema import Evaluate
 from luthier.tokens.encode import Limits, encode
 from luthier.tokens.render import Renderer
 
@@ -36,6 +36,7 @@ KEYS = {
     "benchmarks",
     "samples",
     "regression",
+    "gate",
     "verdict",
     "detectable",
     "rows",
@@ -122,8 +123,11 @@ def test_a_trained_adapter_is_better_and_the_keys_are_the_contract_s(
     assert [metric["name"] for metric in data["metrics"]] == [
         *("exact_match", "token_f1", "chrf"), *("answers_ended", "answer_characters"),
     ]  # fmt: skip
-    assert (data["benchmarks"], data["regression"]) == ([], [])
-    assert len(numbers(data)) == 19
+    assert (data["benchmarks"], data["gate"]) == ([], {"refused": []})
+    assert [(one["name"], one["measure"], one["status"]) for one in data["regression"]] == [
+        ("held-out rows", "perplexity", "OK")
+    ]
+    assert len(numbers(data)) == 22
 
 
 def test_the_folder_holds_what_the_report_says(against, random_adapter: Path, tmp_path: Path) -> None:
@@ -154,7 +158,7 @@ def test_a_spoiled_whole_model_is_worse(against, whole_model, tmp_path: Path) ->
     (shorter,) = (shlex.split(step, comments=True) for step in report.next_steps if str(kept) in step)
     assert load_recipe(kept, [word for word in shorter if word.startswith("train.")]).train.max_steps is None
     assert report.data["verdict"] == "worse"
-    assert "perplexity" in [entry["name"] for entry in report.data["regression"]]
+    assert ("perplexity", "WARN") in [(entry["measure"], entry["status"]) for entry in report.data["regression"]]
     assert report.findings[0].level == "warning"
     assert report.summary.startswith("Worse: ")
 

@@ -43,6 +43,11 @@ def test_a_section_lists_its_keys():
         ("answers", "Held-out prompts that both models answer, and whose answers are scored. (100)"),
         ("metrics", "What answers are scored by, such as [exact_match, rouge]. ([])"),
         ("samples", "Answers that are shown side by side. (8)"),
+        ("capabilities", "What the model could do before and should still do. ([])"),
+        (
+            "gate",
+            "What the result must be; where it isn't, the exit code is 3, and `luthier run` stops before it merges.",
+        ),
         ("max_new_tokens", "Longest answer, in tokens. (128)"),
     )
     assert explanation.lines()[-1] == "  max_new_tokens  Longest answer, in tokens. (128)"

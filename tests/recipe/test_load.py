@@ -204,7 +204,7 @@ def test_several_mistakes_are_problems_and_one_is_a_recipe_error():
         (
             "evaluate: {zzz: 1}",
             "unknown key `evaluate.zzz`",
-            "`evaluate` takes answers, metrics, samples, max_new_tokens",
+            "`evaluate` takes answers, metrics, samples, capabilities, gate, max_new_tokens",
         ),
         ("<<: {name: x}", "unknown key `<<`", "a recipe has no merge keys: write the keys out"),
         (
@@ -333,7 +333,7 @@ SCHEDULES = "one of `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `w
         (
             "evaluate: 3",
             "`evaluate` should be a section with keys of its own, got 3",
-            "write its keys below it, indented: answers, metrics, samples, max_new_tokens",
+            "write its keys below it, indented: answers, metrics, samples, capabilities, gate, max_new_tokens",
         ),
         ("export: [{quant: f16}]", "`export.0.to` is missing", "add `to`: `gguf`"),
         (

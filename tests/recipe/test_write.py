@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.recipe.data import Clean, Data, Fields, Split
+from luthier.recipe.evaluate import Evaluate
 from luthier.recipe.explain import every_key
 from luthier.recipe.load import parse_recipe
 from luthier.recipe.methods import (
@@ -23,7 +24,7 @@ from luthier.recipe.methods import (
     Sgd,
     Wsd,
 )
-from luthier.recipe.schema import Evaluate, Recipe, Train
+from luthier.recipe.schema import Recipe, Train
 from luthier.recipe.write import to_yaml
 
 SMALL = Recipe(model="bundled", data=Data(sources=("tickets.csv",)))
@@ -142,7 +143,12 @@ def test_with_comments_every_key_stands_below_its_help():
     # What stands inside a method that wasn't chosen, or inside a section that isn't there, is told by `explain`.
     inside = {("train", "technique"), ("train", "objective"), ("train", "optimizer"), ("train", "schedule")}
     inside |= {("train", "parallel"), ("data", "fields"), ("train", "early_stopping"), ("train", "track"), ("export",)}
-    inside |= {("train", "samples"), ("evaluate", "metrics"), ("data", "clean", "privacy", "ner")}
+    inside |= {
+        ("train", "samples"),
+        ("evaluate", "metrics"),
+        ("evaluate", "capabilities"),
+        ("data", "clean", "privacy", "ner"),
+    }
     missing = [key.path for key in every_key() if key.path[-1] not in written]
     assert [path for path in missing if not any(path[: len(place)] == place for place in inside)] == []
     assert {path[-1] for path in missing} > {"prompt", "adafactor", "momentum", "cycles"}

@@ -98,9 +98,10 @@ def hello(text: str, *, quiet: bool) -> None:
 
 
 def tell(report: "Report", *, as_json: bool, verbose: bool) -> int:
-    """Print a stage's report and return the exit code: 1 when it ends in a failure, such as a certificate's."""
+    """Print a stage's report and return the exit code: 1 when it failed, as a certificate may, 3 for a gate's no."""
     show.report(report, as_json=as_json, verbose=verbose)
-    return 1 if any(finding.level == "failure" for finding in report.findings) else 0
+    levels = {finding.level for finding in report.findings}
+    return 1 if "failure" in levels else 3 if "gate" in levels else 0
 
 
 def given_recipe(

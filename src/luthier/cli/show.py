@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.text import Text
 
-LEVEL_STYLES = {"ok": "green", "note": "blue", "warning": "yellow", "failure": "bold red"}
+LEVEL_STYLES = {"ok": "green", "note": "blue", "warning": "yellow", "gate": "bold yellow", "failure": "bold red"}
 
 MOST_ROWS, MOST_COMPARISONS, MOST_LINES = 20, 3, 12
 """How much of a table, of many comparisons and of an answer is shown unless `--verbose` asks for all."""

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from luthier.core.files import to_json
 
-Level = Literal["ok", "note", "warning", "failure"]
+Level = Literal["ok", "note", "warning", "gate", "failure"]
+"""How bad a finding is; `gate`: all was done, and what the user asked of the result is not so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,5 +248,5 @@ class Report:
 
 def worst(findings: Sequence[Finding]) -> Level:
     """Return the most serious level among findings, `ok` when there is none."""
-    order: tuple[Level, ...] = ("ok", "note", "warning", "failure")
+    order: tuple[Level, ...] = ("ok", "note", "warning", "gate", "failure")
     return max((finding.level for finding in findings), key=order.index, default="ok")

@@ -23,13 +23,16 @@ from luthier.core.publish import write_report
 from luthier.core.report import Block, Finding, Number, Paragraph, Report, Section, Table
 from luthier.core.text import plural
 from luthier.evaluate.account import shown
-from luthier.evaluate.compare import with_adapter
+from luthier.evaluate.measure import with_adapter
+from luthier.evaluate.regression import findings as gate_findings
+from luthier.evaluate.regression import refusals
 from luthier.evaluate.stats import FEWEST, Verdict, mcnemar, mean, resampled, share, smallest_share
 from luthier.model.forward import batching, precise
 from luthier.model.generate import without_dropout
 from luthier.model.heads import kept, scores
 from luthier.model.load import load_scorer, stored_as
 from luthier.model.quantised import Quantised
+from luthier.recipe.evaluate import Gate
 from luthier.tokens.pack import lengths_of, stream
 from luthier.tokens.render import Encoded
 
@@ -63,6 +66,7 @@ def evaluate_scores(  # noqa: PLR0913 - each is a fact of its own
     rows: Sequence[Encoded],
     classes: Sequence[str],
     usual: int,
+    gate: Gate,
     capacity: int,
     precision: str,
     out: Path,
@@ -77,6 +81,7 @@ def evaluate_scores(  # noqa: PLR0913 - each is a fact of its own
         rows: Held-out texts, or pairs of them, the better ending first.
         classes: Names of the classes, in the order of their numbers; empty for pairs.
         usual: The most frequent class of the training rows; of no use for pairs.
+        gate: What the user asks of the result.
         capacity: Tokens of a forward pass.
         precision: `bf16`, `fp16` or `fp32`, as training computed.
         out: Folder for `report.json`, `.md` and `.html`; replaced when all is done.
@@ -104,6 +109,10 @@ def evaluate_scores(  # noqa: PLR0913 - each is a fact of its own
         found = of_classes(scores_RK, labels_R, classes, usual=usual)
     else:
         found = of_pairs(scores_RK[:, 0], lengths_of(rows))
+    values = {
+        metric["name"]: Number(metric["value"], metric["n"], metric["low"], metric["high"]) for metric in found.metrics
+    }
+    refused = [*refusals(gate, found.verdict, values)]
     report = Report(
         title="Scores on held-out rows",
         summary=found.summary,
@@ -114,11 +123,12 @@ def evaluate_scores(  # noqa: PLR0913 - each is a fact of its own
             "metrics": found.metrics,
             "benchmarks": [],
             "regression": [metric for metric in found.metrics if found.verdict == "worse"][:1],
+            "gate": {"refused": refused},
             "samples": [],
             **found.more,
         },
         sections=found.sections,
-        findings=found.findings,
+        findings=(*gate_findings([], refused), *found.findings),
     )
     with publish_folder(out) as folder:
         write_report(report, folder)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from luthier.recipe.data import MADE_FROM, WRITTEN_AS, Data, Named, Seed
+from luthier.recipe.evaluate import Evaluate
 from luthier.recipe.methods import (
     AdamW,
     Automatic,
@@ -25,7 +26,6 @@ from luthier.recipe.methods import (
     Tracker,
     headed,
 )
-from luthier.recipe.metrics import Metric
 from luthier.recipe.options import Options
 
 
@@ -274,22 +274,6 @@ class Train(Options):
         return self
 
 
-class Evaluate(Options):
-    """How base and tuned model are compared on the held-out rows."""
-
-    answers: Annotated[int, Field(ge=0)] = 100
-    """Held-out prompts that both models answer, and whose answers are scored. 0 asks nothing."""
-
-    metrics: tuple[Metric, ...] = ()
-    """What answers are scored by, such as [exact_match, rouge]. Empty: chosen from the answers that are expected."""
-
-    samples: Annotated[int, Field(ge=0)] = 8
-    """Answers that are shown side by side."""
-
-    max_new_tokens: Positive = 128
-    """Longest answer, in tokens."""
-
-
 class Recipe(Options):
     """Everything the user asked: which model, which data, how to train, what to do with the result."""
 
@@ -321,6 +305,17 @@ class Recipe(Options):
         samples = self.train.samples
         if samples is not None and not samples.prompts and not self.data.validates:
             message = "`train.samples` asks what held-out rows ask, and `data.split.valid` is 0: give it `prompts`"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def what_answers_is_asked(self) -> "Recipe":
+        """Refuse capabilities of models that score texts: they can't be asked."""
+        if self.evaluate.capabilities and headed(self.train.objective):
+            kind = self.train.objective.kind
+            message = (
+                f"`evaluate.capabilities` asks a model that answers, and `objective: {kind}` makes one that scores"
+            )
             raise ValueError(message)
         return self
 

@@ -7,7 +7,7 @@ from statistics import median
 from luthier.evaluate.metrics.metric import Expected
 from luthier.evaluate.metrics.structure import read
 from luthier.evaluate.metrics.text import evened, number_in
-from luthier.recipe.metrics import (
+from luthier.recipe.evaluate import (
     Chrf,
     Classes,
     ExactMatch,

@@ -5,7 +5,7 @@ import string
 from collections import Counter
 
 from luthier.evaluate.metrics.metric import Expected, Metric, each
-from luthier.recipe.metrics import ExactMatch, LastNumber, Regex, Repetition, TokenF1
+from luthier.recipe.evaluate import ExactMatch, LastNumber, Regex, Repetition, TokenF1
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)

@@ -1,0 +1,157 @@
+"""The rows both models are measured on, and the questions they are asked.
+
+Shapes: R texts, C conversations.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luthier.core.errors import DataError
+from luthier.core.example import Example, Message, Source
+from luthier.evaluate.answers import expected_of
+from luthier.evaluate.metrics.metric import Expected
+from luthier.tokens.encode import Limits, in_memory
+from luthier.tokens.render import Encoded, Renderer
+from luthier.tokens.store import Stored
+
+Examples = Callable[[], Iterable[Example]]
+"""Gives the held-out conversations from the first on, at each call: no more than one is in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What both models are measured on, and how many conversations were not, by reason."""
+
+    texts: Sequence[Encoded]
+    """One for each conversation, or several where the template rewrites earlier turns."""
+    conversations: tuple[Source, ...]
+    """Those that are measured, in the order of the file."""
+    conversation_of: NDArray[np.int64]
+    """Which conversation each text belongs to. Shape (R,)."""
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What both models are asked, and what the row answers."""
+
+    example: Example
+    ids: tuple[int, ...]
+    prompt: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """Rows that both models are measured on, and what they are asked of them."""
+
+    held_out: HeldOut
+    questions: Sequence[Question]
+
+    @property
+    def expected(self) -> list[Expected]:
+        """Return what the answers should be."""
+        return [expected_of(asked.example.messages[last_answer(asked.example)]) for asked in self.questions]
+
+
+def spread(examples: Examples, count: int, *, of: int) -> Examples:
+    """Return up to `count` examples, evenly spread over all `of` them."""
+    chosen = {number * of // count for number in range(count)} if count < of else set(range(of))
+    return lambda: (example for place, example in enumerate(examples()) if place in chosen)
+
+
+def exam(examples: Examples, renderer: Renderer, limits: Limits, *, stored: Stored | None = None, answers: int) -> Exam:
+    """Return what models are measured on.
+
+    Args:
+        examples: The rows.
+        renderer: Makes texts and prompts of them, as in training.
+        limits: On their length, as in training.
+        stored: Their tokens, where they are on disk.
+        answers: How many prompts are answered, evenly spread over all.
+
+    Raises:
+        DataError: No row can be measured.
+    """
+    measured = held_out(examples, stored, renderer, limits)
+    return Exam(measured, questions(examples, measured.conversations, renderer, answers))
+
+
+def held_out(examples: Examples, stored: Stored | None, renderer: Renderer, limits: Limits) -> HeldOut:
+    """Return the rows that can be measured, see `exam`."""
+    texts: Sequence[Encoded]
+    if stored is None:
+        made = in_memory(examples(), renderer, limits, processes=1)
+        texts, reasons = made.rows, Counter(_kind(reason) for _, reason in made.left_out)
+    else:
+        texts, reasons = stored, Counter(_kind(reason) for _, reason in stored.left_out())
+    if not len(texts):
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "there is none"
+        raise DataError(
+            f"no held-out conversation can be measured ({why})",
+            hint="hold rows back with `data.split.valid`, or raise `train.max_length`",
+        )
+    conversations: list[Source] = []
+    conversation_of = []
+    for text in texts:
+        if conversations[-1:] != [text.source]:  # the texts of one follow each other
+            conversations.append(text.source)
+        conversation_of.append(len(conversations) - 1)
+    return HeldOut(texts, tuple(conversations), np.array(conversation_of, dtype=np.int64), dict(reasons))
+
+
+def _kind(reason: str) -> str:
+    """Return the reason as one of a few: a template's own words differ from row to row."""
+    if reason.startswith("longer"):
+        return reason
+    return "without a learned token" if reason.startswith("no token") else "refused by the chat template"
+
+
+def questions(examples: Examples, measured: Sequence[Source], renderer: Renderer, count: int) -> list[Question]:
+    """Return up to `count` questions, evenly spread over the conversations that have one."""
+    if not count:
+        return []
+    asked = [place for place, example in enumerate(among(examples(), measured)) if _is_asked(example)]
+    count = min(count, len(asked))
+    chosen = {asked[index * len(asked) // count] for index in range(count)}
+    return [
+        _question(example, renderer) for place, example in enumerate(among(examples(), measured)) if place in chosen
+    ]
+
+
+def _is_asked(example: Example) -> bool:
+    """Return whether an example has a question, and an answer nobody called bad."""
+    return last_answer(example) > 0 and example.label is not False
+
+
+def among(examples: Iterable[Example], measured: Sequence[Source]) -> Iterator[Example]:
+    """Yield the examples that are measured. Both go in the order of the file."""
+    wanted = iter(measured)
+    source = next(wanted, None)
+    for example in examples:
+        if example.source == source:
+            yield example
+            source = next(wanted, None)
+
+
+def _question(example: Example, renderer: Renderer) -> Question:
+    place = last_answer(example)
+    before = example.messages[:place]
+    ids = tuple(renderer.prompt_ids(before, tools=example.tools))
+    return Question(example, ids, _told(before), example.messages[place].text)
+
+
+def last_answer(example: Example) -> int:
+    """Return the place of the last assistant turn, −1 where there is none."""
+    return max((place for place, turn in enumerate(example.messages) if turn.role == "assistant"), default=-1)
+
+
+def _told(messages: Sequence[Message]) -> str:
+    """Return a prompt as people read it: one turn by its text alone, several each with its role."""
+    if len(messages) == 1:
+        return messages[0].text
+    return "\n\n".join(f"{message.role}: {message.text}" for message in messages)

@@ -1,0 +1,131 @@
+"""What was lost on the way: capabilities before and after, and whether the result passes the user's gate."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from luthier.core.report import Block, Finding, Number, Table
+from luthier.evaluate.account import Metric, shown
+from luthier.evaluate.answers import Answered
+from luthier.evaluate.stats import Paired, Verdict, perplexity
+from luthier.recipe.evaluate import Capability, Gate
+
+Status = Literal["OK", "WARN", "FAIL"]
+
+OWN = "held-out rows"
+"""Name of the rows the model was trained for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One measure of one capability, before and after."""
+
+    name: str
+    measure: str
+    label: str
+    base: Number
+    tuned: Number
+    change: Number
+    """Of perplexity a ratio, else a difference."""
+    percent: bool
+    status: Status
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry of the report's `regression`."""
+        numbers = {name: getattr(self, name).as_dict() for name in ("base", "tuned", "change")}
+        return {"name": self.name, "measure": self.measure, **numbers, "status": self.status}
+
+
+def of_capability(asked: Capability, paired: Paired, answered: Answered | None) -> list[Kept]:
+    """Return perplexity and the main metric of a capability's rows, each with what it means.
+
+    A loss fails when it is above `fail` and its interval leaves out 0; it warns when either is so of `warn`.
+    """
+    lost, surely = math.expm1(paired.difference.value), math.expm1(paired.difference.low or 0.0)
+    found = [_of_perplexity(asked.name, paired, _status(lost, surely, asked))]
+    for metric in answered.metrics[:1] if answered else ():
+        change = metric.change
+        if change is None or not metric.percent:
+            continue
+        surely = 0.0 if change.high is None else -change.high
+        found.append(_of_metric(asked.name, metric, _status(-change.value, surely, asked)))
+    return found
+
+
+def _status(lost: float, surely: float, asked: Capability) -> Status:
+    """Return what a loss means.
+
+    Args:
+        lost: The loss, as a share.
+        surely: The least it is, by its interval; 0 or less: it may be chance.
+        asked: Where it warns and fails.
+    """
+    if lost > asked.fail and surely > 0:
+        return "FAIL"
+    return "WARN" if lost > asked.warn or surely > 0 else "OK"
+
+
+def of_own_rows(paired: Paired, verdict: Verdict, metrics: Sequence[Metric]) -> list[Kept]:
+    """Return perplexity on the rows it was trained for, and every metric that is worse; none of it fails by itself."""
+    found = [_of_perplexity(OWN, paired, "WARN" if "worse" in (verdict, paired.verdict) else "OK")]
+    return [*found, *(_of_metric(OWN, metric, "WARN") for metric in metrics if metric.verdict == "worse")]
+
+
+def _of_perplexity(name: str, paired: Paired, status: Status) -> Kept:
+    base, tuned, change = (perplexity(number) for number in (paired.base, paired.tuned, paired.difference))
+    return Kept(name, "perplexity", "perplexity", base, tuned, change, False, status)
+
+
+def _of_metric(name: str, metric: Metric, status: Status) -> Kept:
+    assert metric.change is not None, "what has a verdict has a change"
+    return Kept(name, metric.name, metric.label, metric.base, metric.tuned, metric.change, metric.percent, status)
+
+
+def refusals(gate: Gate, verdict: Verdict, values: Mapping[str, Number]) -> Iterator[str]:
+    """Yield, in words, what the user's gate says no to.
+
+    Args:
+        gate: What must be.
+        verdict: What the comparison says.
+        values: The tuned model's numbers, by name.
+    """
+    if gate.verdict == "better" and verdict != "better":
+        yield f"the tuned model must be better, and is {verdict}"
+    if gate.verdict == "not_worse" and verdict == "worse":
+        yield "the tuned model must not be worse, and is"
+    for name, limit, least in (
+        *((name, limit, True) for name, limit in gate.at_least.items()),
+        *((name, limit, False) for name, limit in gate.at_most.items()),
+    ):
+        word = "least" if least else "most"
+        if name not in values:
+            known = ", ".join(values)
+            yield f"`{name}` must be at {word} {limit:g}, and was not measured: there are {known}"
+        elif not (values[name].value >= limit if least else values[name].value <= limit):
+            yield f"`{name}` must be at {word} {limit:g}, and is {shown(values[name])}"
+
+
+def findings(kept: Sequence[Kept], refused: Sequence[str]) -> Iterator[Finding]:
+    """Yield what a person must know."""
+    for text in refused:
+        hint = "add rows or better ones, or change the settings, or `evaluate.gate`"
+        yield Finding("gate", f"the gate says no: {text}", hint)
+    for one in kept:
+        if one.name != OWN and one.status != "OK":
+            lost = f"{one.name}: {one.label} went from {_told(one.base, one)} to {_told(one.tuned, one)}"
+            hint = "mix rows of this kind into the training data, or train less: a smaller rate, rank or fewer epochs"
+            yield Finding("gate" if one.status == "FAIL" else "warning", lost, hint)
+
+
+def table(kept: Sequence[Kept]) -> Block:
+    """Return the regression check as a table."""
+    rows = tuple(
+        (one.name, one.label, _told(one.base, one), _told(one.tuned, one), _told(one.change, one), one.status)
+        for one in kept
+    )
+    return Table("", ("capability", "measure", "base", "tuned", "change", "status"), rows)
+
+
+def _told(number: Number, one: Kept) -> str:
+    return shown(number, as_percent=one.percent)
