@@ -77,6 +77,21 @@ def test_prepared_data_are_not_replaced_under_a_training_that_has_begun(tickets:
     assert "done before" in workflow.prepare(asked, run).findings[0].text
 
 
+@pytest.mark.parametrize("option", ["valid_sources: ['{}']", "decontaminate: {{against: ['{}']}}"])
+def test_rows_are_prepared_anew_when_what_they_are_compared_with_changed(
+    option: str, tickets: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"question": "Something that no ticket says?", "answer": "No."}\n', encoding="utf-8")
+    text = f"model: bundled\ndata: {{sources: ['{tickets}'], {option.format(other)}}}\n"
+    asked = parse_recipe(text, file="recipe.yaml")
+    run = workflow.begin(asked, text, tmp_path / "run")
+    assert workflow.prepare(asked, run).data["rows"]["dropped"] == 0
+    assert "done before" in workflow.prepare(asked, run).findings[0].text
+    other.write_text(tickets.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
+    assert workflow.prepare(asked, run).data["rows"]["dropped"] > 0
+
+
 def test_stages_that_build_on_training_say_when_there_is_none(tiny_llama: Path, tickets: Path, tmp_path: Path) -> None:
     asked, text = recipe(tickets, tiny_llama)
     run = workflow.begin(asked, text, tmp_path / "run")
@@ -95,10 +110,13 @@ def test_a_base_that_was_exchanged_after_training_is_noticed(tiny_llama: Path, t
 
 
 def test_check_tells_missing_data_and_model_at_once(tmp_path: Path) -> None:
-    asked, _ = recipe(tmp_path / "none.csv", tmp_path / "nowhere")
+    data = f"{{sources: ['{tmp_path}/none.csv'], valid_sources: [held.csv], decontaminate: {{against: [humaneval]}}}}"
+    asked = parse_recipe(f"model: {tmp_path}/nowhere\ndata: {data}\n", file="recipe.yaml")
     with pytest.raises(Problems) as caught:
         workflow.check(asked)
-    assert len(caught.value.problems) == 2
+    told = "\n".join(caught.value.lines())
+    for missing in (f"{tmp_path}/none.csv", "held.csv", "humaneval", f"{tmp_path}/nowhere"):
+        assert f"error: {missing}: " in told
 
 
 def test_a_wrong_model_is_told_before_the_data_are_prepared(tickets: Path, tmp_path: Path) -> None:

@@ -184,6 +184,12 @@ def test_stratified_many_small_classes_add_up_to_the_share() -> None:
     assert (parts == TEST).mean() == pytest.approx(0.1, abs=0.012)
 
 
+def test_stratified_by_what_differs_in_every_row_still_holds_back_the_share() -> None:
+    own = array([number(("row", row)) for row in range(5000)])
+    parts = assign(own, Split(valid=0.1), units([own]), strata=array([number(row) for row in range(5000)]))
+    assert (parts == VALID).mean() == pytest.approx(0.1, abs=0.015)
+
+
 @given(names=st.lists(st.sampled_from("aab"), min_size=80, max_size=200), new=st.sampled_from("abc"))
 def test_stratified_a_new_row_moves_at_most_one_of_its_class(names: list[str], new: str) -> None:
     def of(each: list[str]) -> np.ndarray:

@@ -118,7 +118,7 @@ def _by_key(key: Keys, split: Split) -> Parts:
 
 
 def _by_stratum(key: Keys, size: Rows, fits: NDArray[np.bool_], stratum: Keys, split: Split) -> Parts:
-    """Return the part of each unit: of each stratum, those with the smallest keys are held back, but never all.
+    """Return the part of each unit: of each stratum, those with the smallest keys are held back.
 
     A unit is taken where that brings the rows taken nearer to the share: where half of it lies below.
     """
@@ -132,7 +132,6 @@ def _by_stratum(key: Keys, size: Rows, fits: NDArray[np.bool_], stratum: Keys, s
     chance = name / WHOLE - 0.5
     valid, held = (share * np.repeat(rows_of, units_of) + chance for share in (split.valid, split.valid + split.test))
     part = np.where(middle < valid, VALID, np.where(middle < held, TEST, TRAIN)).astype(np.uint8)
-    part[begins + units_of - 1] = TRAIN
     found = np.empty(len(part), np.uint8)
     found[order] = part
     return found
