@@ -4,11 +4,16 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from luthier.core.example import Example, Source
 from luthier.data.convert import Converter
-from luthier.data.formats.choice import CHOICES
-from luthier.data.rows import RawRow, Refusal
+from luthier.data.formats.choice import CHOICES, QUESTIONS
+from luthier.data.formats.classification import LABELS, TEXTS
+from luthier.data.formats.completion import ANSWERS, PROMPTS
+from luthier.data.formats.summary import DOCUMENTS, SUMMARIES
+from luthier.data.rows import REASONS, RawRow, Refusal
 from luthier.recipe.data import Data, Fields
 from luthier.recipe.methods import Rows
 
@@ -216,6 +221,70 @@ def test_parts_that_say_what_is_learned_become_spans_and_other_keys_of_parts_sta
     asked, answer = example.messages
     assert (asked.text, asked.extra) == ("Q", {"parts": cached})
     assert (answer.text, answer.extra) == ("so six", {"learn": [[3, 6]]})
+
+
+NAMES = [
+    *{
+        *PROMPTS,
+        *ANSWERS,
+        *QUESTIONS,
+        *CHOICES,
+        *DOCUMENTS,
+        *SUMMARIES,
+        *TEXTS,
+        *LABELS,
+        "translation",
+        "en",
+        "de",
+        "messages",
+        "conversations",
+        "system",
+        "tools",
+        "context",
+        "history",
+        "chosen",
+        "rejected",
+        "margin",
+        "a",
+        "b",
+    }
+]
+TURNS = [
+    "role",
+    "content",
+    "from",
+    "value",
+    "text",
+    "label",
+    "parts",
+    "tool_calls",
+    "function_call",
+    "human",
+    "assistant",
+]
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["", "user", "assistant", "A", "1", "Human: x"]),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.sampled_from(TURNS), below, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=400)
+@given(
+    st.dictionaries(st.sampled_from(NAMES), anything, max_size=5),
+    st.sampled_from(["conversation", "pair", "judged", "class", "text"]),
+)
+def test_whatever_a_row_holds_it_is_an_example_or_refused_with_a_reason(row: Row, rows: Rows) -> None:
+    found, _ = convert(row, rows)
+    if isinstance(found, Refusal):
+        assert found.reason in REASONS
+        assert found.detail
+    else:
+        assert Example.from_dict(found.as_dict()) == found
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 from data_files import Prepared, Write, prepare_sources
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from luthier.core.errors import DataError
 from luthier.core.example import Source
-from luthier.data.nested import unfold
-from luthier.data.nested.forest import Forest
-from luthier.data.rows import RawRow, Unreadable
+from luthier.data.convert import Converter
+from luthier.data.nested import WORDS, unfold
+from luthier.data.nested.forest import Forest, is_message
+from luthier.data.nested.unfolding import Unfolding
+from luthier.data.rows import REASONS, RawRow, Refusal, Unparsed, Unreadable
+from luthier.recipe.data import Data
 from luthier.recipe.methods import Rows
 
 Row = dict[str, Any]
@@ -47,6 +51,24 @@ def test_the_pairs_of_a_tree_are_its_best_answers_against_those_ranked_below(wri
     found = prepared(write, tmp_path, "pair", TREE)
     pairs = {(said(row["messages"]), said(row["rejected"])) for row in found.kept()}
     assert pairs == {("u:Q a:a", "u:Q a:b"), ("u:Q a:a u:R a:c", "u:Q a:a u:R a:d")}
+
+
+def test_where_answers_are_judged_the_best_and_the_worst_come_once(write: Write, tmp_path: Path) -> None:
+    tree = node("Q", node("a", rank=0), node("b", rank=1), node("c", rank=2))
+    scored = {"prompt": "P", "responses": ["a", "b", "c"], "scores": [3, 2, 1]}
+    judged = prepared(write, tmp_path, "judged", tree, scored).kept()
+    assert sorted((row["messages"][-1]["content"], row["label"]) for row in judged) == [
+        ("a", True),
+        ("a", True),
+        ("c", False),
+        ("c", False),
+    ]
+
+
+def test_a_file_whose_records_hold_no_row_is_told_why(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        prepared(write, tmp_path, "pair", node("Q", node("a")))
+    assert error.value.problem == "no row is left of 1: 1 unranked"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +120,18 @@ def test_messages_of_no_tree_and_with_an_id_that_is_taken_are_dropped(write: Wri
         "dropped": 5,
         "by_reason": {"no_parent": 4, "does_not_fit": 1},
     }
+
+
+def test_messages_may_hold_anything_json_can(write: Write, tmp_path: Path) -> None:
+    deep: Any = []
+    for _ in range(900):
+        deep = [deep]
+    odd = [message("o", None, "\ud800"), message("p", "o", "a", n=float("nan")), message("q", "gone", "\ud800")]
+    chain = [message(f"m{n}", f"m{n - 1}" if n else None, "a" if n % 2 else "Q") for n in range(3000)]
+    rows = [*FLAT, *odd, *chain, message("deep", None, "Q", labels=deep)]
+    found = prepared(write, tmp_path, "conversation", *rows)
+    assert found.data["rows"]["kept"] == 4
+    assert prepared(write, tmp_path, "pair", *rows).data["rows"]["kept"] == 1
 
 
 def test_other_rows_among_messages_are_rows(write: Write, tmp_path: Path) -> None:
@@ -220,6 +254,53 @@ def test_lists_of_texts_with_their_class_under_names_of_splits_are_rows(write: W
     found = prepare_sources(tmp_path, path, rows="class")
     assert {row["label"] for row in found.kept()} == {"find", "pay", "oos"}
     assert prepare_sources(tmp_path, path).data["rows"]["kept"] == 3
+
+
+KEYS = [
+    *WORDS,
+    "prompt",
+    "instruction",
+    "text",
+    "role",
+    "context",
+    "question",
+    "input",
+    "output",
+    "response",
+    "score",
+    "rank",
+    "winner",
+    "score_0",
+    "score_1",
+    "response_a",
+    "human_ref_A",
+    "message_id",
+    "parent_id",
+    "deleted",
+]
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "a", "1", "prompter", "assistant"]),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.sampled_from(KEYS), below, max_size=5),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.dictionaries(st.sampled_from(KEYS), anything, max_size=6), max_size=4),
+    st.sampled_from(["conversation", "pair", "judged", "class", "text"]),
+)
+def test_whatever_records_hold_each_of_them_is_accounted_for(records: list[Row], kind: Rows) -> None:
+    pieces = [RawRow(record, Source("f", line)) for line, record in enumerate(records, 1)]
+    given_ = {piece.source.line for piece in pieces if not is_message(piece.row) or kind in ("class", "text")}
+    out = [*Unfolding("f", kind).apart(iter(pieces), "utf-8")]
+    converter = Converter(Data(sources=("x",)), kind)
+    for piece in out:
+        assert not isinstance(piece, Unparsed)
+        refusal = converter.convert(piece) if isinstance(piece, RawRow) else piece.refusal
+        assert not isinstance(refusal, Refusal) or refusal.reason in REASONS
+    assert {piece.source.line for piece in out if not isinstance(piece, Unparsed)} >= given_
+    assert bool(out) is bool(pieces)
 
 
 trees = st.recursive(

@@ -114,7 +114,7 @@ class Refiner:
                 else:
                     converted.append((place, result))
             else:
-                refused.append(Refused(place, row.refusal, readable=False))
+                refused.append(Refused(place, row.refusal, readable=row.understood))
         return converted
 
     def _drop_leaks(self, cleaned: list[Example | Refusal]) -> Found:

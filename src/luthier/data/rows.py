@@ -60,6 +60,8 @@ class Unreadable:
     raw: Any
     source: Source
     refusal: Refusal
+    understood: bool = False
+    """Whether it was read, but holds no row: a record of several rows that has none."""
 
 
 Read = RawRow | Unreadable

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-import orjson
-
 from luthier.core.example import Source
 from luthier.data.rows import RawRow, Read, Refusal, Unreadable
 
@@ -51,11 +49,14 @@ class Forest:
     def add(self, raw: RawRow) -> Unreadable | None:
         """Take in a message, or say that another one has its id."""
         key, parent = _named(raw.row, IDS), _named(raw.row, PARENTS)
-        row = json.dumps(raw.row).encode()  # what orjson refuses, too
         try:
+            row = json.dumps(raw.row).encode()  # what orjson refuses, too
             self._rows.execute("INSERT INTO message VALUES (?, ?, ?, ?)", (key, parent, raw.source.line, row))
         except sqlite3.IntegrityError:
-            return Unreadable(raw.row, raw.source, Refusal("does_not_fit", "another message has this id"))
+            return Unreadable(raw.row, raw.source, Refusal("does_not_fit", "another message has this id"), True)
+        except RecursionError:
+            detail = "lists or objects nested too deep to keep"
+            return Unreadable("(nested too deep to show)", raw.source, Refusal("nested_too_deep", detail))
         return None
 
     def trees(self) -> Iterator[Read]:
@@ -67,7 +68,7 @@ class Forest:
             yield RawRow(self._tree(key, row), Source(self.file, line))
         for line, row in self._rows.execute("SELECT line, row FROM message ORDER BY line").fetchall():
             detail = "the message it replies to is not in this file, or replies to it in turn"
-            yield Unreadable(orjson.loads(row), Source(self.file, line), Refusal("no_parent", detail))
+            yield Unreadable(json.loads(row), Source(self.file, line), Refusal("no_parent", detail), True)
 
     def _tree(self, key: bytes, row: bytes) -> dict[str, Any]:
         """Return a message with its replies inside it, and forget them."""

@@ -48,6 +48,7 @@ def unfold(record: dict[str, Any], rows: Rows) -> Unfolded | None:
     if rows == "conversation":
         return Unfolded([{**above, "completion": best.text}], Counter({"answers that aren't the best": len(others)}))
     worse = [answer for answer in others if answer.worth < best.worth]
+    worse = worse[-1:] if rows == "judged" else worse  # each answer once
     if not worse:
         return Unfolded((), refusal=Refusal("unranked", f"no answer in `{column}` is better than another"))
     pairs = [
@@ -55,7 +56,7 @@ def unfold(record: dict[str, Any], rows: Rows) -> Unfolded | None:
         | ({"margin": best.worth - answer.worth} if answer.scored else {})
         for answer in worse
     ]
-    return Unfolded(pairs, +Counter({"answers as good as the best": len(others) - len(worse)}))
+    return Unfolded(pairs, +Counter({"answers in no pair": len(others) - len(worse)}))
 
 
 def _answers(listed: Sequence[Any], beside: Any, *, ranks: bool) -> list[Answer] | None:

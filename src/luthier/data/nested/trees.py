@@ -1,7 +1,8 @@
 """OASST's message trees: a prompt, the replies to it, the replies to those. Of replies that are ranked, 0 is the best.
 
 A conversation follows the best reply from the prompt to the last answer. Of pairs there is one for every answer that
-another one to the same turn was ranked above: the best against it (Köpf et al. 2023, arXiv:2304.07327).
+another one to the same turn was ranked above: the best against it (Köpf et al. 2023, arXiv:2304.07327). Where answers
+are judged one by one, the best is good and the worst is bad, each once.
 """
 
 from collections import Counter
@@ -33,7 +34,7 @@ def unfold(record: dict[str, Any], rows: Rows) -> Unfolded | None:
         )
     if rows == "conversation":
         return _conversation(root, about)
-    pairs = [{**about, **pair} for pair in _pairs(root)]
+    pairs = [{**about, **pair} for pair in _pairs(root, rows)]
     return Unfolded(pairs) if pairs else Unfolded((), refusal=Refusal("unranked", "no two ranked answers to one turn"))
 
 
@@ -46,13 +47,13 @@ def _conversation(root: Node, about: dict[str, str]) -> Unfolded:
     return Unfolded([{"messages": turns, **about}], +Counter({"messages off the best path": left}))
 
 
-def _pairs(root: Node) -> Iterator[dict[str, Any]]:
+def _pairs(root: Node, rows: Rows) -> Iterator[dict[str, Any]]:
     waiting: list[tuple[Node, ...]] = [(root,)]
     while waiting:
         path = waiting.pop()
         replies = _replies(path[-1])
         ranked = [node for node in replies if _rank(node) is not None]
-        for worse in ranked[1:]:
+        for worse in ranked[-1:] if rows == "judged" else ranked[1:]:
             if _rank(worse) != _rank(ranked[0]):
                 prompt = [_turn(node) for node in path]
                 yield {"prompt": prompt, "chosen": [_turn(ranked[0])], "rejected": [_turn(worse)]}
@@ -76,7 +77,7 @@ def _usable(node: Node) -> bool:
 
 
 def _is_node(node: Any) -> bool:
-    return isinstance(node, dict) and isinstance(node.get("text"), str) and node.get("role") in ROLES
+    return isinstance(node, dict) and isinstance(node.get("text"), str) and str(node.get("role")) in ROLES
 
 
 def _turn(node: Node) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The pieces of a file, with records that hold more than one row taken apart. Everything else passes as it is."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from luthier.data.nested import WORDS, unfold
 from luthier.data.nested.forest import PARENTS, Forest, is_message
@@ -10,9 +12,9 @@ from luthier.data.read import row_of
 from luthier.data.rows import Piece, RawRow, Unparsed, Unreadable
 from luthier.recipe.methods import Rows
 
-KEYS = [f'"{word}"' for word in (*WORDS, *PARENTS)]
-MARKS = [key.encode() for key in KEYS]
-"""Lines of JSON without any of these are not even parsed here."""
+KEY = f'"(?:{"|".join(sorted((*WORDS, *PARENTS)))})"'
+MARKS = re.compile(KEY.encode()), re.compile(KEY)
+"""Lines of JSON without any of these keys are not even parsed here."""
 
 
 class Unfolding:
@@ -40,20 +42,27 @@ class Unfolding:
                 else:
                     yield from self._rows_of(raw) or (piece,)
             for tree in forest.trees():
-                yield from self._rows_of(tree) if isinstance(tree, RawRow) else (tree,)
+                if isinstance(tree, RawRow):
+                    first = {key: value for key, value in tree.row.items() if key != "replies"}
+                    yield from self._rows_of(tree, shown=first) or [RawRow(first, tree.source)]
+                else:
+                    yield tree
 
     def _record(self, piece: Piece, encoding: str) -> RawRow | None:
         """Return a piece as a record, if it may be one that holds several rows."""
         if isinstance(piece, Unparsed):
-            text = piece.text
-            marked = (
-                any(mark in text for mark in MARKS) if isinstance(text, bytes) else any(key in text for key in KEYS)
-            )
+            mark, unicode = MARKS
+            marked = mark.search(piece.text) if isinstance(piece.text, bytes) else unicode.search(piece.text)
             piece = row_of(piece, file=self.file, encoding=encoding) if marked else piece
         return piece if isinstance(piece, RawRow) else None
 
-    def _rows_of(self, raw: RawRow) -> list[Piece]:
-        """Return the rows a record holds; none where it is a row itself."""
+    def _rows_of(self, raw: RawRow, shown: dict[str, Any] | None = None) -> list[Piece]:
+        """Return the rows a record holds; none where it is a row itself.
+
+        Args:
+            raw: The record.
+            shown: What is shown of it where it holds none, if not all.
+        """
         found = unfold(raw.row, self.rows)
         if found is None:
             return []
@@ -61,5 +70,5 @@ class Unfolding:
         told = self.told.setdefault(shape, Told())
         told.add(Told(1, len(rows), Counter(left)))
         if refusal is not None:
-            return [Unreadable(raw.row, raw.source, refusal)]
+            return [Unreadable(shown or raw.row, raw.source, refusal, understood=True)]
         return [RawRow(row, raw.source) for row in rows]
