@@ -1,10 +1,7 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from luthier.core.example import Example, Message, Source
-from luthier.data.clean import STEPS, Cleaner, control, empty, html, mojibake, whitespace
-from luthier.data.clean.step import Notes
+from luthier.data.clean import Cleaner, control, empty, html, mojibake, whitespace
 from luthier.recipe.data import Clean
 
 
@@ -129,59 +126,11 @@ def test_white_space_is_trimmed_and_code_keeps_its_shape(dirty: str, clean: str)
     assert whitespace.apply([dirty]) == [clean]
 
 
-texts = st.lists(st.text(max_size=80), min_size=1, max_size=3)
-
-
-def kept(name: str, examples: list[Example]) -> list[Example]:
-    step = STEPS[name](Clean())
-    assert step is not None
-    results = step(examples, Notes())
-    assert len(results) == len(examples)
-    return [result for result in results if isinstance(result, Example)]
-
-
-@pytest.mark.parametrize("name", STEPS)
-@given(texts=texts)
-def test_a_step_answers_for_every_row_in_order(name: str, texts: list[str]) -> None:
-    asked = [example(text, "A", line=line) for line, text in enumerate(texts, start=1)]
-    lines = [result.source.line for result in kept(name, asked)]
-    assert lines == sorted(lines)
-
-
-@pytest.mark.parametrize("name", [name for name in STEPS if name not in ("mojibake", "html")])
-@given(texts=texts)
-def test_a_second_run_finds_nothing_left(name: str, texts: list[str]) -> None:
-    once = kept(name, [example(text, "A") for text in texts])
-    assert kept(name, once) == once
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<p" * 50_000,
-        "&a" * 50_000,
-        " " * 100_000 + "x",
-        "<a " * 30_000,
-        "<!--" * 20_000,
-        "\x1b[" * 30_000,
-        "Ã" * 50_000,
-    ],
-)
-def test_no_text_takes_a_step_more_than_a_moment(text: str) -> None:
-    Cleaner(Clean()).clean([example(text, "A")])
-
-
 def test_each_step_counts_the_rows_it_changed_and_shows_them() -> None:
     cleaner = Cleaner(Clean(whitespace=False))
     _, notes = cleaner.clean([example("cafÃ© <b>now</b>", "fine"), example("fine", "fine"), example("fine", "")])
-    assert {name: (noted.changed, noted.dropped) for name, noted in notes.items()} == {
-        "mojibake": (1, 0),
-        "html": (1, 0),
-        "control": (0, 0),
-        "empty": (0, 1),
-        "privacy": (0, 0),
-        "profanity": (0, 0),
-    }
+    counts = {name: (noted.changed, noted.dropped) for name, noted in notes.items()}
+    assert (counts["mojibake"], counts["html"], counts["control"], counts["empty"]) == ((1, 0), (1, 0), (0, 0), (0, 1))
     assert notes["mojibake"].samples[0].before == "cafÃ© <b>now</b>"
     assert notes["mojibake"].samples[0].after == "café <b>now</b>"
 

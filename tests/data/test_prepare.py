@@ -13,6 +13,8 @@ from luthier.data.clean import STEPS
 from luthier.data.prepare import prepare
 from luthier.recipe.data import Data
 
+OFF_BY_DEFAULT = ("unicode", "punctuation", "transcript", "fillers", "boilerplate", "length", "language")
+
 
 def jsonl(*rows: object) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
@@ -84,7 +86,7 @@ def test_the_report_has_the_keys_of_the_contract(write: Write, tmp_path: Path) -
     assert set(written["files"]) == {"train", "valid", "test", "dropped"}
     assert set(written["files"]["train"]) == {"path", "bytes", "sha256"}
     assert written["files"]["train"]["path"] == "data/train.jsonl"
-    assert [step["name"] for step in written["steps"]] == [*STEPS]
+    assert [step["name"] for step in written["steps"]] == [name for name in STEPS if name not in OFF_BY_DEFAULT]
     assert len(written["fingerprint"]) == 64
     assert sorted(path.name for path in prepared.folder.iterdir()) == [
         "dropped.jsonl", "report.html", "report.json", "report.md", "test.jsonl", "train.jsonl", "valid.jsonl",
@@ -160,7 +162,8 @@ def test_everything_wrong_with_the_files_is_told_at_once(write: Write, tmp_path:
 
 def test_cleaning_steps_can_be_switched_off(write: Write, tmp_path: Path) -> None:
     rows = [{"question": " <b>cafÃ©\u200b</b> ", "answer": "A"}] * 2
-    off = dict.fromkeys(("mojibake", "html", "control", "whitespace", "duplicates"), False)
+    steps = ("mojibake", "html", "control", "special_tokens", "residue", "whitespace", "roles")
+    off = dict.fromkeys((*steps, "echo", "refusals", "repetition", "duplicates"), False)
     prepared = prepare_sources(tmp_path, write("rows.jsonl", jsonl(*rows)), clean=off)
     assert [row["messages"][0]["content"] for row in prepared.kept()] == [rows[0]["question"]] * 2
     assert [step["name"] for step in prepared.data["steps"]] == ["empty", "privacy", "profanity"]

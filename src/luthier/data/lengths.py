@@ -33,7 +33,7 @@ def measure(examples: Sequence[Example], count: CountTokens | None) -> dict[str,
         count: Counts tokens. None estimates.
     """
     texts = [text for example in examples for text in _parts(example)]
-    counts = np.array((count or _estimated)(texts), np.uint32)
+    counts = np.array((count or estimated)(texts), np.uint32)
     assert len(counts) == len(texts), "the tokenizer must return a count for every text"
     prompt, answer, rejected = counts[::3], counts[1::3], counts[2::3]
     values = (prompt, answer, rejected, prompt + np.maximum(answer, rejected))
@@ -69,7 +69,8 @@ def _is_answer(message: Message) -> bool:
     return message.role in ("assistant", TEXT)
 
 
-def _estimated(texts: Sequence[str]) -> list[int]:
+def estimated(texts: Sequence[str]) -> list[int]:
+    """Return token counts guessed from bytes."""
     return [
         ceil((len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) / BYTES_PER_TOKEN)
         for text in texts

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from luthier.recipe.methods import Rows, Share
 from luthier.recipe.options import Options
@@ -120,6 +120,101 @@ class Fields(Options):
     """Column with the class of the text, or whether the answer is a good one."""
 
 
+Action = Literal["tell", "drop"]
+"""What becomes of a row in which a step sees a fault that nobody can repair: it is counted, or dropped."""
+
+
+class Transcript(Options):
+    """What is done to transcripts of speech."""
+
+    timestamps: bool = True
+    """Take away times at the beginning of a line (`[00:01:23]`, `00:01:23,400 --> 00:01:25,000`)."""
+
+    sounds: bool = True
+    """Take away `[Music]`, `(laughter)`, `[inaudible]` and the like."""
+
+    speakers: Literal["even", "remove"] | Literal[False] = "even"
+    """Speaker tags at the beginning of a line: written one way (`SPEAKER_01 >` becomes `Speaker 1:`), or removed."""
+
+    names: tuple[Named, ...] = ()
+    """Names that are speaker tags too when a colon follows, such as `Interviewer`."""
+
+
+class Fillers(Options):
+    """Which filler words go. Only where they are set off from the sentence: `um`, `uh`, `, you know,`."""
+
+    languages: Annotated[tuple[Literal["en", "de", "es", "fr", "it", "pt", "nl", "ja", "zh"], ...], Field(min_length=1)]
+    """Whose filler words: `um` says nothing in English and "around" in German."""
+
+    words: tuple[Named, ...] = ()
+    """Further words, removed wherever they stand alone."""
+
+
+class Boilerplate(Options):
+    """Which lines go that say nothing about the subject. A text that holds nothing else stays."""
+
+    lines: tuple[Named, ...] = ()
+    """Further lines that go, case and spaces evened out: a footer of your own documents."""
+
+
+class Length(Options):
+    """How long something may be. What isn't set isn't looked at."""
+
+    min_chars: PositiveInt | None = None
+    """Fewest characters."""
+
+    max_chars: PositiveInt | None = None
+    """Most characters."""
+
+    min_words: PositiveInt | None = None
+    """Fewest words. In scripts without spaces a Chinese or Japanese character counts as one, five Thai ones too."""
+
+    max_words: PositiveInt | None = None
+    """Most words."""
+
+    max_tokens: PositiveInt | None = None
+    """Most tokens of the model, without its template; estimated from bytes where its tokenizer isn't asked."""
+
+    @model_validator(mode="after")
+    def leaves_something(self) -> "Length":
+        """Refuse bounds that nothing meets, and no bounds."""
+        if not any(self.model_dump().values()):
+            message = "names no bound; `max_tokens: 2048`, say, is one"
+            raise ValueError(message)
+        for what in ("chars", "words"):
+            least, most = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if least and most and least > most:
+                message = f"min_{what} {least:,} is above max_{what} {most:,}: no text is left"
+                raise ValueError(message)
+        return self
+
+
+class Lengths(Options):
+    """Bounds for the parts of a row."""
+
+    prompt: Length | None = None
+    """All that is not an answer, together."""
+
+    answer: Length | None = None
+    """The longest of the assistant's turns; of a preference, that of each ending. A call of a tool may be short."""
+
+    row: Length | None = None
+    """Everything together."""
+
+
+class Language(Options):
+    """Which languages stay. Needs `pip install 'luthier[data]'`. Code and short texts are undecided, and stay."""
+
+    keep: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = ()
+    """Languages that stay, as ISO 639 codes (`en`, `de`, `zh`). Empty tells which there are and drops nothing."""
+
+    min_confidence: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Rows are dropped only where the detector is surer of another language than this; else they are undecided."""
+
+    min_letters: PositiveInt = 20
+    """Rows with fewer letters of prose than this are undecided."""
+
+
 class Clean(Options):
     """Cleaning steps, in the order in which they run. Each is counted in the report."""
 
@@ -132,11 +227,56 @@ class Clean(Options):
     control: bool = True
     """Remove control and zero-width characters, which nobody sees and the model learns."""
 
+    unicode: Literal["nfc", "nfkc"] | Literal[False] = False
+    """Unicode form all texts get. `nfc` writes é one way, and takes Bengali and Hindi letters apart; `nfkc` also makes
+    `x²` into `x2` and full-width signs into plain ones."""
+
+    punctuation: bool = False
+    """Make curly quotes, dashes, ellipses and full-width letters plain. Code stays."""
+
+    transcript: Transcript | Literal[False] = False
+    """Take times, sounds and odd speaker tags out of transcripts. Code stays."""
+
+    fillers: Fillers | Literal[False] = False
+    """Remove filler words (`um`, `you know`) of transcribed speech. Code stays."""
+
+    boilerplate: Boilerplate | Literal[False] = False
+    """Remove lines such as cookie notices, `All rights reserved`, newsletter footers, and e-mail signatures."""
+
+    special_tokens: Literal["trim", "tell", "remove", "neutralise", "drop"] | Literal[False] = "trim"
+    """Control tokens written in a text (`<|im_start|>`, `</s>`, `[INST]`, and the model's own). luthier reads them as
+    text, so they open no turn; other trainers and servers may take them for real. `trim` takes off those that another
+    template left at the ends of a text, and tells the others; `remove` takes out all, `neutralise` puts a space into
+    each, `drop` drops the row."""
+
+    residue: Literal["tell", "remove", "drop"] | Literal[False] = "tell"
+    """What is left of a prompt template: `### Response:`, a leading `Assistant:`, unfilled `{{name}}`. `remove` takes
+    labels off the ends of texts and tells the others."""
+
     whitespace: bool = True
     """Trim both ends, line ends and runs of blank lines."""
 
+    roles: Literal["repair", "tell", "drop"] | Literal[False] = "repair"
+    """Turns out of order: `repair` joins turns of one speaker, moves the system prompt to the front, leaves out empty
+    turns and an opening by the assistant; a tool's result that follows no call drops the row."""
+
     min_answer_chars: Annotated[int, Field(ge=1)] = 1
     """Rows whose answers are all shorter than this, in characters, are dropped as empty."""
+
+    length: Lengths | Literal[False] = False
+    """Drop rows that are too short or too long."""
+
+    language: Language | Literal[False] = False
+    """Tell languages, and drop those that aren't wanted."""
+
+    echo: Action | Literal[False] = "tell"
+    """Answers that only repeat the prompt, or begin by repeating it."""
+
+    refusals: Action | Literal[False] = "tell"
+    """Answers that begin with a refusal ("I'm sorry, but as an AI language model …"), in ten languages."""
+
+    repetition: Action | Literal[False] = "tell"
+    """Answers that go round in a loop: most of the text repeats itself."""
 
     privacy: Privacy = Privacy()
     """What is done about personal data and secrets. By default they are told and stay."""

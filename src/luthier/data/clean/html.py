@@ -1,10 +1,15 @@
 """HTML to text, where HTML is how the text was stored. Where a conversation is about HTML, it stays."""
 
 import re
+from collections.abc import Sequence
 from html import unescape
 from html.entities import html5
 
 from selectolax.lexbor import LexborHTMLParser
+
+from luthier.core.example import Example
+from luthier.data.clean.step import Notes, pinned, turns, with_texts
+from luthier.data.rows import Refusal
 
 NAMES = (
     "p|br|hr|div|span|a|b|i|u|s|em|strong|small|sub|sup|font|center|blockquote|ul|ol|li|dl|dt|dd|h[1-6]|"
@@ -51,8 +56,26 @@ BREAKS = (
 )
 
 
+def step(examples: Sequence[Example], notes: Notes) -> list[Example | Refusal]:
+    """Turn HTML into text, conversation by conversation: what one is about says nothing of the next."""
+    del notes
+    return [_text_of(example) for example in examples]
+
+
+def _text_of(example: Example) -> Example:
+    texts = [turn.text for turn in turns(example)]
+    for text in texts:
+        if "<" in text or "&" in text:
+            break
+    else:
+        return example
+    if pinned(example):
+        return example
+    return with_texts(example, after) if (after := apply(texts)) is not texts else example
+
+
 def apply(texts: list[str]) -> list[str]:
-    """Return the texts with tags turned into line breaks or nothing and entities into characters."""
+    """Return the texts of a conversation with tags turned into line breaks or nothing and entities into characters."""
     found = [_holds_markup(text) for text in texts]
     if not any(found) or _about_markup(texts):
         return texts

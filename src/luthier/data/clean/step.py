@@ -7,7 +7,7 @@ why it is dropped. It keeps nothing between batches, so batches may be cleaned i
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from luthier.core.example import Example, Message, Source
 from luthier.data.rows import Refusal
@@ -89,9 +89,34 @@ def of_texts(apply: Callable[[list[str]], list[str]]) -> Step:
     return step
 
 
+def each(look: Callable[[Example, Notes], Example | Refusal]) -> Step:
+    """Return the step that looks at one example after the other."""
+    return lambda examples, notes: [look(example, notes) for example in examples]
+
+
+def told(find: Callable[[Example], Refusal | None], action: Literal["tell", "drop"]) -> Step:
+    """Return the step that looks for a fault nobody can repair, given what finds it: it is told, or the row dropped."""
+
+    def look(example: Example, notes: Notes) -> Example | Refusal:
+        fault = find(example)
+        if fault is None:
+            return example
+        if action == "drop":
+            return fault
+        notes.see(fault.reason, example.source)
+        return example
+
+    return each(look)
+
+
+def answers(example: Example) -> list[str]:
+    """Return what the assistant says, turn by turn; of a preference with the better ending."""
+    return [turn.text for turn in example.messages if turn.role == "assistant"]
+
+
 def pinned(example: Example) -> bool:
     """Say whether turns name characters to learn, so that no text may change."""
-    return any(message.extra.get("learn") is not None for message in turns(example))
+    return any(message.extra and message.extra.get("learn") is not None for message in turns(example))
 
 
 def turns(example: Example) -> tuple[Message, ...]:
