@@ -31,6 +31,7 @@ REWRITING = Clean(
     echo="drop",
     refusals="drop",
     repetition="drop",
+    profanity="mask",
 )
 OTHERWISE = Clean(
     unicode="nfkc",
@@ -144,11 +145,6 @@ def examples(draw: st.DrawFn) -> list[Example]:
             row = Example((Message(role, draw(TEXTS)),), Source("x", line), label=label)
         rows.append(row)
     return rows
-
-
-def after(name: str, options: Clean, rows: list[Example]) -> list[Example | Refusal]:
-    step = STEPS[name](options, MODEL)
-    return step(rows, Notes()) if step else [*rows]
 
 
 @pytest.mark.parametrize("options", [Clean(), REWRITING, OTHERWISE], ids=["default", "rewriting", "otherwise"])

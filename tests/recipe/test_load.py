@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from luthier.core.errors import LuthierError, Problems, RecipeError
-from luthier.recipe.data import Clean, Data, Fields, Split
+from luthier.recipe.data import Boilerplate, Clean, Data, Fields, Split
 from luthier.recipe.load import (
     COMMAND_LINE,
     SIZE_LIMIT,
@@ -103,6 +103,38 @@ export: [{to: gguf, quant: f16}, gguf]
 )
 def test_a_method_may_be_written_short(written, meant):
     assert parse(BASE + f"train: {{technique: {written}}}").train.technique == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("false", False),
+        ("true", Boilerplate()),
+        ("{}", Boilerplate()),
+        ("{lines: Acme}", Boilerplate(lines=("Acme",))),
+    ],
+)
+def test_a_section_that_may_be_off_is_written_false_true_or_with_its_keys(written, meant):
+    assert parse(BASE + f"  clean: {{boilerplate: {written}}}").data.clean.boilerplate == meant
+
+
+@pytest.mark.parametrize(
+    ("clean", "told"),
+    [
+        ("{boilerplate: {linez: [a]}}", "unknown key `data.clean.boilerplate.linez`"),
+        ("{fillers: {languages: [xx]}}", "`data.clean.fillers.languages.0` should be one of `en`, `de`"),
+        ("{fillers: 3}", "`data.clean.fillers` should be a section with keys of its own, or `false`, got 3"),
+        ("{fillers: true}", "`data.clean.fillers.languages` is missing"),
+        ("{roles: maybe}", "`drop` or `false`, got the text 'maybe'"),
+        (
+            "{length: {answer: {min_chars: -3}}}",
+            "`data.clean.length.answer.min_chars` should be a whole number above 0",
+        ),
+        ("{length: {answer: {}}}", "`data.clean.length.answer`: names no bound"),
+    ],
+)
+def test_what_is_wrong_below_a_section_that_may_be_off_is_told_once_where_it_stands(clean, told):
+    assert told in only(BASE + f"  clean: {clean}")[0]
 
 
 @pytest.mark.parametrize("written", ["gguf", "[gguf]", "{to: gguf}", "[{to: gguf}]"])

@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luthier.recipe.data import Clean, Data, Fields, Split
+from luthier.recipe.data import Boilerplate, Clean, Data, Fields, Length, Lengths, Split
 from luthier.recipe.evaluate import Evaluate
 from luthier.recipe.explain import every_key
 from luthier.recipe.load import parse_recipe
@@ -79,7 +79,14 @@ datas = st.builds(
     sources=st.lists(texts, min_size=1, max_size=3).map(tuple),
     format=st.sampled_from(["auto", "alpaca", "completion"]),
     fields=st.none() | st.builds(Fields, prompt=texts, answer=texts, context=st.none() | texts),
-    clean=st.builds(Clean, html=st.booleans(), min_answer_chars=positive),
+    clean=st.builds(
+        Clean,
+        html=st.booleans(),
+        min_answer_chars=positive,
+        special_tokens=st.sampled_from(["tell", False]),
+        boilerplate=st.just(False) | st.builds(Boilerplate, lines=st.lists(texts, max_size=2).map(tuple)),
+        length=st.just(False) | st.builds(Lengths, row=st.none() | st.builds(Length, max_words=positive)),
+    ),
     split=st.builds(Split, valid=st.floats(0, 0.5), test=st.floats(0, 0.4), seed=st.integers(0, 2**31 - 1)),
 )
 recipes = st.builds(
@@ -149,6 +156,7 @@ def test_with_comments_every_key_stands_below_its_help():
         ("evaluate", "capabilities"),
         ("data", "clean", "privacy", "ner"),
     }
+    inside |= {("data", "clean", off) for off in ("transcript", "fillers", "boilerplate", "length", "language")}
     missing = [key.path for key in every_key() if key.path[-1] not in written]
     assert [path for path in missing if not any(path[: len(place)] == place for place in inside)] == []
     assert {path[-1] for path in missing} > {"prompt", "adafactor", "momentum", "cycles"}

@@ -128,13 +128,13 @@ class Transcript(Options):
     """What is done to transcripts of speech."""
 
     timestamps: bool = True
-    """Take away times at the beginning of a line (`[00:01:23]`, `00:01:23,400 --> 00:01:25,000`)."""
+    """Take away times before a line: `[00:01:23]`, `00:01:23,400 --> 00:01:25,000`."""
 
     sounds: bool = True
     """Take away `[Music]`, `(laughter)`, `[inaudible]` and the like."""
 
     speakers: Literal["even", "remove"] | Literal[False] = "even"
-    """Speaker tags at the beginning of a line: written one way (`SPEAKER_01 >` becomes `Speaker 1:`), or removed."""
+    """Speaker tags before a line are written one way, or removed. `SPEAKER_01 >` becomes `Speaker 1:`."""
 
     names: tuple[Named, ...] = ()
     """Names that are speaker tags too when a colon follows, such as `Interviewer`."""
@@ -209,7 +209,7 @@ class Language(Options):
     """Languages that stay, as ISO 639 codes (`en`, `de`, `zh`). Empty tells which there are and drops nothing."""
 
     min_confidence: Annotated[float, Field(gt=0, le=1)] = 0.9
-    """Rows are dropped only where the detector is surer of another language than this; else they are undecided."""
+    """How sure the detector must be; other rows are undecided, and stay."""
 
     min_letters: PositiveInt = 20
     """Rows with fewer letters of prose than this are undecided."""

@@ -47,6 +47,8 @@ class Shape:
     item: "Shape | None" = None
     optional: bool = False
     """Whether `null` is allowed."""
+    off: bool = False
+    """Whether `false` may stand for a section, and `true` for one with its defaults."""
 
     @property
     def words(self) -> str:
@@ -135,6 +137,8 @@ def shape_of(annotation: Any, metadata: Sequence[Any] = (), tag: str = "") -> Sh
         words = "a list of texts" if item.noun == SCALARS[str] else f"a list, each item {item.words}"
         return Shape(words, limits(metadata), item=item)
     if origin is Literal:
+        if get_args(annotation) == (False,):
+            return Shape("`false`")
         choices = get_args(annotation)
         return Shape(one_of(choices), choices=choices, scalar=str)
     if inspect.isclass(annotation) and issubclass(annotation, Options):
@@ -159,6 +163,8 @@ def union_shape(parts: Sequence[Any]) -> Shape:
     optional = type(None) in parts
     if len(shapes) == 1:
         return replace(shapes[0], optional=optional)
+    if shapes[0].section and Literal[False] in parts:
+        return replace(shapes[0], noun=f"{shapes[0].noun}, or `false`", optional=optional, off=True)
     choices = tuple(choice for shape in shapes for choice in shape.choices)
     return Shape(" or ".join(shape.words for shape in shapes), choices=choices, optional=optional)
 
@@ -269,12 +275,12 @@ def default_words(key: Key) -> str:
     if isinstance(default, Method):
         shape = key.shape
         return f"{getattr(default, shape.tag)}"
+    if isinstance(default, bool):
+        return str(default).lower()
     if key.shape.section:
         return "null" if key.shape.optional else ""
     if isinstance(default, tuple):
         return f"[{', '.join(map(str, default))}]"
-    if isinstance(default, bool):
-        return str(default).lower()
     return "null" if default is None else str(default)
 
 

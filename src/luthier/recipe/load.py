@@ -433,7 +433,7 @@ def spelled_out(node: Node, shape: Shape, default: Any = None) -> Node:
         return replace(node, value=[spelled_out(item, shape.item) for item in items])
     if shape.section is None:
         return node
-    value = {} if node.value is None and not shape.optional else node.value
+    value = {} if (node.value is None and not shape.optional) or (shape.off and node.value is True) else node.value
     if not isinstance(value, dict):
         return node
     known = keys_of(shape.section)
@@ -550,11 +550,14 @@ def validated(root: Node, complaints: Complaints) -> Recipe | None:
             meant.add(unknown_key(walked(root, error["loc"][:-1]), str(error["loc"][-1]), complaints))
     told: set[str] = set()
     for error in errors:
+        if of_another_branch(root, error["loc"]):
+            continue
         if error["type"] == "missing":
             missing_key(walked(root, error["loc"][:-1]), str(error["loc"][-1]), meant, complaints)
         elif error["type"] != "extra_forbidden":
             spot = walked(root, error["loc"])
-            if spot.name not in told:
+            of_an_item = error["type"] == "too_short" and any(name.startswith(f"{spot.name}.") for name in told)
+            if spot.name not in told and not of_an_item:
                 wrong_value(spot, error.get("ctx", {}).get("error"), complaints)
             told.add(spot.name)
     return None
@@ -569,6 +572,8 @@ def walked(root: Node, loc: Sequence[int | str]) -> Spot:
             if part not in shape.methods:
                 break
             spot = replace(spot, shape=Shape("", section=shape.methods[str(part)]))
+        elif shape.off and shape.section and part == shape.section.__name__:
+            continue
         elif shape.section and isinstance(value, dict) and part in value:
             key = keys_of(shape.section).get(str(part))
             if key is None:
@@ -579,6 +584,11 @@ def walked(root: Node, loc: Sequence[int | str]) -> Spot:
         else:
             break
     return spot
+
+
+def of_another_branch(root: Node, loc: Sequence[int | str]) -> bool:
+    """Say whether pydantic complains that a section which may be `false` isn't, where keys were written for it."""
+    return loc[-1:] == ("literal[False]",) and isinstance(walked(root, loc).node.value, dict)
 
 
 def unknown_key(spot: Spot, name: str, complaints: Complaints) -> tuple[str, ...]:
@@ -705,6 +715,6 @@ def text_repair(shape: Shape, value: str) -> str | None:
     digits = re.sub(r"(?<=[0-9])[_, ](?=[0-9]{3})", "", value)
     if shape.scalar in (int, float) and NUMBER.fullmatch(digits) and math.isfinite(float(digits)):
         return f"write {one_line(digits, 40)}, without {'quotes' if digits == value else 'separators'}"
-    if shape.scalar is None and not shape.methods and not shape.item and re.fullmatch(r"[\w./-]+", value):
+    if "a list" in shape.noun and not shape.item and re.fullmatch(r"[\w./-]+", value):
         return f"write it as a list: [{value}]"
     return None

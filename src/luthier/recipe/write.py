@@ -57,7 +57,7 @@ def section(
             lines += comment(key.help)
         lines += comment(f"Why: {reasons[dotted]}") if dotted in reasons else []
         lines += entry(key, value, here, comments, reasons)
-        if comments and value is None and key.shape.section:
+        if comments and (value is None or value is False) and key.shape.section:
             lines += [f"#   {each}: {in_one_line(about)}" for each, about in keys_of(key.shape.section).items()]
     return lines
 
