@@ -34,6 +34,7 @@ from luthier.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from luthier.core.example import Example, Source
+    from luthier.data.lengths import Tokenizer
     from luthier.data.sources import SourceFile
     from luthier.evaluate.held_out import Examples
     from luthier.recipe.evaluate import Capability
@@ -236,7 +237,15 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
         return _stored("Data", finished)
     _unchanged(run, "prepare", key, _changed_sources(run, inputs))
     run.log("stage", stage="prepare", state="began")
-    report = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=progress or Silent())
+    report = prepare_data(
+        data,
+        run / "data",
+        rows=rows,
+        shown_as=names,
+        progress=progress or Silent(),
+        tokenizer=_counter(recipe, data, names),
+        train=recipe.train,
+    )
     files = sorted(path for path in (run / "data").rglob("*") if path.is_file())
     run.finish("prepare", key=key, report=report.as_dict(), files=files, inputs=inputs)
     return report
@@ -247,6 +256,20 @@ def only_text(recipe: Recipe) -> bool:
     from luthier.data.first import are_plain_text
 
     return are_plain_text(_sources(recipe)[0])
+
+
+def _counter(recipe: Recipe, data: Data, names: dict[Path, str]) -> "Tokenizer | None":
+    """Return what makes a counter of tokens: the model's tokenizer, where it is here and counts fast enough."""
+    from luthier.data.sources import files_of
+    from luthier.model.facts import tokenizer_file
+
+    file = tokenizer_file(recipe.model)
+    if file is None or importlib.util.find_spec("tokenizers") is None:
+        return None
+    from luthier.tokens.count import countable, counter
+
+    size = sum(source.size for _, source in files_of(data, names, rows=recipe.train.objective.rows))
+    return partial(counter, file, size) if countable(file, size) else None
 
 
 def _changed_sources(run: Run, inputs: list[list[str]]) -> str:

@@ -1,5 +1,6 @@
 """Pages as a real browser shows them: nothing hostile runs, nothing is loaded, what can be chosen can be chosen."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from luthier.core.report import (
     Token,
     TokenText,
 )
+from luthier.data.prepare import prepare
+from luthier.recipe.data import Data
 
 HOSTILE = (
     "<script>document.title='ran'</script>",
@@ -39,6 +42,10 @@ HOSTILE = (
     "null \x00 escape \x1b]0;ran\x07 bidi \u202e over \u2066 isolate \u200b zero \ufeff",
     "\u2028\u2029]]>&lt;script&gt;&#60;script&#62;",
 )
+
+
+SHOWN = "[...document.querySelectorAll('.records tbody tr')].filter(row => !row.hidden)"
+STATUS = "document.querySelector('.pages span').textContent"
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +99,22 @@ def test_hostile_text_runs_nothing_and_asks_for_nothing(browser: Browser, tmp_pa
     assert all(page.run("document.body.textContent").count(text) >= 10 for text in HOSTILE[:2])
 
 
+def test_a_dataset_report_of_hostile_rows_stays_quiet(browser: Browser, tmp_path: Path) -> None:
+    rows = [
+        {"question": f"{text} {n}", "answer": f"{text} <p>{n}</p>", text[:60]: text} for n, text in enumerate(HOSTILE)
+    ]
+    rows += [{"question": text, "answer": ""} for text in HOSTILE] + rows[:3]
+    source = tmp_path / "<img src=x onerror=alert(1)>.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows) + "".join(f"{text}\n" for text in HOSTILE))
+    prepare(Data(sources=(str(source),)), tmp_path / "data")
+    browser.open(tmp_path / "data" / "report.html")
+    assert (browser.asked, browser.said) == ([], [])
+    assert browser.run("document.title") == "Dataset Validation Report"
+    assert browser.run("document.querySelectorAll('img, iframe, link, base, form, a, object').length") == 0
+    assert browser.run(f"{SHOWN}.length") >= 20
+    assert browser.run("document.querySelectorAll('del, ins').length") > 0
+
+
 def test_the_policy_lets_no_other_script_run(browser: Browser, tmp_path: Path) -> None:
     page = opened(browser, tmp_path, Report("quiet", "", {}, everything("words")))
     page.run("document.body.appendChild(Object.assign(document.createElement('script'), {text: 'document.title = 1'}))")
@@ -111,10 +134,6 @@ def dropped(count: int) -> Records:
         for number in range(count)
     )
     return Records("Dropped rows", records, 100_000, "All are in `dropped.jsonl`.")
-
-
-SHOWN = "[...document.querySelectorAll('.records tbody tr')].filter(row => !row.hidden)"
-STATUS = "document.querySelector('.pages span').textContent"
 
 
 def test_rows_are_found_by_reason_file_and_words_a_page_at_a_time(browser: Browser, tmp_path: Path) -> None:

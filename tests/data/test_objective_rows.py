@@ -197,7 +197,7 @@ def test_a_pair_again_is_a_duplicate_and_one_the_other_way_round_a_contradiction
     assert found.data["rows"]["by_reason"] == {"duplicate": 1}
     check = found.check("contradictions")
     assert check["status"] == "warning"
-    assert "1 row prefer" in check["details"]
+    assert "1 row with the endings of an earlier row" in check["details"]
     assert "rows.jsonl:1 and" in check["details"]
     assert "rows.jsonl:3" in check["details"]
 
@@ -367,7 +367,7 @@ def test_a_text_file_is_one_document(write: Write, tmp_path: Path) -> None:
 
 def test_one_document_leaves_nothing_to_hold_back_and_that_is_told(write: Write, tmp_path: Path) -> None:
     found = prepare_sources(tmp_path, write("a.txt", "word " * 5000), rows="text")
-    assert found.check("one_document")["status"] == "warning"
+    assert found.check("held_out")["status"] == "warning"
     assert found.check("long_rows")["status"] == "ok"
 
 

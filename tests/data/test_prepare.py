@@ -98,8 +98,7 @@ def test_the_report_for_people_shows_what_was_dropped_and_repaired(write: Write,
     prepared = prepare_sources(tmp_path, write("rows.jsonl", jsonl(*rows)))
     page = (prepared.folder / "report.md").read_text()
     assert "2 rows read, 1 kept, 1 dropped: 1 to train on." in page
-    assert "cafÃ©?" in page
-    assert "café?" in page
+    assert "caf\\[-Ã©-\\]{+é+}?" in page
     assert f"{tmp_path / 'rows.jsonl'}:2" in page
 
 

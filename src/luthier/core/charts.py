@@ -219,12 +219,15 @@ def histogram_chart(histogram: Histogram) -> str:
         for name, counts in histogram.groups
     )
     told = ""
+    if histogram.beyond:
+        told = f"<li>the last bar counts all above {short_number(histogram.edges[-2])}</li>"
     if histogram.limit is not None:
         beyond = "" if _inside(histogram) else ", beyond what is drawn"
-        line = '<svg viewBox="0 0 28 10" aria-hidden="true"><path class="limit" d="M14 0V10"/></svg>'
-        told = f'<ul class="legend"><li>{line}{escaped(histogram.limit_name)}{beyond}</li></ul>'
+        line = '<svg viewBox="0 0 28 10" aria-hidden="true"><path class="limit" d="M14 -5V15"/></svg>'
+        told = f"<li>{line}{escaped(histogram.limit_name)}{beyond}</li>{told}"
     numbers = f"<details><summary>In numbers</summary>{table(histogram_table(histogram))}</details>"
-    return f'{told}<div class="multiples">{drawings}</div>{numbers}'
+    legend = f'<ul class="legend">{told}</ul>' if told else ""
+    return f'{legend}<div class="multiples">{drawings}</div>{numbers}'
 
 
 def _inside(histogram: Histogram) -> bool:

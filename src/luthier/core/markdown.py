@@ -149,7 +149,7 @@ def curve_table(curve: Curve, width: int = 24) -> Table:
 
 def histogram_table(histogram: Histogram) -> Table:
     """Return a histogram as a table of its bars, without those that nothing is in."""
-    spans = [f"{short_number(a)} to {short_number(b)}" for a, b in pairwise(histogram.edges)]
+    spans = [_span(low, high) for low, high in pairwise(histogram.edges)]
     if histogram.beyond:
         spans[-1] = f"{short_number(histogram.edges[-2])} and more"
     rows = tuple(
@@ -159,6 +159,11 @@ def histogram_table(histogram: Histogram) -> Table:
     )
     limit = f"; {histogram.limit_name}" if histogram.limit is not None else ""
     return Table(f"{histogram.title}{limit}", (histogram.x_label, *(name for name, _ in histogram.groups)), rows)
+
+
+def _span(low: float, high: float) -> str:
+    """Return what a bar counts: between whole numbers that follow each other, that is the lower one."""
+    return short_number(low) if high - low == 1 else f"{short_number(low)} to {short_number(high)}"
 
 
 def bars_table(bars: Bars) -> Table:

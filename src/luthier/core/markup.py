@@ -7,6 +7,9 @@ from luthier.core.markdown import code_spans, filled_rows, numeric_columns
 from luthier.core.report import Table
 from luthier.core.text import one_line, safe
 
+STATUS = ("PASS", "NOTE", "FAIL")
+"""Cells that have a colour."""
+
 
 def escaped(text: str) -> str:
     """Return text that stays text, in an element as in an attribute between quotes."""
@@ -44,5 +47,9 @@ def table(table: Table) -> str:
 
 def _row(row: Sequence[str], classes: Sequence[str]) -> str:
     first = f'<th scope="row" dir="auto">{prose(row[0])}</th>' if row else ""
-    others = [f"<td{style}>{prose(cell)}</td>" for cell, style in zip(row[1:], classes[1:], strict=True)]
+    others = [f"<td{style}>{_cell(cell)}</td>" for cell, style in zip(row[1:], classes[1:], strict=True)]
     return first + "".join(others)
+
+
+def _cell(text: str) -> str:
+    return f'<span class="{text}">{text}</span>' if text in STATUS else prose(text)

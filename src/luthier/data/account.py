@@ -1,14 +1,22 @@
 """The account of every row: what came in is kept or dropped with a reason, and the numbers must add up."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from luthier.core.example import Source
+from luthier.core.report import Record
 from luthier.data.jsonl import any_line
 from luthier.data.rows import REASONS, Refusal
 from luthier.data.written import Written
+
+MOST_SHOWN, MOST_ALIKE = 2000, 200
+"""Dropped rows that people are shown in the report, and how many of them for one reason from one file."""
+
+SHOWN_TEXT = 400
+"""Characters of a dropped row that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,9 @@ class Account:
         self.kept = 0
         self.by_reason: Counter[str] = Counter()
         self.first: dict[str, Dropped] = {}
+        self.samples: list[Record] = []
+        """Some of the dropped rows, of every reason and file."""
+        self._alike: Counter[tuple[str, str]] = Counter()
         self._file = file
         self._shown = shown
 
@@ -47,6 +58,7 @@ class Account:
         self.by_reason[refusal.reason] += 1
         row, detail = self._shown(row), self._shown(refusal.detail)
         self.first.setdefault(refusal.reason, Dropped(source, detail, row))
+        self._sample(refusal.reason, source, row, detail)
         line = {
             "source": source.file,
             "line": source.line,
@@ -56,6 +68,12 @@ class Account:
         if refusal.matched is not None:
             line["matched"] = {"source": refusal.matched.file, "line": refusal.matched.line}
         self._file.write(any_line({**line, "row": row}))
+
+    def _sample(self, reason: str, source: Source, row: Any, detail: str) -> None:
+        case = reason, source.file
+        if self._alike[case] < MOST_ALIKE and (len(self.samples) < MOST_SHOWN or self.by_reason[reason] == 1):
+            self._alike[case] += 1
+            self.samples.append(Record(reason, source.file, source.line, beginning(row, SHOWN_TEXT), detail))
 
     def settle(self) -> None:
         """Check, once the file is closed, that no row was lost and none counted twice."""
@@ -68,3 +86,14 @@ class Account:
         """Return the `rows` of the report."""
         reasons = dict(self.by_reason.most_common())
         return {"in": self.rows_in, "kept": self.kept, "dropped": self.dropped, "by_reason": reasons}
+
+
+def beginning(row: Any, width: int) -> str:
+    """Return the beginning of a row as the file has it, or as JSON."""
+    if isinstance(row, str):
+        return row[:width]
+    try:
+        text = json.dumps(row, ensure_ascii=False)
+    except RecursionError:
+        return "(nested too deep to show)"
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,90 +1,42 @@
 """What a person should know about the data before training. Checks tell; none changes or drops a row."""
 
-from collections.abc import Sequence
-
-import numpy as np
-
-from luthier.core.example import Example, Message, Source
 from luthier.core.report import Check
 from luthier.core.text import one_line, plural
+from luthier.data import advise, openai_rules, sizes
 from luthier.data.account import Account
 from luthier.data.convert import WANTED, Seen
+from luthier.data.evidence import Evidence
 from luthier.data.kept import Kept
 from luthier.data.learned import Learned
-from luthier.data.lengths import Lengths
 from luthier.recipe.methods import Rows
-from luthier.recipe.schema import Train
 
 MANY_DUPLICATES = 0.2
 
 UNEVEN = 10
 """So many times as many rows as the rarest has make a label common enough to be guessed."""
 
-HUMAN_TURNS = ("user", "assistant")
+UNREADABLE = (
+    *("invalid_json", "not_an_object", "nested_too_deep", "wrong_columns", "broken_quotes", "too_long"),
+    *("invalid_encoding", "damaged"),
+)
+INCOMPLETE = ("does_not_fit", "no_answer", "no_label", "no_prompt", "equal_endings", "different_prompts")
+SHORT = ("empty_answer", "empty_text", "below_minimum")
 
 
-TRAITS = ("empty_prompts", "turn_order")
-"""What rows are looked at for, each a bit of a number."""
-
-
-class Spotted:
-    """How many of the kept rows show something, and where it was seen first."""
-
-    def __init__(self, kept: Kept) -> None:
-        self.count: dict[str, int] = {}
-        self.first: dict[str, Source] = {}
-        traits = kept["traits"]
-        for place, name in enumerate(TRAITS):
-            rows = np.flatnonzero(traits & np.uint64(1 << place))
-            self.count[name] = len(rows)
-            if len(rows):
-                self.first[name] = kept.source(int(rows[0]))
-
-    def check(self, name: str, fine: str, details: str, hint: str) -> Check:
-        """Return the check of a trait. In `details`, `{rows}` is how many, `{first}` the first of them."""
-        count = self.count[name]
-        if not count:
-            return Check(name, "ok", fine)
-        told = details.format(rows=plural(count, "row"), first=self.first[name])
-        return Check(name, "warning", told, hint)
-
-
-def spot(example: Example) -> int:
-    """Return which of `TRAITS` a row has, as bits."""
-    return sum(1 << TRAITS.index(name) for name in _traits(example))
-
-
-def _traits(example: Example) -> list[str]:
-    traits: list[str] = []
-    if example.messages[-1].role != "assistant":  # no conversation
-        return traits
-    if not any(message.text.strip() for message in example.messages if message.role == "user"):
-        traits.append("empty_prompts")
-    if not _in_turns(example.messages) or not _in_turns(example.rejected):
-        traits.append("turn_order")
-    return traits
-
-
-def _in_turns(messages: Sequence[Message]) -> bool:
-    """Say whether user and assistant take turns, the user first, and system prompts stand before both."""
-    roles = [message.role for message in messages]
-    while roles and roles[0] == "system":
-        roles.pop(0)
-    if "system" in roles:
-        return False
-    if "tool" in roles:
-        return roles[0] == "user"
-    return all(role == HUMAN_TURNS[index % 2] for index, role in enumerate(roles))
-
-
-def run_checks(
-    rows: Rows, spotted: Spotted, seen: Seen, account: Account, kept: Kept, lengths: Lengths, learned: Learned
-) -> list[Check]:
+def run_checks(found: Evidence) -> list[Check]:
     """Return the checks such rows need, those that found nothing too: a reader should see what was looked at."""
+    rows, spotted, seen, account = found.rows, found.spotted, found.seen, found.account
     asks = rows not in ("class", "text")
     checks = [
         _unreadable(account),
+        _encoding(account, found),
         _foreign(account, rows),
+        _dropped("required_fields", "every row has what its format needs", INCOMPLETE, account),
+        _dropped(
+            "roles", "every turn is by somebody luthier knows, in an order", ("unknown_role", "wrong_order"), account
+        ),
+        _dropped("min_length", "no row was too short to learn from", SHORT, account),
+        advise.max_length(found),
         _duplicates(account),
         spotted.check(
             "empty_prompts",
@@ -94,8 +46,7 @@ def run_checks(
         )
         if asks
         else None,
-        _contradictions(kept, rows),
-        _long_rows(lengths, kept, rows),
+        _contradictions(found.kept, rows),
         spotted.check(
             "turn_order",
             "user and assistant take turns in every row",
@@ -109,26 +60,26 @@ def run_checks(
         _bad_answers(seen, rows),
         _classes(seen, rows),
         _unfolded(seen, rows),
-        _held_back(kept, rows),
-        _labels(learned, rows),
-        _canned(learned, rows),
-        _margins(learned, rows),
+        sizes.size(found),
+        advise.held_out(found),
+        _labels(found.learned, rows),
+        advise.short_answers(found),
+        advise.balance(found),
+        advise.openings(found),
+        advise.variety(found),
+        advise.systems(found),
+        _canned(found.learned, rows),
+        _margins(found.learned, rows),
+        advise.longer_chosen(found),
         _trimmed(seen),
         _unused(seen),
+        openai_rules.check(found),
     ]
     return [check for check in checks if check is not None]
 
 
 def _unreadable(account: Account) -> Check:
-    reasons = (
-        "invalid_json",
-        "not_an_object",
-        "nested_too_deep",
-        "wrong_columns",
-        "broken_quotes",
-        "too_long",
-    )
-    lost = {reason: account.by_reason[reason] for reason in (*reasons, "invalid_encoding")}
+    lost = {reason: account.by_reason[reason] for reason in UNREADABLE}
     count = sum(lost.values())
     if not count:
         return Check("unreadable_rows", "ok", "every row could be read")
@@ -139,6 +90,41 @@ def _unreadable(account: Account) -> Check:
         f"{plural(count, 'row')} could not be read, e.g. {first.source}: {first.detail}",
         "`dropped.jsonl` has them all with their lines; correct them in the source",
     )
+
+
+def _encoding(account: Account, found: Evidence) -> Check:
+    told = ", ".join(dict.fromkeys(name for name in found.encodings.values() if name != "binary")) or "tables"
+    count = account.by_reason["invalid_encoding"] + account.by_reason["not_unicode"]
+    if count:
+        details = f"read as {told}; {plural(count, 'row')} with bytes or half characters that are no text"
+        return Check("encoding", "warning", details, "save the file as UTF-8 in the program it comes from")
+    others = {file: name for file, name in found.encodings.items() if name.lower() not in USUAL}
+    if others:
+        file, name = next(iter(others.items()))
+        details = f"{plural(len(others), 'file')} not in UTF-8, e.g. {file}: {name}, as far as can be told"
+        return Check("encoding", "note", details, "look at a row with accents below; if it is wrong, save it as UTF-8")
+    return Check("encoding", "ok", f"read as {told}")
+
+
+USUAL = ("utf-8", "utf-8-sig", "ascii", "binary")
+"""Encodings that leave nothing to guess."""
+
+
+def _dropped(name: str, fine: str, reasons: tuple[str, ...], account: Account) -> Check:
+    """Return the check that no row was dropped for one of some reasons."""
+    lost = [reason for reason in account.first if reason in reasons]
+    if not lost:
+        return Check(name, "ok", fine)
+    count = sum(account.by_reason[reason] for reason in lost)
+    first = account.first[lost[0]]
+    details = f"{plural(count, 'row')} dropped ({', '.join(lost)}), e.g. {first.source}: {first.detail}"
+    if count <= MANY_DROPPED * account.rows_in:
+        return Check(name, "ok", details)
+    return Check(name, "warning", details, "`dropped.jsonl` has them all; correct them in the source if they matter")
+
+
+MANY_DROPPED = 0.05
+"""Share of the rows above which a loss is no accident."""
 
 
 def _foreign(account: Account, rows: Rows) -> Check | None:
@@ -167,15 +153,19 @@ CONTRARY: dict[Rows, tuple[str, str, str]] = {
     "conversation": (
         "different_answers",
         "no prompt has two answers",
-        "answer a prompt otherwise than an earlier row does",
+        "whose prompt an earlier row answers otherwise",
     ),
-    "pair": ("contradictions", "no pair stands there the other way round", "prefer what an earlier row rejects"),
+    "pair": (
+        "contradictions",
+        "no pair stands there the other way round",
+        "with the endings of an earlier row the other way round",
+    ),
     "judged": (
         "contradictions",
         "no answer is judged twice",
-        "call good what an earlier row calls bad, or the reverse",
+        "whose answer an earlier row judges otherwise",
     ),
-    "class": ("contradictions", "no text is in two classes", "put a text into another class than an earlier row does"),
+    "class": ("contradictions", "no text is in two classes", "with a text that an earlier row puts into another class"),
 }
 """Name of the check that looks for contradictions, how it tells that there is none, and how that there are some."""
 
@@ -193,23 +183,6 @@ def _contradictions(kept: Kept, rows: Rows) -> Check | None:
         "warning",
         f"{plural(len(pairs), 'row')} {wrong}, e.g. {kept.source(earlier)} and {kept.source(later)}",
         "if one is wrong, remove it: the model learns a mixture of both",
-    )
-
-
-def _long_rows(lengths: Lengths, kept: Kept, rows: Rows) -> Check:
-    limit: int = Train.model_fields["max_length"].default
-    totals = lengths.values["total"]
-    count = int((totals > limit).sum())
-    words = "estimated tokens" if lengths.estimate else "tokens"
-    longest = int(totals.argmax())
-    details = f"the longest row has {totals[longest]:,} {words} ({kept.source(longest)})"
-    if not count or rows == "text":  # plain text is cut into pieces, every token of which is learned
-        return Check("long_rows", "ok", details)
-    return Check(
-        "long_rows",
-        "warning",
-        f"{plural(count, 'row')} above {limit:,} {words}, where training drops them by default; {details}",
-        "set `train.max_length` higher, or shorten them",
     )
 
 
@@ -241,13 +214,6 @@ def _bad_answers(seen: Seen, rows: Rows) -> Check | None:
         return None
     details = f"{plural(bad, 'row')} marked as bad answers, learned like the {seen.verdicts[True]:,} marked as good"
     return Check("bad_answers", "warning", details, "remove them, or learn from both with `--set train.objective=kto`")
-
-
-def _held_back(kept: Kept, rows: Rows) -> Check | None:
-    if rows != "text" or len(kept) > 1:
-        return None
-    details = "there is one document, so none can be held back to measure what is learned"
-    return Check("one_document", "warning", details, "cut it into several files, or into rows with a `text`")
 
 
 def _labels(learned: Learned, rows: Rows) -> Check | None:

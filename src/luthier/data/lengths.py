@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,16 @@ def _parts(example: Example) -> tuple[str, str, str]:
     )
 
 
+class Over(NamedTuple):
+    """What is longer than a limit."""
+
+    rows: int
+    share: float
+    """Of the rows."""
+    tokens_share: float
+    """Of all tokens, those beyond the limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lengths:
     """The lengths of all rows, a number a row and part."""
@@ -63,6 +73,13 @@ class Lengths:
     def summary(self) -> dict[str, dict[str, Any]]:
         """Return min, max, mean, median and 95th percentile of each part."""
         return {part: {**_described(values), "estimate": self.estimate} for part, values in self.values.items()}
+
+    def over(self, limit: int) -> Over:
+        """Return how many rows are longer than `limit` tokens in all, and how much of them."""
+        totals = self.values["total"].astype(np.int64)
+        rows = int((totals > limit).sum())
+        beyond = int(np.maximum(totals - limit, 0).sum())
+        return Over(rows, rows / len(totals), beyond / max(1, int(totals.sum())))
 
 
 def _is_answer(message: Message) -> bool:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -22,29 +23,37 @@ from luthier.core.publish import write_report
 from luthier.core.report import Report
 from luthier.data.account import Account
 from luthier.data.batches import Batch, Limits, batches
-from luthier.data.checks import Spotted, run_checks
+from luthier.data.checks import run_checks
 from luthier.data.clean.privacy import shown, told, vault
+from luthier.data.diversity import Diversity, Looking, spread
+from luthier.data.evidence import Evidence
 from luthier.data.held_back import checks, held_back, intruders, parts_of_files
+from luthier.data.histograms import counted
 from luthier.data.intake import Intake
 from luthier.data.leakage.account import check, searched
 from luthier.data.leakage.look import Leaks, looker
 from luthier.data.learned import Learned
 from luthier.data.lengths import PARTS as MEASURED
 from luthier.data.lengths import Lengths, Tokenizer
+from luthier.data.outcome import FileRead, Limit, Outcome
 from luthier.data.output import write_as
-from luthier.data.present import FileRead, Outcome, present
+from luthier.data.present import present
 from luthier.data.refine import Refined, Refiner
 from luthier.data.sources import SourceFile, files_of, raise_all
 from luthier.data.split import PARTS, Parts
 from luthier.data.tally import Tally
+from luthier.data.traits import Spotted
 from luthier.data.workers import how_many, refine_all
 from luthier.data.written import Written
 from luthier.recipe.data import Data, Part
 from luthier.recipe.methods import Rows
+from luthier.recipe.schema import Train
 
 NOBODY = Silent()
 
 LIMITS = Limits()
+
+USUAL = Train()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,15 @@ class Asked:
     rows: Rows
     tokenizer: Tokenizer | None
     leaks: Leaks | None
+    train: Train
+
+
+class LookedAt(NamedTuple):
+    """What was seen of the rows while they were written."""
+
+    example: Example
+    """The first to train on."""
+    diversity: Diversity
 
 
 def prepare(
@@ -65,6 +83,7 @@ def prepare(
     shown_as: Mapping[Path, str] | None = None,
     progress: Progress = NOBODY,
     tokenizer: Tokenizer | None = None,
+    train: Train = USUAL,
     limits: Limits = LIMITS,
 ) -> Report:
     """Read, convert, clean, split and write the examples a recipe names, and account for every row.
@@ -77,6 +96,7 @@ def prepare(
         shown_as: Names under which some source files are spoken of.
         progress: Hears how many bytes have been read.
         tokenizer: Makes what counts tokens. None estimates lengths from bytes.
+        train: How rows will be learned from: which are too long depends on it. Nothing but the report does.
         limits: How large batches are. The result doesn't depend on it.
 
     Raises:
@@ -85,7 +105,7 @@ def prepare(
     """
     named = files_of(data, shown_as, rows=rows)
     files = [file for _, file in named]
-    asked = Asked(data, rows, tokenizer, looker(data.decontaminate))
+    asked = Asked(data, rows, tokenizer, looker(data.decontaminate), train)
     privacy = data.clean.privacy
     if privacy.vault is not None:
         vault.refuse_place(Path(privacy.vault).expanduser(), out.parent, {file.path for file in files})
@@ -155,64 +175,98 @@ def _refuse_nothing_left(account: Account) -> None:
 
 
 def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Path, name: str) -> Outcome:
-    kept, account = intake.kept, intake.account
-    fixed = parts_of_files([(file.part, file.kept) for file in read])
-    if fixed.any():
-        intake.take_out(intruders(kept, asked.data.split, fixed))
-    bounds = np.cumsum([0, *(file.kept for file in read)])
-    left = np.diff(np.searchsorted(kept.left, bounds)).tolist()
-    read = [replace(file, kept=count) for file, count in zip(read, left, strict=True)]
-    learned = Learned(kept, [*intake.labels])
-    spotted = Spotted(kept)
-    measured = MEASURED if asked.rows == "pair" else [part for part in MEASURED if part != "rejected"]
-    lengths = Lengths({part: kept[f"{part}_tokens"] for part in measured}, estimate=asked.tokenizer is None)
-    leaks = searched(asked.leaks, intake.leaks, rows=account.rows_in)
-    splits, example = _distribute(intake, asked, fixed[kept.left], folder)
+    read, fixed = _held_out(intake, read, asked)
+    leaks = searched(asked.leaks, intake.leaks, rows=intake.account.rows_in)
+    splits, looked_at = _distribute(intake, asked, fixed, folder)
     intake.dropped.close()
-    account.settle()
-    assert account.kept == sum(split.rows for split in splits.values()), "every kept row is in one split"
+    intake.account.settle()
+    found = _evidence(intake, read, asked, splits, looked_at)
+    kept, limit = found.kept, asked.train.max_length
+    assert len(kept) == sum(found.splits.values()), "every kept row is in one split"
+    over = found.lengths.over(limit)
+    talks = asked.rows not in ("class", "text")
     output = asked.data.output
     rewritten = write_as(output, asked.rows, folder, name) if output else None
     return Outcome(
         files=read,
-        account=account,
-        seen=intake.seen,
+        account=found.account,
+        seen=found.seen,
         steps=intake.notes,
         checks=[
-            *run_checks(asked.rows, spotted, intake.seen, account, kept, lengths, learned),
-            *checks([(file.part, file.name) for file in read], account.by_reason["held_out"]),
+            *run_checks(found),
+            *checks([(file.part, file.name) for file in read], found.account.by_reason["held_out"]),
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
             *told.checks(asked.data.clean, intake.notes),
             *([rewritten.check()] if rewritten else []),
         ],
-        splits={part: splits[part].rows for part in PARTS},
-        tokens=lengths.summary(),
+        splits=found.splits,
+        tokens=found.lengths.summary(),
+        limit=Limit(limit, over.rows, over.share, asked.train.too_long),
+        lengths=counted(found.lengths.values, limit=limit),
+        turns=counted({"turns": kept["turns"]}) if talks else None,
+        looked=found.looked,
         written={
             file.path.stem: file.described(f"{name}/{file.path.name}") for file in (*splits.values(), intake.dropped)
         }
         | (rewritten.files if rewritten else {}),
         fingerprint=_fingerprint([splits[part] for part in PARTS]),
-        example=example,
+        example=looked_at.example,
         rows=asked.rows,
-        labels=learned.labels,
+        labels=found.learned.labels,
         leaks=leaks,
         rewritten=rewritten,
     )
 
 
-def _distribute(intake: Intake, asked: Asked, fixed: Parts, folder: Path) -> tuple[dict[Part, Written], Example]:
-    """Copy the waiting lines to their splits. Return these, and the first example to train on."""
-    numbers = held_back(intake.kept, intake.labels, asked.data, asked.rows, fixed=fixed)
+def _held_out(intake: Intake, read: Sequence[FileRead], asked: Asked) -> tuple[list[FileRead], Parts]:
+    """Take out what equals rows of files that are held out. Return the files as they are then, and the rows' parts."""
+    kept = intake.kept
+    fixed = parts_of_files([(file.part, file.kept) for file in read])
+    if fixed.any():
+        intake.take_out(intruders(kept, asked.data.split, fixed))
+    bounds = np.cumsum([0, *(file.kept for file in read)])
+    left = np.diff(np.searchsorted(kept.left, bounds)).tolist()
+    return [replace(file, kept=count) for file, count in zip(read, left, strict=True)], fixed[kept.left]
+
+
+def _evidence(
+    intake: Intake, read: Sequence[FileRead], asked: Asked, splits: Mapping[Part, Written], looked_at: LookedAt
+) -> Evidence:
+    kept = intake.kept
+    measured = MEASURED if asked.rows == "pair" else [part for part in MEASURED if part != "rejected"]
+    return Evidence(
+        rows=asked.rows,
+        train=asked.train,
+        seen=intake.seen,
+        account=intake.account,
+        encodings={file.name: file.encoding for file in read},
+        kept=kept,
+        lengths=Lengths({part: kept[f"{part}_tokens"] for part in measured}, estimate=asked.tokenizer is None),
+        learned=Learned(kept, [*intake.labels]),
+        spotted=Spotted(kept),
+        looked=looked_at.diversity,
+        splits={part: splits[part].rows for part in PARTS},
+        size=splits["train"].size,
+    )
+
+
+def _distribute(intake: Intake, asked: Asked, fixed: Parts, folder: Path) -> tuple[Mapping[Part, Written], LookedAt]:
+    """Copy the waiting lines to their splits. Return these, and what some of them look like."""
+    numbers = held_back(intake.kept, intake.labels, asked.data, asked.rows, fixed=fixed).tolist()
+    apart = spread(len(intake.kept))
+    looking = Looking(len(intake.kept) // apart)
     first: bytes | None = None
     with ExitStack() as stack:
         splits: dict[Part, Written] = {part: stack.enter_context(Written(folder / f"{part}.jsonl")) for part in PARTS}
-        for line, number in zip(intake.waiting_lines(), numbers.tolist(), strict=True):
+        for place, (line, number) in enumerate(zip(intake.waiting_lines(), numbers, strict=True)):
             part = PARTS[number]
             splits[part].write(line)
             if first is None and part == "train":
                 first = line
+            if place % apart == 0:
+                looking.look(Example.from_dict(orjson.loads(line)))
     assert first is not None, "train is never empty"
-    return splits, Example.from_dict(orjson.loads(first))
+    return splits, LookedAt(Example.from_dict(orjson.loads(first)), looking.diversity())
 
 
 def _fingerprint(splits: Sequence[Written]) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 
 from luthier.core.example import Example
 from luthier.data.batches import Batch
-from luthier.data.checks import spot
 from luthier.data.clean import Cleaner
 from luthier.data.clean.step import Notes
 from luthier.data.convert import Converter, Seen
@@ -22,6 +21,7 @@ from luthier.data.leakage.look import Found, Leaks
 from luthier.data.learned import endings, label_of
 from luthier.data.lengths import Tokenizer, measure
 from luthier.data.rows import RawRow, Refusal
+from luthier.data.traits import spot
 from luthier.recipe.data import Data
 from luthier.recipe.methods import Rows
 
@@ -155,6 +155,7 @@ class Refiner:
             "line": np.array([example.source.line for example in examples], np.uint64),
             "key": keys[:, 0],
             "prompt_key": np.array([prompt_key(part.prompt, seed=self._seed) for part in parts], np.uint64),
+            "turns": np.array([len(example.messages) for example in examples], np.uint32),
             "traits": np.array([spot(example) for example in examples], np.uint64),
             **{f"{part}_tokens": counts for part, counts in measure(examples, self._count).items()},
         }

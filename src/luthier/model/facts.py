@@ -98,6 +98,21 @@ def _from_hub(name: str) -> Path:
     return _checked_folder(path, name)
 
 
+def tokenizer_file(name: str) -> Path | None:
+    """Return a model's `tokenizer.json` where it lies on this machine; None elsewhere. Nothing is downloaded."""
+    try:
+        if is_local(name):
+            folder = model_path() if name == BUNDLED else Path(name).expanduser()
+            file = folder / "tokenizer.json"
+            return file if file.is_file() else None
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(name, "tokenizer.json")
+    except (ImportError, OSError, RuntimeError, ValueError):  # no folder's name, or no hub's
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
 def weight_files(path: Path) -> list[Path]:
     """Return the weight files of a model folder in order of name."""
     return sorted(file for file in path.glob("*.safetensors") if not file.name.startswith("adapter_"))

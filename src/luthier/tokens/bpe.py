@@ -58,13 +58,22 @@ class FastBpe:
             self._same.add(letter)
         return True
 
-    def encode(self, text: str) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
-        """Return ids, shape (T,), and the characters each stands for, shape (T, 2); None for texts it leaves alone."""
+    def _takes(self, text: str) -> bool:
+        """Say whether a text is encoded this way."""
         plain = text.isascii()
         if len(text) > LONGEST or not (plain or not self._composed or unicodedata.is_normalized("NFC", text)):
+            return False
+        return self._ascii if plain else self._alike(text)
+
+    def count(self, text: str) -> int | None:
+        """Return the number of tokens; None for texts it leaves alone."""
+        return len(self._encoding.encode_to_numpy(text, allowed_special="all")) if self._takes(text) else None
+
+    def encode(self, text: str) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
+        """Return ids, shape (T,), and the characters each stands for, shape (T, 2); None for texts it leaves alone."""
+        if not self._takes(text):
             return None
-        if not (self._ascii if plain else self._alike(text)):
-            return None
+        plain = text.isascii()
         ids = self._encoding.encode_to_numpy(text, allowed_special="all").astype(np.int32)
         ends = np.cumsum(self._lengths[ids])
         offsets = np.empty((2, len(ids)), dtype=np.int64).T  # each column lies together: it is searched
