@@ -149,6 +149,31 @@ def test_a_recogniser_of_presidio_adds_a_kind(write: Write, tmp_path: Path) -> N
     assert "12345" not in everything(prepared)
 
 
+NAMES = """
+recognizers:
+  - name: Two capitalised words
+    supported_language: en
+    supported_entity: PERSON
+    patterns: [{name: names, regex: '(?-i:[A-Z][a-z]+ [A-Z][a-z]+)', score: 0.9}]
+"""
+
+
+def test_a_stand_in_is_never_taken_for_another_name(write: Write, tmp_path: Path) -> None:
+    pytest.importorskip("presidio_analyzer", reason="presidio is not installed")
+    ner = {"kind": "presidio", "model": None, "recognizers": str(write("own.yaml", NAMES)), "action": "pseudonymise"}
+    file = tmp_path / "vault.jsonl"
+    options = {"clean": {"privacy": {"ner": ner, "email": "mask", "vault": str(file)}}, "split": {"valid": 0.0}}
+    source = write(
+        "rows.jsonl",
+        lines({"question": "who?", "answer": "Jane Doe"}, {"question": "or?", "answer": f"{MAIL}, Jane Doe"}),
+    )
+    first, second = (
+        row["messages"][1]["content"] for row in prepare_sources(tmp_path / "run", source, **options).rows("train")
+    )
+    assert second == f"[EMAIL], {first}"
+    assert [json.loads(line)["original"] for line in file.read_text().splitlines()] == ["Jane Doe"]
+
+
 def test_a_language_model_that_is_missing_is_not_downloaded(write: Write, tmp_path: Path) -> None:
     pytest.importorskip("presidio_analyzer", reason="presidio is not installed")
     ner = {"kind": "presidio", "model": "no_such_model"}

@@ -18,20 +18,20 @@ LISTS = {
     "shits shitty shitting shithead shitheads bullshit horseshit dipshit asshole assholes arsehole "
     "arseholes dumbass jackass dumbasses badass bitch bitches bitching bastard bastards cunt cunts twat "
     "twats wanker wankers bollocks slut sluts whore whores cocksucker cocksuckers dickhead dickheads "
-    "douchebag douchebags goddamn goddamned nigger niggers nigga niggas faggot faggots kike kikes wetback "
+    "douchebag douchebags goddamn goddamned nigger niggers nigga niggas faggot faggots wetback "
     "wetbacks raghead ragheads towelhead towelheads retarded",
     "de": "scheiße scheisse scheiß scheiss beschissen beschissene arsch arschloch arschlöcher fotze fotzen "
     "hurensohn hurensöhne wichser ficken ficker gefickt fickt schlampe schlampen hure huren missgeburt "
     "schwuchtel schwuchteln kanake kanaken spasti verpiss verfickt verfickte",
     "fr": "merde merdes putain putains pute putes connard connards connasse connasses enculé enculés enculer "
-    "encule salope salopes salaud salauds niquer nique pédé pédés foutre couilles emmerder emmerde "
+    "encule salope salopes salaud salauds niquer pédé pédés foutre couilles emmerder emmerde "
     "bougnoule bougnoules nègre nègres enfoiré enfoirés",
     "es": "mierda mierdas puta putas puto putos joder jodido jodida cabrón cabrones cabrona gilipollas coño "
     "hijoputa pendejo pendejos pendeja maricón maricones chingar chingada chingado cojones carajo culero "
     "sudaca sudacas",
     "it": "cazzo cazzi cazzata cazzate stronzo stronza stronzi stronze vaffanculo puttana puttane coglione "
     "coglioni minchia bastardo bastardi frocio froci incazzato incazzata zoccola",
-    "pt": "caralho porra foda foder fodido fodida fodeu merda buceta cuzão arrombado arrombada viado viados putaria",
+    "pt": "caralho foda foder fodido fodida fodeu merda buceta cuzão arrombado arrombada viado viados putaria",
 }
 WORDS = frozenset(word for words in LISTS.values() for word in words.split())
 

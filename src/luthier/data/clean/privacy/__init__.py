@@ -44,7 +44,7 @@ def step(options: Privacy) -> Step | None:
                 made[kind, piece] = stand_ins.of(kind, piece)
             return made[kind, piece]
 
-        return [_result(example, Rewriter(look, instead), actions, notes) for example in examples]
+        return [_result(example, Rewriter(look, find, instead), actions, notes) for example in examples]
 
     return work
 

@@ -5,6 +5,7 @@ from html import unescape
 from typing import Any
 
 from luthier.data.clean.control import INVISIBLE
+from luthier.data.clean.privacy.find import find
 from luthier.data.clean.privacy.rewrite import Look, Rewriter
 from luthier.recipe.privacy import Action
 
@@ -36,7 +37,7 @@ def hiding(look: Look, actions: Mapping[str, Action]) -> Show:
 
     def show(value: Any) -> Any:
         try:
-            return Rewriter(look, instead, first=revealed).row(value)
+            return Rewriter(look, find, instead, first=revealed).row(value)
         except RecursionError:
             return "nested too deep to show without what is private"
 

@@ -35,6 +35,8 @@ class Rewriter:
     """Rewrites what a row holds, and remembers what it met."""
 
     look: Look
+    look_again: Look
+    """Looks at what was rewritten. A plug-in that guesses must not take stand-ins for names."""
     instead: Instead
     first: Callable[[str], str] = str
     """What is done to a text before the look."""
@@ -84,8 +86,9 @@ class Rewriter:
             rewritten = through(self, item)
             if rewritten is item:
                 break
-            found = dict(islice(self.replaced.items(), MOST_REPEATED))
-            item = through(Rewriter(partial(_occurrences, found), self.instead), rewritten)
+            known = partial(_occurrences, dict(islice(self.replaced.items(), MOST_REPEATED)))
+            item = through(Rewriter(known, known, self.instead), rewritten)
+            self.look = self.look_again
         self.replaced.clear()
         return item
 
