@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from luthier.core.example import Example, Source
 from luthier.data.convert import Converter
 from luthier.data.formats import FORMATS
 from luthier.data.rows import RawRow, Refusal
-from luthier.recipe.data import Data, Fields
+from luthier.recipe.data import WRITTEN_AS, Data, Fields
 
 QA = [("user", "Q"), ("assistant", "A")]
 
@@ -204,3 +205,10 @@ def test_a_wrong_field_is_told_with_the_nearest_column(write: Write) -> None:
         prepare_sources(path.parent, path, fields={"prompt": "frage", "answer": "antwrt"})
     assert error.value.problem == "no row has the column `antwrt`; the columns are `frage`, `antwort`"
     assert error.value.hint == "did you mean `antwort`?"
+
+
+def test_the_page_on_formats_names_every_format_and_what_can_be_written() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "data-formats.md").read_text(encoding="utf-8")
+    assert {*re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)} == {*FORMATS}
+    written = re.findall(r"^\| [a-z ]+ \(.*?\) \| (.*?) \|$", page, re.MULTILINE)
+    assert [tuple(re.findall(r"`(\w+)`", cell)) for cell in written] == [*WRITTEN_AS.values()]

@@ -170,6 +170,13 @@ def test_a_classifier_refuses_texts_in_two_classes_and_takes_conversations() -> 
     assert example.label == "a"
 
 
+def test_a_prompt_that_stops_where_the_answer_begins_is_its_turns() -> None:
+    row = {"prompt": "\n\nHuman: q\n\nAssistant: a\n\nHuman: Q\n\nAssistant:", "completion": "A"}
+    assert said(row, "completion") == ["u:q", "a:a", "u:Q", "a:A"]
+    whole = "Human: Q\n\nAssistant: A"
+    assert said({"prompt": whole, "completion": "A"}, "completion") == [f"u:{whole}", "a:A"]
+
+
 def test_other_answers_are_told() -> None:
     _, converter = convert({"question": "Q", "answers": ["A", "B"]})
     assert converter.seen.unused == {"other texts in `answers`": 1}

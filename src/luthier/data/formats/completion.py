@@ -7,6 +7,7 @@ from luthier.core.example import Message
 from luthier.data.formats import openai
 from luthier.data.formats.calls import tools_of
 from luthier.data.formats.parts import Parts
+from luthier.data.formats.speakers import spoken
 from luthier.data.formats.turns import cell, columns_of, said, text_of
 from luthier.data.rows import Refusal
 
@@ -92,12 +93,19 @@ def asked(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message] |
             return text
         texts[part] = text
     system = [Message("system", texts["system"])] if texts["system"].strip() else []
-    prompt = said(cell(row, columns, "prompt"), "user", columns.get("prompt", ""))
+    prompt = said(_before_the_answer(cell(row, columns, "prompt")), "user", columns.get("prompt", ""))
     if isinstance(prompt, Refusal) or not texts["context"].strip():
         return prompt if isinstance(prompt, Refusal) else [*system, *prompt]
     above = prompt[-1].text if prompt else ""
     below = "\n\n".join(text for text in (above, texts["context"]) if text.strip())
     return [*system, *prompt[:-1], Message("user", below)]
+
+
+def _before_the_answer(value: Any) -> Any:
+    """Return the turns of a transcript that stops where the answer begins; anything else as it is."""
+    turns = spoken(value) if isinstance(value, str) else []
+    stops = bool(turns) and turns[-1] == {"role": "assistant", "content": ""}
+    return turns[:-1] if stops else value
 
 
 def _first(value: Any) -> tuple[Any, bool]:

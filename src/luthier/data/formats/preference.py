@@ -29,6 +29,7 @@ CHOSEN = (
     "preferred_completion",
     "preferred_response",
     "better",
+    "response_j",
 )
 REJECTED = (
     "rejected",
@@ -41,6 +42,7 @@ REJECTED = (
     "non_preferred",
     "dispreferred_response",
     "worse",
+    "response_k",
 )
 PROMPTS = (*completion.PROMPTS, *sharegpt.COLUMNS, *openai.COLUMNS)
 BETTER_SCORES = ("score_chosen", "chosen_score", "chosen_rating", "rating_chosen", "chosen_reward")
