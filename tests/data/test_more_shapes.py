@@ -182,6 +182,31 @@ def test_other_answers_are_told() -> None:
     assert converter.seen.unused == {"other texts in `answers`": 1}
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "Q", "a": 3, "b": 4, "answer": "A"},
+        {"question": "Q", "answer": "A", "en": "x", "de": "y"},
+        {"question": "Q", "answer": "A", "article": "x", "summary": "y"},
+        {
+            "messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}],
+            "text": "x",
+            "summary": "y",
+        },
+        {
+            "conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}],
+            "text": "x",
+            "summary": "y",
+        },
+    ],
+)
+def test_what_is_asked_and_answered_counts_before_what_stands_beside_it(row: Row) -> None:
+    example, _ = convert(row)
+    assert isinstance(example, Example)
+    assert [message.text for message in example.messages][-1] == "A"
+    assert example.messages[0].text.startswith("Q")
+
+
 def test_a_column_without_a_name_plays_no_part() -> None:
     for row in ({"": "x", "prompt": "Q", "answer": "A"}, {"": "x", "instruction": "Q", "output": "A"}):
         assert convert(row)[0].messages[0].text == "Q"  # type: ignore[union-attr]

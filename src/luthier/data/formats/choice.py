@@ -30,7 +30,7 @@ OWN = (
     ("ending0", "ending1", "ending2", "ending3"),
     ("sol1", "sol2"),
 )
-"""Columns of their own that choices stand in."""
+"""Columns of their own that choices stand in: at least two, of single letters three."""
 
 CONTEXTS = (*completion.CONTEXTS, "article")
 ANSWERS = (
@@ -58,7 +58,7 @@ def columns(names: Mapping[str, str]) -> dict[str, str] | None:
         return None
     if "choices" in found:
         return found
-    own = next((group for group in OWN if names.keys() >= {*group[:2]}), ())
+    own = next((group for group in OWN if names.keys() >= {*group[: 3 if group[0] == "a" else 2]}), ())
     places = {f"choice {name[-1].upper()}": names[name] for name in own if name in names}
     return {**found, **places} if places else None
 

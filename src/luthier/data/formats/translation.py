@@ -8,6 +8,7 @@ from typing import Any
 
 from luthier.core.example import Message
 from luthier.core.text import one_line
+from luthier.data.formats import completion
 from luthier.data.formats.parts import Parts
 from luthier.data.formats.turns import columns_of, text_of
 from luthier.data.readers.json_text import kind
@@ -87,11 +88,15 @@ COLUMNS = {
 
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the column that holds both languages, or exactly two that are called by one."""
+    """Return the column that holds both languages, or exactly two that are called by one and no other question."""
     if found := columns_of(names, translation=("translation",)):
         return found
     languages = [own for name, own in names.items() if name in COLUMNS]
-    return dict(zip(("from", "to"), languages, strict=True)) if len(languages) == 2 else None
+    return (
+        dict(zip(("from", "to"), languages, strict=True))
+        if len(languages) == 2 and not completion.columns(names)
+        else None
+    )
 
 
 def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
