@@ -87,10 +87,15 @@ def test_every_planted_item_is_found_and_nothing_else() -> None:
 
 
 vocabulary = st.sampled_from(["a", "b", "c"])
-texts = st.lists(st.lists(vocabulary, max_size=24).map(" ".join), min_size=1, max_size=5)
+a_text = st.lists(vocabulary, max_size=24).map(" ".join)
 
 
-@given(questions=texts, rows=texts, ngram=st.integers(5, 8), coverage=st.sampled_from([0.3, 0.7, 1.0]))
+@given(
+    questions=st.lists(a_text, min_size=1, max_size=2),
+    rows=st.lists(a_text, min_size=1, max_size=5),
+    ngram=st.integers(5, 8),
+    coverage=st.sampled_from([0.3, 0.7, 1.0]),
+)
 def test_what_is_found_is_what_a_comparison_of_all_with_all_finds(
     questions: list[str], rows: list[str], ngram: int, coverage: float
 ) -> None:
@@ -177,9 +182,24 @@ def test_a_preamble_that_many_items_share_is_no_leak_and_each_item_still_is() ->
     assert [leak and leak.item.line for leak in look(leaks, *(row(f"x {q} y") for q in questions))] == [*range(1, 41)]
 
 
+def test_in_a_small_file_what_most_items_share_is_no_leak_either() -> None:
+    rng = random.Random(4)
+    preamble = prose(27, rng)
+    questions = [f"{preamble} {prose(20, rng)}" for _ in range(6)]
+    leaks = against(made(*questions))
+    assert look(leaks, row(f"{preamble} {prose(20, rng)}")) == [None]
+    assert None not in look(leaks, *(row(question) for question in questions))
+
+
+def test_of_an_endless_item_the_beginning_is_looked_for() -> None:
+    leaks = against(made("word " * 2_000_000, QUESTION))
+    assert int(leaks.index.length.max()) < 300_000
+    assert look(leaks, row(QUESTION))[0] is not None
+
+
 def test_what_few_items_share_still_counts() -> None:
     start = prose(30)
-    leaks = against(made(*(f"{start} {prose(3)}" for _ in range(8))))
+    leaks = against(made(*(f"{start} {prose(3)}" for _ in range(8)), *(prose(20) for _ in range(9))))
     assert look(leaks, row(start))[0] is not None
 
 

@@ -14,11 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from luthier.data.leakage.texts import LEAST, MANY, Text, portions
+from luthier.data.leakage.texts import ALIKE, LEAST, MANY, Text, portions
 from luthier.data.leakage.words import Numbers, Places, Words, run_number, runs, within
 
 MANY_SHARE = 0.01
-"""A run is common when more texts of a file share it than this share of them, and more than `MANY`."""
+HALF = 0.5
+"""A run is common when more texts of a file share it than `MANY`, or than half of them if these are fewer, and in large
+files more than this share; two may always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,8 @@ def _common(run: Numbers, row: Places, texts: Sequence[Text]) -> Numbers:
     for file in sorted({file for text in texts for file in text.files}):
         of_file = np.array([file in text.files for text in texts], np.bool_)
         different, count = np.unique(run[of_file[row]], return_counts=True)
-        common.append(different[count > max(MANY, MANY_SHARE * of_file.sum())])
+        size = int(of_file.sum())
+        common.append(different[count > max(ALIKE, min(MANY, HALF * size), MANY_SHARE * size)])
     return np.concatenate(common)
 
 

@@ -22,6 +22,10 @@ MANY = 10
 """Items of a file that may have the same words; if more have, something else tells them apart, such as brackets."""
 
 
+LONGEST = 1 << 20
+"""Characters of a text that are looked for: half a book. The numbers that are made of them grow with the longest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A text to look for."""
@@ -45,7 +49,8 @@ class Spelled(NamedTuple):
 
 
 def portions(texts: Sequence[str]) -> Iterator[Words]:
-    """Yield the words of texts, some texts at a time; every text whole."""
+    """Yield the words of texts, some texts at a time; of one longer than `LONGEST`, only of its beginning."""
+    texts = [text[:LONGEST] for text in texts]
     size, first = 0, 0
     for last, text in enumerate(texts):
         if size and size + len(text) > CHUNK:
