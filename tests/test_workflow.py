@@ -184,3 +184,15 @@ def test_every_command_that_a_text_advises_exists() -> None:
     for path in [*(root / "src").rglob("*.py"), root / "README.md"]:
         for word in re.findall(r"`luthier ([a-z]+)", path.read_text(encoding="utf-8")):
             assert word in COMMANDS, f"{path}: luthier {word}"
+
+
+def test_any_two_models_are_compared_on_all_rows(tickets: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    asked = recipe(tickets, tiny_llama, more="evaluate: {answers: 4, max_new_tokens: 4, metrics: [exact_match]}\n")
+    run = workflow.begin(*asked, tmp_path / "run")
+    report = workflow.evaluate_models(asked[0], str(tiny_llama), run).data
+    kept = run.finished("evaluate", run.manifest()["stages"]["evaluate"]["key"])
+    assert kept is not None
+    assert report["rows"] == len((run / "data" / "train.jsonl").read_text().splitlines())
+    assert report["verdict"] == "same"
+    assert report["metrics"][0]["name"] == "exact_match"
+    assert not (run / "data" / "valid.jsonl").read_text()

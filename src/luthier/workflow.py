@@ -824,6 +824,51 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progre
         )
 
 
+def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress | None = None) -> Report:
+    """Compare two models that are there, the recipe's with another, on all rows of the recipe's data.
+
+    Args:
+        recipe: Names the model (a folder with a whole model or an adapter, a hub name) and the data.
+        against: The model it is compared with; of an adapter its base.
+        run: Where rows and report go.
+        progress: Somebody who watches.
+    """
+    _need("torch", "transformers", "peft", extra="train")
+    _need_methods(recipe)
+    from luthier.data.prepare import prepare as prepare_data
+    from luthier.evaluate.compare import compare
+    from luthier.model.facts import facts, resolve
+    from luthier.tokens.encode import Limits, read_examples
+
+    watcher, base, rows = progress or Silent(), facts(against), recipe.train.objective.rows
+    tuned = Path(recipe.model).expanduser()
+    if not (tuned / "adapter_config.json").is_file():
+        tuned = resolve(recipe.model)
+    data, names = _sources(recipe)
+    data = data.model_copy(update={"split": data.split.model_copy(update={"valid": 0.0, "test": 0.0})})
+    prepare_data(data, run / "data", rows=rows, shown_as=names, progress=watcher)
+    longest = min(recipe.train.max_length, base.context or recipe.train.max_length)
+    with TemporaryDirectory() as folder:
+        report = compare(
+            recipe_model=against,
+            base_path=Path(base.path),
+            tuned_path=tuned,
+            examples=partial(read_examples, run / "data" / "train.jsonl"),
+            options=recipe.evaluate,
+            capacity=longest,
+            limits=Limits(longest, recipe.train.too_long),
+            learn=recipe.train.learn,
+            rows=rows,
+            capabilities=[*_capabilities(recipe, Path(folder), watcher)],
+            precision="bf16" if hardware().gpu_memory_bytes else "fp32",
+            out=run / "evaluate",
+            progress=watcher,
+        )
+    files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())
+    run.finish("evaluate", key=digest([base.fingerprint, recipe.model]), report=report.as_dict(), files=files)
+    return report
+
+
 def _capability_files(recipe: Recipe) -> "list[SourceFile]":
     """Return the files whose rows measure what should not be lost; they must be there."""
     from luthier.data.sources import find_files

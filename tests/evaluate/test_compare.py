@@ -152,7 +152,7 @@ def test_a_spoiled_whole_model_is_worse(against, whole_model, tmp_path: Path) ->
     torch.manual_seed(0)
     folder = whole_model(lambda name, tensor: tensor + torch.randn_like(tensor) * (0.2 if tensor.ndim == 2 else 0))
     kept = tmp_path / "run" / "recipe.yaml"
-    kept.parent.mkdir()
+    (kept.parent / "model").mkdir(parents=True)
     kept.write_text("model: tiny\ndata: {sources: [a.csv]}\ntrain: {max_steps: 8}\n")
     report = against(folder)
     (shorter,) = (shlex.split(step, comments=True) for step in report.next_steps if str(kept) in step)
@@ -220,6 +220,8 @@ def test_the_trained_adapter_learns_to_stop(against, trained_adapter: Path) -> N
 def test_next_steps_name_the_run(against, trained_adapter: Path, tmp_path: Path) -> None:
     assert against(trained_adapter).next_steps == ()
     (tmp_path / "run" / "recipe.yaml").write_text("model: tiny\n")
+    assert against(trained_adapter).next_steps == ()  # two models that were there: nothing was trained in this folder
+    (tmp_path / "run" / "model").mkdir()
     assert against(trained_adapter).next_steps[0].startswith(f"luthier export {tmp_path / 'run'} --to gguf")
 
 

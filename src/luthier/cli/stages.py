@@ -118,11 +118,58 @@ def track(*, run: Path, to: str, **output: bool) -> int:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--model", metavar="NAME", help="Without RUN: the model, or an adapter's folder.")
+@click.option("--against", metavar="NAME", help="Without RUN: the model it is compared with; an adapter's base.")
+@click.option("--data", multiple=True, metavar="PATH", help="Without RUN: the rows, all of which are measured.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Without RUN: a recipe value.")
+@out_option
 @output_options
-def evaluate(*, run: Path, **output: bool) -> int:
-    """Compare base and tuned model of RUN on its held-out rows."""
-    return _on_run("evaluate", run, lambda verbs, *work: verbs.evaluate(*work), **output)
+def evaluate(
+    *,
+    run: Path | None,
+    model: str | None,
+    against: str | None,
+    data: tuple[str, ...],
+    overrides: tuple[str, ...],
+    out: Path | None,
+    **output: bool,
+) -> int:
+    """Compare base and tuned model of RUN on its held-out rows, or any two models on rows of yours.
+
+    \b
+    luthier evaluate runs/2026-11-21-tickets
+    luthier evaluate --model tuned/ --against base/ --data test.jsonl --set evaluate.metrics='[exact_match]'
+    """
+    from luthier.core.errors import RecipeError
+
+    given = {"--model": model, "--against": against, "--data": data, "--set": overrides, "--out": out}
+    if run is not None:
+        extra = [name for name, value in given.items() if value]
+        if extra:
+            hint = "change its recipe.yaml, or leave out RUN"
+            raise RecipeError(
+                f"{extra[0]} says what is measured where there is no RUN, and `{run}` is named", hint=hint
+            )
+        return _on_run("evaluate", run, lambda verbs, *work: verbs.evaluate(*work), **output)
+    if against is None or model is None or not data:
+        hint = "name a run, or give `--model NAME --against NAME --data FILE`"
+        raise RecipeError("nothing says what is to be compared", hint=hint)
+    return _two_models(against, out, {"model": model, "data": data, "overrides": overrides}, **output)
+
+
+def _two_models(
+    against: str, out: Path | None, asked: dict[str, Any], *, as_json: bool, quiet: bool, verbose: bool
+) -> int:
+    hello(f"luthier evaluate {asked['model']} against {against} …", quiet=quiet)
+    recipe, text = given_recipe(None, data_format=None, technique=None, **asked)
+    from luthier import workflow
+
+    folder = out or workflow.new_folder(f"{recipe.name}-evaluate")
+    opened = workflow.begin(recipe, text, folder)
+    with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
+        result = workflow.evaluate_models(recipe, against, opened, bar)
+    return tell(result, as_json=as_json, verbose=verbose)
 
 
 @click.command()

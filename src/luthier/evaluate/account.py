@@ -161,8 +161,8 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
     if found.alike:
         yield Finding(
             "warning",
-            f"both models find every {found.noun} exactly as likely: nothing was learned",
-            "train longer or with a larger `train.learning_rate`",
+            f"both models find every {found.noun} exactly as likely: they are the same, or nothing was learned",
+            "if one was trained: train longer, or with a larger `train.learning_rate`",
         )
     elif found.samples and all(sample["base"] == sample["tuned"] for sample in found.samples):
         yield Finding(
@@ -274,9 +274,9 @@ def _method(found: Compared) -> str:
 
 
 def next_steps(found: Compared, out: Path) -> tuple[str, ...]:
-    """Return commands to type; they name the run when `out` lies in one."""
+    """Return commands to type, where `out` lies in the run of a training; they name it."""
     run = out.parent
-    if not (run / "recipe.yaml").is_file():
+    if not (run / "recipe.yaml").is_file() or not (run / "model").is_dir():
         return ()
     place, recipe = shlex.quote(str(run)), shlex.quote(str(run / "recipe.yaml"))
     another = shlex.quote(f"{run}-2")
