@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from data_files import Write
@@ -36,9 +37,12 @@ def lines(rows: list[object]) -> str:
     return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
 
 
-def everything(folder: Path) -> dict[str, bytes]:
-    """Return the files the stage wrote."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+def everything(folder: Path) -> dict[str, Any]:
+    """Return what the stage wrote, but for what it took."""
+    written: dict[str, Any] = {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+    report = json.loads((folder / "report.json").read_text())
+    assert report.pop("effort")["rows_per_second"] > 0
+    return {**written, "report": report}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,7 @@ def test_what_comes_out_does_not_depend_on_how_rows_are_cut_into_batches_or_by_w
         write("b.json", json.dumps([r for r in content if r != "not json"])),
     ]
 
-    def written(limits: Limits, processes: int = 1) -> dict[str, bytes]:
+    def written(limits: Limits, processes: int = 1) -> dict[str, Any]:
         data = Data(sources=tuple(map(str, sources)), processes=processes)
         prepare(data, tmp_path / "data", rows=rows, limits=limits)
         return everything(tmp_path / "data")

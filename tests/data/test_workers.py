@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import pytest
 
 from luthier.core.errors import DataError, Failed
 from luthier.data.batches import Batch
-from luthier.data.refine import Refiner
+from luthier.data.refine import Refined, Refiner
 from luthier.data.rows import Unparsed
-from luthier.data.workers import WORTHWHILE, how_many, refine_all
+from luthier.data.workers import WORTHWHILE, Crew, MakeRefiner, how_many
 from luthier.recipe.data import Data
 
 MAKE = partial(Refiner, Data(sources=("x",)), "conversation")
@@ -25,10 +24,19 @@ def batches(count: int) -> Iterator[Batch]:
         yield Batch("x", "utf-8", [Unparsed(b'{"question": "Q%d", "answer": "A"}' % number, number + 1)], number)
 
 
+def refined(make: MakeRefiner, count: int, processes: int) -> list[tuple[Batch, Refined]]:
+    with Crew(make, processes) as crew:
+        return list(crew.refine(batches(count)))
+
+
+def children_of(process: int) -> set[int]:
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+
+
 def children() -> set[int]:
     """Return the processes that this one started and that are still there."""
-    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
-    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+    return children_of(os.getpid())
 
 
 def refuses() -> Refiner:
@@ -42,46 +50,57 @@ def breaks() -> Refiner:
 @pytest.mark.parametrize("processes", [1, 3])
 def test_batches_come_back_in_order_with_what_became_of_them(processes: int) -> None:
     before = children()
-    done = list(refine_all(MAKE, batches(40), processes=processes))
+    done = refined(MAKE, 40, processes)
     assert [batch.position for batch, _ in done] == list(range(40))
-    assert [refined.columns["line"].tolist() for _, refined in done] == [[number] for number in range(1, 41)]
+    assert [result.columns["line"].tolist() for _, result in done] == [[number] for number in range(1, 41)]
     assert children() == before
 
 
 def test_a_process_that_is_killed_is_told_and_the_others_end() -> None:
     before = children()
-    with closing(refine_all(MAKE, batches(1000), processes=2)) as refined:
-        next(refined)
+    with Crew(MAKE, 2) as crew:
+        coming = crew.refine(batches(1000))
+        next(coming)
         os.kill(max(children() - before), signal.SIGKILL)
         with pytest.raises(Failed, match="SIGKILL"):
-            list(refined)
+            list(coming)
     assert children() == before
 
 
 def test_who_stops_listening_leaves_no_process_behind() -> None:
     before = children()
-    with closing(refine_all(MAKE, batches(1000), processes=2)) as refined:
-        next(refined)
+    with Crew(MAKE, 2) as crew:
+        next(crew.refine(batches(1000)))
         assert len(children() - before) == 2
     assert children() == before
 
 
 def test_a_problem_in_another_process_is_told_as_if_it_were_here(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="ModuleNotFoundError"):  # what makes the refiner can't be found there
-        list(refine_all(refuses, batches(9), processes=2))
+        refined(refuses, 9, 2)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    with pytest.raises(DataError) as told, closing(refine_all(refuses, batches(9), processes=2)) as refined:
-        next(refined)
+    with pytest.raises(DataError) as told:
+        refined(refuses, 9, 2)
     assert told.value.lines() == ["error: there: this can't be", "  hint: do otherwise"]
     with pytest.raises(RuntimeError, match="ZeroDivisionError: ours"):
-        list(refine_all(breaks, batches(9), processes=2))
+        refined(breaks, 9, 2)
+
+
+def test_the_memory_of_the_others_is_known_in_the_end() -> None:
+    with Crew(MAKE, 2) as crew:
+        list(crew.refine(batches(4)))
+    assert 40_000_000 < crew.memory < 2_000_000_000
+    with Crew(MAKE, 1) as alone:
+        list(alone.refine(batches(4)))
+    assert alone.memory == 0
 
 
 def test_the_processes_end_when_the_one_that_started_them_is_killed() -> None:
     code = (
-        "import sys; from test_workers import MAKE, batches, children, refine_all\n"
-        "for batch, _ in refine_all(MAKE, batches(10**9), processes=2):\n"
-        "    if batch.position == 3: print(*children(), flush=True)\n"
+        "from test_workers import MAKE, Crew, batches, children\n"
+        "with Crew(MAKE, 2) as crew:\n"
+        "    for batch, _ in crew.refine(batches(10**9)):\n"
+        "        if batch.position == 3: print(*children(), flush=True)\n"
     )
     here = [str(Path(__file__).parent), *sys.path]
     parent = subprocess.Popen(
@@ -115,3 +134,23 @@ def test_the_number_of_processes_follows_the_cores_and_the_work(monkeypatch: pyt
     assert how_many(2, 10)[0] == 2
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     assert how_many("auto", 10 * WORTHWHILE) == (1, "one core")
+
+
+def test_ctrl_c_ends_all_processes_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+    row = b'{"question": "How about %d?", "answer": "' + b"Like this. " * 60 + b'"}\n'
+    (tmp_path / "rows.jsonl").write_bytes(b"".join(row % number for number in range(20_000)))
+    arguments = ["--data", "rows.jsonl", "--set", "data.processes=2", "--out", "run", "-q"]
+    command = [sys.executable, "-m", "luthier", "prepare", *arguments]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True) as process:
+        until = time.monotonic() + 60
+        while not (waiting := [*tmp_path.glob("run/.data.*/.kept.jsonl")]) or not waiting[0].stat().st_size:
+            assert time.monotonic() < until
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.02)
+        workers = children_of(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    assert len(workers) == 2
+    assert not any(map(running, workers))
+    assert not [*tmp_path.glob("run/.data.*")]
+    assert not (tmp_path / "run" / "data").exists()

@@ -2,11 +2,12 @@
 
 import os
 import platform
+import resource
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +83,11 @@ def _first_gpu() -> tuple[str | None, int, float]:
         return name.strip(), int(mebibytes) * 2**20, float(capability)
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return none  # a driver that doesn't answer is no GPU to plan with
+
+
+def peak_memory(process: int | Literal["self"] = "self") -> int:
+    """Return the most main memory a process has held so far, in bytes; 0 where it is gone."""
+    for line in _read(f"/proc/{process}/status").splitlines():
+        if line.startswith("VmHWM:"):  # of this process alone; getrusage carries a parent's over
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if process == "self" else 0

@@ -44,6 +44,19 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """What preparing took: all of a report that differs when the same is done again."""
+
+    processes: int
+    why: str
+    """Why so many."""
+    seconds: float
+    rows_per_second: int
+    peak_memory_bytes: int
+    """The most that this process held, and the most that each of the others held, added up."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """Everything the stage found out."""
 
@@ -70,3 +83,5 @@ class Outcome:
     """Of each file of a test what rows hold of it."""
     rewritten: Rewritten | None = None
     """What was written in another format, where one was asked for."""
+    effort: Effort | None = None
+    """Known when everything else is."""

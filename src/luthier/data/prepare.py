@@ -5,6 +5,7 @@ what needs all rows: splits and the report.
 """
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ import orjson
 from luthier.core.errors import DataError, LuthierError
 from luthier.core.example import Example
 from luthier.core.files import publish_folder
+from luthier.core.hardware import peak_memory
 from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
 from luthier.core.report import Report
@@ -35,7 +37,7 @@ from luthier.data.leakage.look import Leaks, looker
 from luthier.data.learned import Learned
 from luthier.data.lengths import PARTS as MEASURED
 from luthier.data.lengths import Lengths, Tokenizer
-from luthier.data.outcome import FileRead, Limit, Outcome
+from luthier.data.outcome import Effort, FileRead, Limit, Outcome
 from luthier.data.output import write_as
 from luthier.data.present import present
 from luthier.data.refine import Refined, Refiner
@@ -43,7 +45,7 @@ from luthier.data.sources import SourceFile, files_of, raise_all
 from luthier.data.split import PARTS, Parts
 from luthier.data.tally import Tally
 from luthier.data.traits import Spotted
-from luthier.data.workers import how_many, refine_all
+from luthier.data.workers import Crew, how_many
 from luthier.data.written import Written
 from luthier.recipe.data import Data, Part
 from luthier.recipe.methods import Rows
@@ -103,6 +105,7 @@ def prepare(
         DataError: A source can't be read, holds no row that fits, or nothing is left.
         Problems: Several of those.
     """
+    began = time.monotonic()
     named = files_of(data, shown_as, rows=rows)
     files = [file for _, file in named]
     asked = Asked(data, rows, tokenizer, looker(data.decontaminate), train)
@@ -114,17 +117,21 @@ def prepare(
         closing(Intake(folder, unique=data.clean.duplicates, shown=shown(privacy))) as intake,
     ):
         coming = batches(files, limits, rows, header=data.header, sheets=data.sheets)
-        processes, _ = how_many(data.processes, sum(file.size for file in files))
-        make = partial(Refiner, data, rows, tokenizer, asked.leaks)
-        with closing(refine_all(make, coming, processes=processes)) as refined:
-            read = _take_in_all(intake, named, refined, asked, progress)
+        processes, why = how_many(data.processes, sum(file.size for file in files))
+        with Crew(partial(Refiner, data, rows, tokenizer, asked.leaks), processes) as crew:
+            read = _take_in_all(intake, named, crew.refine(coming), asked, progress)
         _refuse_nothing_left(intake.account)
         if privacy.vault is not None:
             vault.write(Path(privacy.vault).expanduser(), intake.notes["privacy"].stand_ins)
         outcome = _outcome(intake, read, asked, folder, out.name)
-        report = present(outcome, run=out.parent)
+        effort = _effort(crew, why, intake.account.rows_in, time.monotonic() - began)
+        report = present(replace(outcome, effort=effort), run=out.parent)
         write_report(report, folder)
     return report
+
+
+def _effort(crew: Crew, why: str, rows: int, seconds: float) -> Effort:
+    return Effort(crew.processes, why, round(seconds, 3), round(rows / seconds), peak_memory() + crew.memory)
 
 
 def _take_in_all(

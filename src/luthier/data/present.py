@@ -67,6 +67,7 @@ def _data(outcome: Outcome) -> dict[str, Any]:
         "steps": [_step(name, notes) for name, notes in outcome.steps.items()],
         "leaks": [file.as_dict() for file in outcome.leaks],
         "fingerprint": outcome.fingerprint,
+        "effort": asdict(outcome.effort) if outcome.effort else {},
     }
 
 

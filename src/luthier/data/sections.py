@@ -17,12 +17,12 @@ from luthier.core.report import (
     Section,
     Table,
 )
-from luthier.core.text import human_bytes, one_line, plural
+from luthier.core.text import human_bytes, human_seconds, one_line, plural
 from luthier.data.account import Account
 from luthier.data.clean.step import Notes
 from luthier.data.leakage.account import blocks
 from luthier.data.lengths import PARTS
-from luthier.data.outcome import FileRead, Outcome
+from luthier.data.outcome import Effort, FileRead, Outcome
 from luthier.data.rows import REASONS
 from luthier.recipe.methods import Rows
 
@@ -63,6 +63,7 @@ def sections(outcome: Outcome) -> tuple[Section, ...]:
         Section("One row as it will be learned", _example(outcome.example, outcome.rows), detail=True),
         Section("What was changed", _repaired(outcome.steps), detail=True),
         Section("Dropped rows", _dropped(outcome.account), detail=True),
+        Section("What it took", _effort(outcome.effort), detail=True),
     ]
     return tuple(section for section in found if section.blocks)
 
@@ -217,3 +218,11 @@ def _dropped(account: Account) -> tuple[Block, ...]:
     means = tuple((reason, REASONS[reason]) for reason, _ in account.by_reason.most_common())
     where = "All of them are in `dropped.jsonl`, each with its line."
     return Table("", ("reason", "means"), means), Records("", tuple(account.samples), account.dropped, where)
+
+
+def _effort(effort: Effort | None) -> tuple[Block, ...]:
+    if effort is None:
+        return ()
+    processes = f"{plural(effort.processes, 'process')} ({effort.why})"
+    speed = f"{human_seconds(effort.seconds)} in {processes}: {effort.rows_per_second:,} rows a second"
+    return (Paragraph(f"{speed}, {human_bytes(effort.peak_memory_bytes)} of memory at the most."),)

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from luthier.core.errors import Failed, LuthierError
+from luthier.core.hardware import peak_memory
 from luthier.data.batches import Batch
 from luthier.data.refine import Refined, Refiner
 
@@ -50,39 +51,59 @@ def how_many(asked: int | Literal["auto"], size: int) -> tuple[int, str]:
     return cores, "one a core"
 
 
-def refine_all(
-    make: MakeRefiner, batches: Iterable[Batch], *, processes: int
-) -> Generator[tuple[Batch, Refined], None, None]:
-    """Yield each batch with what becomes of it, in order.
+class Crew:
+    """Who refines: this process, or several others, which leaving it ends.
 
     Args:
         make: Makes the refiner; of several processes, in each.
-        batches: Read as they are needed: only a few are held.
         processes: How many refine. One is this process.
-
-    Raises:
-        Failed: A process was ended from outside.
     """
-    if processes == 1:
-        refiner = make()
-        for batch in batches:
-            yield batch, refiner.refine(batch)
-        return
-    with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(make)) for _ in range(processes)]
+
+    def __init__(self, make: MakeRefiner, processes: int) -> None:
+        self.processes = processes
+        self.memory = 0
+        """The most memory that each of the others held, added up, in bytes. Known in the end."""
+        self._make = make
+        self._workers: list[Worker] = []
+
+    def __enter__(self) -> "Crew":
+        if self.processes > 1:
+            try:
+                for _ in range(self.processes):
+                    self._workers.append(Worker(self._make))
+            except BaseException:
+                self.__exit__()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.memory = sum(worker.end() for worker in self._workers)
+
+    def refine(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Refined]]:
+        """Yield each batch with what becomes of it, in order. They are read as they are needed: only a few are held.
+
+        Raises:
+            Failed: A process was ended from outside.
+        """
+        if self.processes == 1:
+            refiner = self._make()
+            for batch in batches:
+                yield batch, refiner.refine(batch)
+            return
         waiting: deque[tuple[Batch, Worker]] = deque()
         for number, batch in enumerate(batches):
-            if len(waiting) == AHEAD * processes:
+            if len(waiting) == AHEAD * self.processes:
                 first, worker = waiting.popleft()
                 yield first, worker.answer()
-            workers[number % processes].send(batch)
-            waiting.append((batch, workers[number % processes]))
+            worker = self._workers[number % self.processes]
+            worker.send(batch)
+            waiting.append((batch, worker))
         for first, worker in waiting:
             yield first, worker.answer()
 
 
 class Worker:
-    """A process that refines batches, one after the other. Leaving it ends the process."""
+    """A process that refines batches, one after the other."""
 
     def __init__(self, make: MakeRefiner) -> None:
         self._connection, theirs = Pipe()
@@ -98,14 +119,6 @@ class Worker:
                 pass_fds=[theirs.fileno()],
             )
         self.send(make)
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        self._process.kill()
-        self._process.wait()
 
     def send(self, work: Any) -> None:
         """Hand over a batch."""
@@ -128,6 +141,14 @@ class Worker:
         if answer.problem:
             raise answer.problem
         raise RuntimeError(f"while a batch was refined in another process:\n{answer.trace}")
+
+    def end(self) -> int:
+        """End the process. Return the most memory it has held, in bytes."""
+        memory = peak_memory(self._process.pid) if self._process.poll() is None else 0
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+        return memory
 
     def _gone(self) -> Failed:
         code = self._process.wait()

@@ -6,14 +6,13 @@ their losses must repeat, and a difference is told. What happens when something 
 `train.rescue`.
 """
 
-import resource
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from luthier.core.errors import Interrupted
+from luthier.core.hardware import peak_memory
 from luthier.core.progress import Progress
 from luthier.recipe.options import locate
 from luthier.train import checkpoint
@@ -94,7 +93,7 @@ def train(work: Work, progress: Progress) -> Outcome:
             if signal:
                 raise _interrupted(work, done, signal)
     progress.end()
-    return Outcome(start, peak_memory(), state.step, _choose(work, state))
+    return Outcome(start, _peak_memory(), state.step, _choose(work, state))
 
 
 def _looked(work: Work, state: State, log: History) -> State:
@@ -145,11 +144,6 @@ def _learning_rate(work: Work, state: State) -> float:
     return float(work.plan.learning_rate * factor * state.rate)
 
 
-def peak_memory() -> int:
+def _peak_memory() -> int:
     """Return the largest memory this process has held, in bytes: of the GPU where there is one."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):  # of this process alone; getrusage carries a parent's over
-            return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else peak_memory()
