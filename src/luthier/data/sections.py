@@ -108,7 +108,7 @@ def _counts(account: Account) -> tuple[Block, ...]:
 
 def _tokens(tokens: Mapping[str, Mapping[str, Any]]) -> Table:
     columns = ("min", "median", "mean", "p95", "max")
-    rows = tuple((part, *(_number(tokens[part][column]) for column in columns)) for part in PARTS if part in tokens)
+    rows = tuple((part, *(_number(tokens[part][column]) for column in columns)) for part in _parts(tokens))
     how = "estimated from bytes" if tokens["total"]["estimate"] else "by the model's tokenizer, without template"
     return Table(f"Tokens, {how}", ("part", *columns), rows)
 
@@ -117,10 +117,15 @@ def _lengths(outcome: Outcome) -> Iterator[Block]:
     lengths, turns, limit = outcome.lengths, outcome.turns, outcome.limit
     over = f"{plural(limit.rows, 'row')} ({limit.share:.1%})" if limit.rows else "no row"
     name = f"train.max_length = {limit.max_length:,}: {over} beyond it"
-    groups = tuple((part, lengths.counts[part]) for part in PARTS if part in lengths.counts)
+    groups = tuple((part, lengths.counts[part]) for part in _parts(outcome.tokens))
     yield Histogram("Rows by tokens", "tokens", lengths.edges, groups, limit.max_length, name, lengths.beyond)
     if turns and sum(map(bool, turns.counts["turns"])) > 1:
         yield Histogram("Rows by turns", "turns", turns.edges, tuple(turns.counts.items()), beyond=turns.beyond)
+
+
+def _parts(tokens: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the parts that rows have: texts with a class have no answer, and plain text no prompt."""
+    return [part for part in PARTS if part in tokens and (tokens[part]["max"] or part == "total")]
 
 
 def _number(value: float) -> str:
