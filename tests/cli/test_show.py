@@ -7,7 +7,23 @@ import pytest
 
 from luthier.cli import show
 from luthier.core.errors import DataError, Problems, RecipeError
-from luthier.core.report import Comparison, Curve, Finding, Paragraph, Report, Section, Table, Token, TokenText
+from luthier.core.report import (
+    Bars,
+    Change,
+    Changes,
+    Comparison,
+    Curve,
+    Finding,
+    Histogram,
+    Paragraph,
+    Record,
+    Records,
+    Report,
+    Section,
+    Table,
+    Token,
+    TokenText,
+)
 
 
 class TerminalStream(io.StringIO):
@@ -71,6 +87,25 @@ def test_long_parts_are_cut_unless_all_is_asked_for(capsys) -> None:
     assert "more" not in long
     assert "row 29" in long
     assert "prompt 4" in long
+
+
+def test_details_are_left_to_the_page_unless_all_is_asked_for(capsys) -> None:
+    drawn = (
+        Histogram("Tokens", "tokens", (0, 10, 20), (("prompt", (3, 1)),)),
+        Bars("Labels", "label", (("good", 3),)),
+        Changes("Before and after", (Change("control", "a.jsonl:1", "a\x1b[31mb", "ab"),)),
+        Records("Dropped", (Record("duplicate", "a.jsonl", 2, "x\u202ey", "like another"),), 1),
+    )
+    report = Report("Data", "S", {}, (Section("Short", (Paragraph("p"),)), Section("Long", drawn, detail=True)))
+    show.report(report, as_json=False)
+    short = capsys.readouterr().out
+    assert "Short" in short
+    assert "Long" not in short
+    show.report(report, as_json=False, verbose=True)
+    long = capsys.readouterr().out
+    for piece in ("10 to 20", "100.0%", "a[-\\x1b[31m-]b", "x\\x202ey"):
+        assert piece in long
+    assert "\x1b" not in long
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
