@@ -34,12 +34,12 @@ def _weights(example: Example) -> bool:
 
 def _tools(example: Example) -> bool:
     """Calls have `id`, `type` and `function{name, arguments}`, and every answer of a tool names an earlier call."""
-    called: set[Any] = set()
+    called: list[Any] = []
     for message in (*example.messages, *example.rejected):
-        for call in message.extra.get("tool_calls") or ():
-            if not _is_call(call):
-                return True
-            called.add(call["id"])
+        calls = message.extra.get("tool_calls") or []
+        if not isinstance(calls, list) or not all(map(_is_call, calls)):
+            return True
+        called += [call["id"] for call in calls]
         if message.role == "tool" and message.extra.get("tool_call_id") not in called:
             return True
     return False
