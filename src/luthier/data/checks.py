@@ -4,10 +4,11 @@ from luthier.core.report import Check
 from luthier.core.text import one_line, plural
 from luthier.data import advise, openai_rules, sizes
 from luthier.data.account import Account
-from luthier.data.convert import WANTED, Seen
+from luthier.data.convert import Seen
 from luthier.data.evidence import Evidence
 from luthier.data.kept import Kept
 from luthier.data.learned import Learned
+from luthier.data.unsuited import WANTED
 from luthier.recipe.methods import Rows
 
 MANY_DUPLICATES = 0.2

@@ -3,18 +3,18 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from luthier.core.errors import DataError
 from luthier.core.example import Example, Message, Source
-from luthier.core.text import did_you_mean, one_line
-from luthier.data.formats import FORMATS, Format, evened_name, kto
+from luthier.core.text import one_line
+from luthier.data.formats import kto
 from luthier.data.formats.parts import Parts
 from luthier.data.formats.turns import has_turns
 from luthier.data.nested.unfolded import Told
 from luthier.data.rows import RawRow, Refusal
-from luthier.recipe.data import MADE_FROM, NEEDED, Data, Fields
-from luthier.recipe.data import Format as Name
+from luthier.data.shapes import Shape, shape_of, shapes_of
+from luthier.data.unsuited import LOOKS, other_shape
+from luthier.recipe.data import MADE_FROM, Data
 from luthier.recipe.methods import Rows
 
 LONGEST_TAG = 64
@@ -23,21 +23,7 @@ LONGEST_TAG = 64
 MOST_SHAPES = 1000
 """Different sets of columns that are remembered; files whose every row has its own are possible."""
 
-
 ONE_CLASS = "a classifier learns one for each text, `--set train.objective=sft` all of them"
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What rows with a certain set of columns are."""
-
-    name: Name
-    format: Format
-    columns: dict[str, str]
-    others: tuple[str, ...]
-    """Columns that play no part."""
-    verdict: str | None
-    """Column of conversations that may say whether the answer is a good one."""
 
 
 @dataclass(slots=True)
@@ -81,6 +67,7 @@ class Converter:
         self.rows = rows
         self.seen = Seen()
         self._shapes: dict[tuple[str, ...], list[Shape]] = {}
+        self._refusals: dict[tuple[str, ...], Refusal] = {}
 
     def convert(self, raw: RawRow) -> Example | Refusal:
         """Return the row's example, or why it gives none."""
@@ -126,19 +113,24 @@ class Converter:
         names = tuple(row)
         shapes = self._shapes.get(names)
         if shapes is None:
-            shapes = _find(names, self.data, MADE_FROM[self.rows])
+            shapes = shapes_of(names, self.data, MADE_FROM[self.rows])
             if len(self._shapes) < MOST_SHAPES:
                 self._shapes[names] = shapes
         if not shapes and self.data.format == "auto" and not self.data.fields and self.rows == "conversation":
             turns = [name for name in names if has_turns(row[name])]
-            return [_shape("openai", {"messages": turns[0]}, names)] if len(turns) == 1 else []
+            return [shape_of("openai", {"messages": turns[0]}, names)] if len(turns) == 1 else []
         return shapes
 
     def _unknown(self, row: dict[str, Any]) -> Refusal:
-        names = ", ".join(f"`{one_line(name, 40)}`" for name in [*row][:12]) or "none"
-        other = _other([*row], self.data, self.rows)
-        told = f"; {LOOKS[other.format]}" if other else ""
-        return Refusal("unknown_format", f"the columns are {names}{told}")
+        names = tuple(row)
+        if names not in self._refusals:
+            if len(self._refusals) >= MOST_SHAPES:
+                self._refusals.clear()
+            seen = ", ".join(f"`{one_line(name, 40)}`" for name in names[:12]) or "none"
+            other = other_shape(names, self.data, self.rows)
+            told = f"; {LOOKS[other.format]}" if other else ""
+            self._refusals[names] = Refusal("unknown_format", f"the columns are {seen}{told}")
+        return self._refusals[names]
 
     def _tags(self, row: dict[str, Any], others: Sequence[str]) -> dict[str, str]:
         tags = {}
@@ -150,116 +142,6 @@ class Converter:
             elif value is not None:
                 self.seen.unused[name] += 1
         return tags
-
-
-class Other(NamedTuple):
-    """A shape that rows have, and the objective that learns from it."""
-
-    format: Name
-    objective: str
-
-
-OBJECTIVES: dict[Rows, str] = {
-    "pair": "dpo",
-    "judged": "kto",
-    "class": "classify",
-    "text": "pretrain",
-    "conversation": "sft",
-}
-"""The usual objective for each kind of rows, to hint at; those whose rows are the most telling first."""
-
-WANTED: dict[Rows, str] = {
-    "conversation": "conversations",
-    "pair": "pairs of a better and a worse ending",
-    "judged": "judged answers, or pairs of a better and a worse one",
-    "class": "texts with a class",
-    "text": "plain text",
-}
-"""What an objective learns from, for messages."""
-
-LOOKS: dict[Name, str] = {
-    "openai": "rows with turns",
-    "sharegpt": "rows with turns",
-    "alpaca": "questions with answers",
-    "completion": "questions with answers",
-    "qa": "questions about texts",
-    "choice": "questions with answers to choose from",
-    "summary": "texts with summaries",
-    "translation": "texts in two languages",
-    "transcript": "transcripts of conversations",
-    "preference": "pairs of a better and a worse ending",
-    "kto": "judged answers",
-    "classification": "texts with a class",
-    "text": "plain text",
-}
-"""What rows of a shape are, for messages."""
-
-
-def _other(columns: Sequence[str], data: Data, rows: Rows) -> Other | None:
-    """Return the shape of rows that are none the objective learns from, and the objective that does."""
-    if data.fields or data.format != "auto":
-        return None
-    for kind, objective in OBJECTIVES.items():
-        shapes = _find(tuple(columns), data, MADE_FROM[kind]) if kind != rows else []
-        if shapes:
-            return Other(shapes[0].name, objective)
-    return None
-
-
-def unusable(name: str, columns: Sequence[str], data: Data, rows: Rows) -> DataError:
-    """Return the error for a file of which no row fits: the columns seen, and what to set."""
-    seen = ", ".join(f"`{one_line(column, 40)}`" for column in columns[:12])
-    if other := _other(columns, data, rows):
-        return DataError(
-            f"the objective learns from {WANTED[rows]}, but these are {LOOKS[other.format]}; the columns are {seen}",
-            hint=f"`--set train.objective={other.objective}` learns from them, or say which columns hold what:"
-            f" `--set data.fields='{_fields_of(rows)}'`",
-            place=name,
-        )
-    if data.fields:
-        wrong = [column for column in data.fields.model_dump().values() if column and column not in columns]
-        near = did_you_mean(wrong[0], columns) if wrong else None
-        missing = ", ".join(f"`{column}`" for column in wrong)
-        hint = f"did you mean `{near}`?" if near else "correct `data.fields`"
-        return DataError(f"no row has the column {missing}; the columns are {seen}", hint=hint, place=name)
-    what = "that luthier knows" if data.format == "auto" else f"of the format `{data.format}`"
-    return DataError(
-        f"no row has columns {what}; the columns are {seen}",
-        hint=f"say which hold what: `--set data.fields='{_fields_of(rows)}'`"
-        " (a CSV file's first line must be the column names)",
-        place=name,
-    )
-
-
-def _fields_of(rows: Rows) -> str:
-    needed = NEEDED.get(MADE_FROM[rows][0], ()) if rows != "conversation" else NEEDED["completion"]
-    return "{" + ", ".join(f"{part}: COLUMN" for part in needed) + "}"
-
-
-def _find(names: tuple[str, ...], data: Data, formats: Sequence[Name]) -> list[Shape]:
-    """Return the shapes that rows with these columns may have, the likeliest first."""
-    evened: dict[str, str] = {}
-    for name in names:
-        evened.setdefault(evened_name(name), name)
-    shapes = []
-    for shape in formats:
-        if data.format not in ("auto", shape):
-            continue
-        columns = _by_fields(names, shape, data.fields) if data.fields else FORMATS[shape].columns(evened)
-        if columns:
-            shapes.append(_shape(shape, columns, names))
-    return shapes
-
-
-def _shape(name: Name, columns: dict[str, str], names: Sequence[str]) -> Shape:
-    others = tuple(column for column in names if column not in columns.values())
-    return Shape(name, FORMATS[name], columns, others, kto.verdict({evened_name(other): other for other in others}))
-
-
-def _by_fields(names: tuple[str, ...], name: Name, fields: Fields) -> dict[str, str] | None:
-    """Return the columns the user described, when a row has those the format needs; others may be missing."""
-    columns = {part: column for part, column in fields.model_dump().items() if column in names}
-    return columns if name in NEEDED and columns.keys() >= {*NEEDED[name]} else None
 
 
 def _example(parts: Parts, source: Source, tags: dict[str, str]) -> Example:

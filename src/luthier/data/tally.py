@@ -6,11 +6,11 @@ from itertools import islice
 
 from luthier.core.errors import DataError
 from luthier.data.batches import Batch
-from luthier.data.convert import unusable
 from luthier.data.readers import DOCUMENTS
 from luthier.data.refine import Refined
 from luthier.data.rows import RawRow, Unreadable
 from luthier.data.sources import SourceFile
+from luthier.data.unsuited import unusable
 from luthier.recipe.data import Data
 from luthier.recipe.methods import Rows
 
