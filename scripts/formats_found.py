@@ -62,9 +62,9 @@ def _cells(found: dict[str, Any]) -> Iterable[str]:
 def _below(lines: list[str]) -> str:
     refused = sum("| none: " in line for line in lines)
     return (
-        f"{len(lines) - refused} of {len(lines)} files have rows. The others are refused, and the message says why: "
-        "tables of which no column says what it holds (`--set data.fields='{prompt: COLUMN, answer: COLUMN}'` would "
-        "learn from them) and a list of names.\n"
+        f"{len(lines) - refused} of {len(lines)} files have rows. The others are tables of which no column says what "
+        "it holds; they are refused with the columns' names, and "
+        "`--set data.fields='{prompt: COLUMN, answer: COLUMN}'` would learn from them.\n"
     )
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from data_files import Write
+from data_files import Write, prepare_sources
 
 from luthier.cli.options import given_recipe
 from luthier.data.first import are_plain_text
@@ -19,7 +19,10 @@ QA = json.dumps({"question": "Q", "answer": "A"}) + "\n"
         ({"a.txt": "Once upon a time."}, True),
         ({"a.jsonl": '{"text": "Once"}\n{"text": "upon"}\n'}, True),
         ({"a.txt": "Once", "b.md": "# Twice"}, True),
+        ({"a.json": '["Once", "upon"]'}, True),
+        ({"a.jsonl": '"Once"\n"upon"\n'}, True),
         ({"a.jsonl": QA}, False),
+        ({"a.jsonl": '{"text": "Q", "role": "prompter", "replies": [{"text": "A", "role": "assistant"}]}\n'}, False),
         ({"a.jsonl": '{"text": "Once"}\n' + QA}, False),
         ({"a.jsonl": QA, "README.md": "About these rows."}, False),
         ({"a.jsonl": '{"text": "Human: Q\\n\\nAssistant: A"}\n'}, False),
@@ -35,6 +38,13 @@ def test_plain_text_is_known_by_the_first_rows(
     for name, content in files.items():
         write(f"set/{name}", content)
     assert are_plain_text(Data(sources=(str(tmp_path / "set"),))) is plain
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.json", '["Once", 7, "upon"]'), ("a.jsonl", '"Once"\n7\n "upon"\n')])
+def test_a_list_of_texts_is_a_row_each(name: str, content: str, write: Write, tmp_path: Path) -> None:
+    found = prepare_sources(tmp_path, write(name, content), rows="text")
+    assert {row["messages"][0]["content"] for row in found.kept()} == {"Once", "upon"}
+    assert found.data["rows"]["by_reason"] == {"not_an_object": 1}
 
 
 def test_who_says_what_columns_hold_is_not_second_guessed(write: Write) -> None:

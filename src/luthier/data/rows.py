@@ -24,7 +24,7 @@ REASONS = {
     "no_parent": "a message that replies to none in its file",
     "no_label": "no class, or no word on whether the answer is good",
     "equal_endings": "chosen and rejected are the same, so there is nothing to prefer",
-    "no_prompt": "two answers, and nothing they answer",
+    "no_prompt": "nothing is asked, so nothing can be answered",
     "different_prompts": "chosen and rejected don't answer the same prompt",
     "special_tokens": "control tokens stand in a text, and `data.clean.special_tokens` says to drop such rows",
     "residue": "something of a prompt template is left in a text, and `data.clean.residue` says to drop such rows",

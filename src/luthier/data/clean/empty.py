@@ -30,7 +30,7 @@ def _of_pair(example: Example, least: int) -> Refusal | None:
     if example.messages == example.rejected:
         return Refusal("equal_endings", "the chosen and the rejected ending are the same")
     if "user" not in {message.role for message in example.messages[: example.shared or 1]}:
-        return Refusal("no_prompt", "nobody asks anything before chosen and rejected")
+        return Refusal("no_prompt", "nobody asks anything: no column is a prompt, and no `Human:` begins the endings")
     endings = {"chosen": example.messages[example.shared :], "rejected": example.rejected[example.shared :]}
     for name, ending in endings.items():
         if not example.shared or not ending or ending[0].role != "assistant":

@@ -33,7 +33,7 @@ class Unfolding:
     def apart(self, pieces: Iterator[Piece], encoding: str) -> Iterator[Piece]:
         """Yield rows and whatever else the file holds. Trees whose messages stand alone come at its end."""
         with Forest(self.file) as forest:
-            for piece in pieces:
+            for piece in pieces if self.rows != "text" else (self._text(piece, encoding) for piece in pieces):
                 raw = self._record(piece, encoding)
                 if raw is None:
                     yield piece
@@ -47,6 +47,14 @@ class Unfolding:
                     yield from self._rows_of(tree, shown=first) or [RawRow(first, tree.source)]
                 else:
                     yield tree
+
+    def _text(self, piece: Piece, encoding: str) -> Piece:
+        """Return a piece; one that is a bare text in JSON, as a row with that text."""
+        if isinstance(piece, Unparsed) and piece.text[:80].lstrip()[:1] in (b'"', '"'):
+            piece = row_of(piece, file=self.file, encoding=encoding)
+        if isinstance(piece, Unreadable) and piece.refusal.reason == "not_an_object" and isinstance(piece.raw, str):
+            return RawRow({"text": piece.raw}, piece.source)
+        return piece
 
     def _record(self, piece: Piece, encoding: str) -> RawRow | None:
         """Return a piece as a record, if it may be one that holds several rows."""
