@@ -259,6 +259,13 @@ Chrome/92.0.4515.107 Safari/537.36
 v10.2.11.30
 Release 4.19.0.12 fixes it.
 See section 2.3.14.1 for more.
+* Upgrade V8 to 3.9.24.7
+// 23.3.1.2 element access
+"NextToken": "eyJ2IjoxLCJzIjoxLCJpIjoiOU83OTFodzdycnZCbkN4MExHeHVwQT09Iiwi"
+5430 5431 5432 5433
+5240 5241 5242
+new URL('https://a:b@host.org')
+ssh://deploy@host.org/repo
 ping 8.8.8.8 -c 4
 The address 192.168.1.1 is private.
 Listen on 127.0.0.1:8080 or 0.0.0.0.
@@ -337,6 +344,8 @@ x = (12) * 3456
 password = "your_password"
 password: str = None
 password = getpass.getpass()
+password = base64.b64decode(rest).decode()
+private_key: ed25519.Ed25519PrivateKey, other
 api_key = os.environ["API_KEY"]
 API_KEY=YOUR_API_KEY_HERE
 token = get_token(user_id=1234)

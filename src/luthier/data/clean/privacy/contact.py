@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 
-from luthier.data.clean.privacy.hits import DATE, digits_of, in_sum, labelled
+from luthier.data.clean.privacy.hits import DATE, counts_up, digits_of, in_sum, labelled
 
 LETTER = "A-Za-z\u00aa-\u02af\u0370-\u1fff"
 IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -37,13 +36,19 @@ NOBODY = ("git@", "hg@", "svn@", "not-a-secret-")
 """Begin addresses of repositories, and passwords that are stand-ins."""
 
 
+IN_ADDRESS = re.compile(r"://[^\s/@]*$")
+"""What stands before the user of a machine: `ssh://jane@host.org`."""
+
+
 def emails(text: str) -> Iterator[tuple[int, int]]:
     """Find e-mail addresses."""
     if not any(sign in text for sign in AT):
         return
     for match in EMAIL.finditer(text):
         top = match.group(1) or match.group(2)
-        if not NO_TOP_LEVEL.fullmatch(top) and not match.group().startswith(NOBODY):
+        if NO_TOP_LEVEL.fullmatch(top) or match.group().startswith(NOBODY):
+            continue
+        if not IN_ADDRESS.search(text[max(0, match.start() - 64) : match.start()]):
             yield match.span()
 
 
@@ -158,14 +163,7 @@ def _adds(text: str, start: int) -> bool:
 def _is_phone(text: str, start: int, end: int) -> bool:
     number = text[start:end]
     digits = digits_of(number)
-    if not 7 <= len(digits) <= 17 or len(set(digits)) < 3 or _counts_up(number):
+    if not 7 <= len(digits) <= 17 or len(set(digits)) < 3 or counts_up(number):
         return False
     is_time = text[end : end + 1] == ":" and text[end + 1 : end + 2].isdigit()
     return not is_time and not DATE.search(number) and not in_sum(text, start, end)
-
-
-def _counts_up(number: str) -> bool:
-    """Say whether groups or digits are a sequence: `05 10 15 20 25`, `0123456789`."""
-    terms = [int(term) for term in re.findall(r"\d+", number)]
-    in_steps = len(terms) > 3 and len({after - before for before, after in pairwise(terms)}) == 1
-    return in_steps or number in "01234567890"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -63,3 +64,10 @@ DATE = re.compile(
 def digits_of(text: str) -> str:
     """Return the ASCII digits of a text."""
     return "".join(char for char in text if "0" <= char <= "9")
+
+
+def counts_up(number: str) -> bool:
+    """Say whether groups or digits are a sequence: `05 10 15`, `5430 5431 5432 5433`, `0123456789`."""
+    terms = [int(term) for term in re.findall(r"\d+", number)]
+    in_steps = len(terms) > 2 and len({after - before for before, after in pairwise(terms)}) == 1
+    return in_steps or number in "01234567890"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 
 from luthier.data.clean.privacy.checksums import VALUES, verhoeff, weighted
-from luthier.data.clean.privacy.hits import in_sum, labelled
+from luthier.data.clean.privacy.hits import counts_up, in_sum, labelled
 
 
 def _ssn(number: str) -> bool:
@@ -24,6 +24,11 @@ def _dni(number: str) -> bool:
     """Ministerio del Interior: the letter is the number's rest by 23; of a foreigner, X, Y, Z count as 0, 1, 2."""
     first = {"X": "0", "Y": "1", "Z": "2"}.get(number[0], number[0])
     return number[-1] == "TRWAGMYFPDXBNJZSQVHLCKE"[int(first + number[1:-1]) % 23]
+
+
+def _aadhaar(number: str) -> bool:
+    """UIDAI: Verhoeff's check digit. Three numbers in a row are a table."""
+    return verhoeff(number) and not counts_up(f"{number[:4]} {number[4:8]} {number[8:]}")
 
 
 def _chinese(number: str) -> bool:
@@ -86,7 +91,7 @@ IN_CAPITALS = re.compile(
 HOLDS: dict[str, Callable[[str], bool]] = {
     "ssn": _ssn,  # United States
     "cpf": _cpf,  # Brazil
-    "aadhaar": verhoeff,  # India
+    "aadhaar": _aadhaar,  # India
     "chinese": _chinese,
     "nir": _nir,  # France
     "dni": _dni,  # Spain
@@ -100,7 +105,7 @@ HOLDS: dict[str, Callable[[str], bool]] = {
 NAMED = (
     (re.compile(r"\b(?:ssn|social security)\b[^\d\n]{0,24}$", re.IGNORECASE), 9, _ssn),
     (re.compile(r"\bcpf\b[^\d\n]{0,16}$", re.IGNORECASE), 11, _cpf),
-    (re.compile(r"\baadhaa?r\b[^\d\n]{0,24}$", re.IGNORECASE), 12, verhoeff),
+    (re.compile(r"\baadhaa?r\b[^\d\n]{0,24}$", re.IGNORECASE), 12, _aadhaar),
 )
 """Plain digits, where the words before say what they are: the words, how many digits, whether they can be."""
 

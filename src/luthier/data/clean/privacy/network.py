@@ -13,6 +13,14 @@ VERSION = re.compile(
 """What stands before four numbers that are a version: `Chrome/92.0.4515.107`, `version 10.2.11.3`."""
 
 
+LOW = 64
+"""Versions and sections have small numbers: `3.9.24.7`. Of public addresses, one in 250 has no larger one."""
+
+CALLED = re.compile(
+    r"\b(?:ip|address|addr|host|server|client|peer|cidr)(?:v4)?\b\W{0,4}(?:(?:is|was|address)\b\W{0,3})?$", re.I
+)
+
+
 def addresses(text: str) -> Iterator[tuple[int, int]]:
     """Find public IP addresses. Private, local and reserved ones are nobody's; stand-ins are among those."""
     found = [*_version_4(text), *_version_6(text)] if "." in text or ":" in text else []
@@ -25,8 +33,10 @@ def _version_4(text: str) -> Iterator[tuple[int, int]]:
         numbers = [int(part) for part in parts]
         written_well = all(str(number) == part for number, part in zip(numbers, parts, strict=True))
         if not written_well or not 10 <= max(numbers) <= 255 or not _may_be_public(numbers):
-            continue  # four single digits are a section or a version, or `ping 8.8.8.8`
-        before = text[max(0, match.start() - 12) : match.start()]
+            continue
+        before = text[max(0, match.start() - 24) : match.start()]
+        if max(numbers) < LOW and not CALLED.search(before):
+            continue
         if VERSION.search(before) and not before.endswith("//"):
             continue
         yield match.span()
@@ -60,7 +70,7 @@ def _is_public_6(written: str) -> bool:
 
 
 CREDENTIALS = re.compile(
-    r"\b[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/:@'\"<>]{0,100}:[^\s/@'\"<>]{1,200})@[\w\[]", re.ASCII
+    r"\b[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/:@'\"<>]{0,100}:[^\s/@'\"<>]{4,200})@[\w\[]", re.ASCII
 )
 """User and password in an address (RFC 3986, 3.2.1)."""
 

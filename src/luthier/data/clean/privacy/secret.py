@@ -40,13 +40,16 @@ ASSIGNED = re.compile(
 )
 """What a program or a person gives as password or key. What follows must look random."""
 
+OF_PAGES = re.compile(r"(?:next|page|pagination|continuation|change|start(?:ing)?)[_-]?$", re.IGNORECASE)
+"""Before `token`: it says where a list goes on."""
+
 WORDS = ("passw", "passphrase", "pwd", "secret", "key", "token", "bearer", "credential")
 """One of these is in every text that names a secret."""
 
 INSTEAD = re.compile(
     r"x{3,}|\*{3,}|\.{3}|^[$%{<\[]|your|example_|placeholder|change_?me|insert|replace|dummy|redacted|not-a-secret|"
     r"process\.env|os\.environ|getenv|config|settings|self\.|this\.|request|1234567|abcdef|foobar|lorem|"
-    r"[A-Za-z0-9_]\.[a-z_]{3,}[.(]|\(\)?$|\($",
+    r"^[A-Za-z_]\w{0,40}(?:\.[A-Za-z_]\w{0,40})+\(?$|\(\)?$",
     re.IGNORECASE,
 )
 """What stands for a secret in instructions and code."""
@@ -80,6 +83,8 @@ def _is_secret(match: re.Match[str]) -> bool:
     value = match.group(1)
     value = value.rstrip(".,!?")
     if INSTEAD.search(value) or not any(char.isdigit() for char in value) or not any(char.isalpha() for char in value):
+        return False
+    if OF_PAGES.search(match.string[max(0, match.start() - 13) : match.start()]):
         return False
     named_password = match.group()[:3].lower() in ("pas", "pwd")
     if named_password and re.search(r"[=:]|\s\w+\s", match.group()[: match.start(1) - match.start()]):
