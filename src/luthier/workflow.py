@@ -9,7 +9,7 @@ import platform
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -34,7 +34,7 @@ from luthier.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from luthier.core.example import Example, Source
-    from luthier.data.lengths import Tokenizer
+    from luthier.data.lengths import CountTokens
     from luthier.data.sources import SourceFile
     from luthier.evaluate.held_out import Examples
     from luthier.recipe.evaluate import Capability
@@ -221,17 +221,23 @@ def _need(*packages: str, extra: str) -> None:
 
 def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
     """Read, convert, clean, split: raw files to `run/data`, every dropped row with its reason."""
+    from luthier.data.clean.vocabulary import special_tokens
+    from luthier.data.lengths import Tokenizer
     from luthier.data.prepare import prepare as prepare_data
+    from luthier.model.facts import tokenizer_file
 
     data, names = _sources(recipe)
     privacy = data.clean.privacy
     if privacy.ner is not None and privacy.ner.needs is not None:
         _need(privacy.ner.needs[0], extra=privacy.ner.needs[1])
+    if data.clean.language:
+        _need("py3langid", extra="data")
     rows = recipe.train.objective.rows
     inputs = _inputs(recipe, data, names)
+    special = special_tokens(tokenizer_file(recipe.model))
     secret = Path(privacy.key or "").expanduser()
     drawn_with = known_sha256(secret) if secret.is_file() else None
-    key = digest([recipe.data.model_dump(mode="json", exclude={"processes"}), rows, inputs, drawn_with])
+    key = digest([recipe.data.model_dump(mode="json", exclude={"processes"}), rows, inputs, drawn_with, special])
     finished = run.finished("prepare", key)
     if finished is not None:
         return _stored("Data", finished)
@@ -243,7 +249,7 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
         rows=rows,
         shown_as=names,
         progress=progress or Silent(),
-        tokenizer=_counter(recipe, data, names),
+        tokenizer=Tokenizer(_counter(recipe, data, names), special),
         train=recipe.train,
     )
     files = sorted(path for path in (run / "data").rglob("*") if path.is_file())
@@ -258,7 +264,7 @@ def only_text(recipe: Recipe) -> bool:
     return are_plain_text(_sources(recipe)[0])
 
 
-def _counter(recipe: Recipe, data: Data, names: dict[Path, str]) -> "Tokenizer | None":
+def _counter(recipe: Recipe, data: Data, names: dict[Path, str]) -> "Callable[[], CountTokens] | None":
     """Return what makes a counter of tokens: the model's tokenizer, where it is here and counts fast enough."""
     from luthier.data.sources import files_of
     from luthier.model.facts import tokenizer_file

@@ -82,6 +82,11 @@ def test_code_survives(text: str, options: dict[str, Any]) -> None:
     assert answer(text, **options) == text
 
 
+def test_blank_lines_and_line_ends_within_a_block_of_code_stay() -> None:
+    block = "```text\na  \n\n\n\n\n\nb\t\n```"
+    assert answer(f"Look: \r\n\n\n\n\n\n{block}  \n", whitespace=True) == f"Look:\n\n\n{block}"
+
+
 @pytest.mark.parametrize(
     ("form", "text", "after"),
     [("nfc", "cafe\u0301 x²", "café x²"), ("nfkc", "ＡＢＣ x² ﬁ", "ABC x2 fi"), ("nfc", "plain", "plain")],
@@ -292,11 +297,11 @@ def test_the_models_own_control_tokens_are_looked_for(tmp_path: Path) -> None:
         {"content": "§§§", "special": True},
     ]
     (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}), encoding="utf-8")
-    found = special_tokens(tmp_path)
+    found = special_tokens(tmp_path / "tokenizer.json")
     assert found == ("<pad>", "§§§")
     result, _ = cleaned(pair("a <pad> b §§§ c <b>", "A"), Vocabulary(found), special_tokens="remove")
     assert roles(result)[0] == ("user", "a  b  c <b>")
-    assert special_tokens(tmp_path / "nowhere") == ()
+    assert special_tokens(tmp_path / "nowhere") == special_tokens(None) == ()
 
 
 def test_a_conversation_that_names_what_is_learned_keeps_its_tokens_and_they_are_told() -> None:

@@ -10,6 +10,7 @@ from luthier.core.errors import DataError, Problems
 from luthier.core.example import Example
 from luthier.data.batches import Limits
 from luthier.data.clean import STEPS
+from luthier.data.lengths import Tokenizer
 from luthier.data.prepare import prepare
 from luthier.recipe.data import Data
 
@@ -131,7 +132,9 @@ def test_two_prompts_give_one_row_to_validate_on_and_one_prompt_none(write: Writ
 
 def test_the_callers_tokenizer_is_used(write: Write, tmp_path: Path) -> None:
     path = write("rows.jsonl", many(3))
-    report = prepare(Data(sources=(str(path),)), tmp_path / "data", tokenizer=lambda: lambda texts: [7] * len(texts))
+    report = prepare(
+        Data(sources=(str(path),)), tmp_path / "data", tokenizer=Tokenizer(lambda: lambda texts: [7] * len(texts))
+    )
     assert report.data["tokens"]["total"]["max"] == 14
     assert report.data["tokens"]["total"]["estimate"] is False
 

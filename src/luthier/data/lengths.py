@@ -13,8 +13,17 @@ from luthier.core.example import TEXT, Example, Message
 CountTokens = Callable[[list[str]], list[int]]
 """Token counts of texts, in their order."""
 
-Tokenizer = Callable[[], CountTokens]
-"""Makes what counts, once in each process that prepares rows: to reach another one, it must be picklable."""
+
+class Tokenizer(NamedTuple):
+    """The model's tokenizer, as far as it is known. It reaches other processes, so it must be picklable."""
+
+    counter: Callable[[], CountTokens] | None = None
+    """Makes what counts, once in each process that prepares rows. None estimates lengths from bytes."""
+    special: tuple[str, ...] = ()
+    """Its control tokens, as they are written."""
+
+
+UNKNOWN = Tokenizer()
 
 BYTES_PER_TOKEN = 4
 """Usual for English text and a vocabulary of 50k to 150k; other scripts differ, hence `estimate`."""

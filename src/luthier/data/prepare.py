@@ -26,6 +26,7 @@ from luthier.core.report import Report
 from luthier.data.account import Account
 from luthier.data.batches import Batch, Limits, batches
 from luthier.data.checks import run_checks
+from luthier.data.clean import findings
 from luthier.data.clean.privacy import shown, told, vault
 from luthier.data.diversity import Diversity, Looking, spread
 from luthier.data.evidence import Evidence
@@ -36,7 +37,7 @@ from luthier.data.leakage.account import check, searched
 from luthier.data.leakage.look import Leaks, looker
 from luthier.data.learned import Learned
 from luthier.data.lengths import PARTS as MEASURED
-from luthier.data.lengths import Lengths, Tokenizer
+from luthier.data.lengths import UNKNOWN, Lengths, Tokenizer
 from luthier.data.outcome import Effort, FileRead, Limit, Outcome
 from luthier.data.output import write_as
 from luthier.data.present import present
@@ -64,7 +65,7 @@ class Asked:
 
     data: Data
     rows: Rows
-    tokenizer: Tokenizer | None
+    tokenizer: Tokenizer
     leaks: Leaks | None
     train: Train
 
@@ -84,7 +85,7 @@ def prepare(
     rows: Rows = "conversation",
     shown_as: Mapping[Path, str] | None = None,
     progress: Progress = NOBODY,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: Tokenizer = UNKNOWN,
     train: Train = USUAL,
     limits: Limits = LIMITS,
 ) -> Report:
@@ -97,7 +98,7 @@ def prepare(
         rows: What the objective learns from: rows of other kinds are refused.
         shown_as: Names under which some source files are spoken of.
         progress: Hears how many bytes have been read.
-        tokenizer: Makes what counts tokens. None estimates lengths from bytes.
+        tokenizer: The model's: it counts tokens, and its control tokens are looked for in texts.
         train: How rows will be learned from: which are too long depends on it. Nothing but the report does.
         limits: How large batches are. The result doesn't depend on it.
 
@@ -203,6 +204,7 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
             *run_checks(found),
             *checks([(file.part, file.name) for file in read], found.account.by_reason["held_out"]),
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
+            *findings.checks(intake.notes),
             *told.checks(asked.data.clean, intake.notes),
             *([rewritten.check()] if rewritten else []),
         ],
@@ -248,7 +250,7 @@ def _evidence(
         account=intake.account,
         encodings={file.name: file.encoding for file in read},
         kept=kept,
-        lengths=Lengths({part: kept[f"{part}_tokens"] for part in measured}, estimate=asked.tokenizer is None),
+        lengths=Lengths({part: kept[f"{part}_tokens"] for part in measured}, estimate=asked.tokenizer.counter is None),
         learned=Learned(kept, [*intake.labels]),
         spotted=Spotted(kept),
         looked=looked_at.diversity,

@@ -12,6 +12,7 @@ from luthier.core.example import Example
 from luthier.data.batches import Batch
 from luthier.data.clean import Cleaner
 from luthier.data.clean.step import Notes
+from luthier.data.clean.vocabulary import Vocabulary
 from luthier.data.convert import Converter, Seen
 from luthier.data.held_back import stratum_column
 from luthier.data.jsonl import example_line
@@ -19,7 +20,7 @@ from luthier.data.kept import Numbers
 from luthier.data.keys import parted, prompt_key, value_key
 from luthier.data.leakage.look import Found, Leaks
 from luthier.data.learned import endings, label_of
-from luthier.data.lengths import Tokenizer, measure
+from luthier.data.lengths import UNKNOWN, Tokenizer, measure
 from luthier.data.rows import RawRow, Refusal
 from luthier.data.traits import spot
 from luthier.recipe.data import Data
@@ -62,18 +63,18 @@ class Refiner:
     Args:
         data: The recipe's section.
         rows: What the objective learns from.
-        tokenizer: Makes what counts tokens. None estimates lengths.
+        tokenizer: The model's.
         leaks: Looks for items of tests, if any were named.
     """
 
-    def __init__(self, data: Data, rows: Rows, tokenizer: Tokenizer | None = None, leaks: Leaks | None = None) -> None:
+    def __init__(self, data: Data, rows: Rows, tokenizer: Tokenizer = UNKNOWN, leaks: Leaks | None = None) -> None:
         self.rows = rows
         self._seed = data.split.seed
         self._values = {"group_key": data.split.group_by, "stratum_key": stratum_column(data.split)}
         self._leaks = leaks
         self._converter = Converter(data, rows)
-        self._cleaner = Cleaner(data.clean)
-        self._count = tokenizer() if tokenizer else None
+        self._count = tokenizer.counter() if tokenizer.counter else None
+        self._cleaner = Cleaner(data.clean, Vocabulary(tokenizer.special, self._count))
 
     def refine(self, batch: Batch) -> Refined:
         """Return what becomes of the rows of a batch."""

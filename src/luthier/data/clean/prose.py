@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable
 
-CODE_SPAN = re.compile(
-    r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]{1,300}`|^(?: {4}|\t)[^\n]*", re.DOTALL | re.MULTILINE
-)
-"""Markdown's fenced blocks (an open one reaches to the end), code within a line, indented lines."""
+FENCED = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
+"""Markdown's blocks of code. An open one reaches to the end."""
+
+CODE_SPAN = re.compile(rf"{FENCED.pattern}|`[^`\n]{{1,300}}`|^(?: {{4}}|\t)[^\n]*", re.DOTALL | re.MULTILINE)
+"""Those, code within a line, and indented lines."""
 
 STAND_IN = "\ufdd0"
 """Stands for a span of code while prose is rewritten: a noncharacter, which no text should hold."""
@@ -27,11 +28,17 @@ FEWEST = 2
 
 
 def rewritten(text: str, rewrite: Callable[[str], str]) -> str:
-    """Return the text with its prose rewritten and its code untouched; a program comes back as it is.
+    """Return the text with its prose rewritten and its code untouched; a program comes back as it is."""
+    return around(CODE_SPAN, text, lambda prose: prose if is_program(prose) else rewrite(prose))
+
+
+def around(code: re.Pattern[str], text: str, rewrite: Callable[[str], str]) -> str:
+    """Return the text rewritten, but for its code.
 
     Args:
+        code: Finds spans of code.
         text: A text, with or without code.
-        rewrite: Rewrites prose in which each span of code is the one character `STAND_IN`; where it drops or moves
+        rewrite: Rewrites a text in which each span of code is the one character `STAND_IN`; where it drops or adds
             one, the text stays as it was.
     """
     if STAND_IN in text:
@@ -42,10 +49,7 @@ def rewritten(text: str, rewrite: Callable[[str], str]) -> str:
         spans.append(span.group())
         return STAND_IN
 
-    prose = CODE_SPAN.sub(hide, text)
-    if is_program(prose):
-        return text
-    pieces = rewrite(prose).split(STAND_IN)
+    pieces = rewrite(code.sub(hide, text)).split(STAND_IN)
     if len(pieces) != len(spans) + 1:
         return text
     return "".join(piece + span for piece, span in zip(pieces, [*spans, ""], strict=True))

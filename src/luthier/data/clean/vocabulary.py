@@ -18,17 +18,17 @@ class Vocabulary:
     """None estimates."""
 
 
-def special_tokens(folder: Path) -> tuple[str, ...]:
-    """Return the control tokens a model's folder names in `tokenizer.json`; none where there is no such file.
+def special_tokens(file: Path | None) -> tuple[str, ...]:
+    """Return the control tokens that a model's `tokenizer.json` names; none where there is no such file.
 
     Read as the file is, without the packages that run tokenizers: cleaning must not need them.
     """
     try:
-        added = orjson.loads((folder / "tokenizer.json").read_bytes())["added_tokens"]
+        added = orjson.loads(file.read_bytes())["added_tokens"] if file else ()
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return ()
     return tuple(
         token["content"]
-        for token in added
+        for token in (added if isinstance(added, list) else ())
         if isinstance(token, dict) and token.get("special") is True and isinstance(token.get("content"), str)
     )

@@ -2,6 +2,8 @@
 
 import re
 
+from luthier.data.clean.prose import FENCED, around
+
 UNUSUAL_LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 BLANK_RUN = re.compile(r"\n{4,}")
 DIRT = (" \n", "\t\n", "\xa0\n", "\n\n\n\n", "\r", "\x85", "\u2028", "\u2029")
@@ -11,7 +13,7 @@ def apply(texts: list[str]) -> list[str]:
     """Return the texts with line feeds, trimmed lines and ends, and at most two blank lines in a row.
 
     Two are kept because code has them between functions. Indentation is kept, that of the first line too when
-    others are indented as deep: such a text is a piece of code.
+    others are indented as deep: such a text is a piece of code. Within Markdown's blocks of code only line ends change.
     """
     return [_fix(text) if _is_dirty(text) else text for text in texts]
 
@@ -21,7 +23,12 @@ def _is_dirty(text: str) -> bool:
 
 
 def _fix(text: str) -> str:
-    lines = [line.rstrip() for line in UNUSUAL_LINE_ENDS.sub("\n", text).split("\n")]
+    text = UNUSUAL_LINE_ENDS.sub("\n", text)
+    return around(FENCED, text, _trimmed) if "```" in text or "~~~" in text else _trimmed(text)
+
+
+def _trimmed(text: str) -> str:
+    lines = [line.rstrip() for line in text.split("\n")]
     text = BLANK_RUN.sub("\n\n\n", "\n".join(lines)).strip("\n")
     return text if _is_a_piece_of_code(text) else text.lstrip()
 
