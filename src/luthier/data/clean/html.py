@@ -8,14 +8,16 @@ from html.entities import html5
 from selectolax.lexbor import LexborHTMLParser
 
 from luthier.core.example import Example
+from luthier.data.clean.special_tokens import STRUCK
 from luthier.data.clean.step import Notes, pinned, turns, with_texts
 from luthier.data.rows import Refusal
 
 NAMES = (
-    "p|br|hr|div|span|a|b|i|u|s|em|strong|small|sub|sup|font|center|blockquote|ul|ol|li|dl|dt|dd|h[1-6]|"
+    "p|br|hr|div|span|a|b|i|u|em|strong|small|sub|sup|font|center|blockquote|ul|ol|li|dl|dt|dd|h[1-6]|"
     "table|thead|tbody|tfoot|tr|td|th|img|pre|code|html|head|body|title|meta|link|style|script|section|article|"
     "header|footer|main|nav|label|button|strike|del|ins|mark|tt|big|caption|figure|figcaption"
 )
+"""Tags that make a text HTML. `<s>` alone doesn't: it is a control token as often (`special_tokens`)."""
 TAG = re.compile(rf"</?(?:{NAMES})(?:\s[^<>]{{0,2000}})?\s{{0,9}}/?>", re.IGNORECASE)
 """A real tag. `if a < b` and `List<int>` are none."""
 
@@ -104,7 +106,7 @@ def _about_markup(texts: list[str]) -> bool:
 def _to_text(text: str) -> str:
     if TAG.search(text) is None:
         return ENTITY.sub(_character, text)
-    text = NOT_A_TAG.sub("&lt;", COMMENT.sub("", text))
+    text = NOT_A_TAG.sub("&lt;", STRUCK.sub(r"\1", COMMENT.sub("", text)))
     for tag, sign in BREAKS:
         text = tag.sub(sign, text)
     body = LexborHTMLParser(f"<body>{text}").body

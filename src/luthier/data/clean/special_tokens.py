@@ -35,7 +35,7 @@ AT_THE_END = re.compile(rf"[ \n]{{0,3}}(?P<tokens>(?:{CLOSING}\s{{0,9}}){{1,99}}
 MENTIONED = re.compile(r"[\w,:;(\"'`“‘=+-]\s{1,9}\Z|[\"'`“‘(=]\Z")
 """What stands before a token that is spoken about: `the stop token is </s>`."""
 
-STRUCK = re.compile(r"<s>[^<>\n]{1,200}</s>")
+STRUCK = re.compile(r"<s>([^<>\n]{1,200})</s>")
 """HTML for words that are struck through. As a whole text it is one between its beginning and its end."""
 
 TAIL = 400
