@@ -226,7 +226,7 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     from luthier.data.prepare import prepare as prepare_data
     from luthier.model.facts import tokenizer_file
 
-    data, names = _sources(recipe)
+    data, names = _sources(recipe, run)
     privacy = data.clean.privacy
     if privacy.ner is not None and privacy.ner.needs is not None:
         _need(privacy.ner.needs[0], extra=privacy.ner.needs[1])
@@ -286,19 +286,28 @@ def _changed_sources(run: Run, inputs: list[list[str]]) -> str:
     return ", ".join(named[:5]) if named else "the way data are prepared"
 
 
-def _sources(recipe: Recipe) -> tuple[Data, dict[Path, str]]:
-    """Return the data options with `bundled` resolved, and the names under which its files are shown."""
-    from luthier.bundled import sample_paths
+def _sources(recipe: Recipe, run: Run | None = None) -> tuple[Data, dict[Path, str]]:
+    """Return the data options with `bundled` and what is elsewhere as files, and the names under which they are shown.
 
-    resolved: list[str] = []
+    What is elsewhere (piped in, on the hub) is fetched for a run; without one it is left out.
+    """
+    from luthier.bundled import sample_paths
+    from luthier.data.fetched import fetch, is_elsewhere
+
+    resolved: dict[str, tuple[str, ...]] = {}
     names: dict[Path, str] = {}
-    for source in recipe.data.sources:
-        if source == "bundled":
-            resolved += [str(path) for path in sample_paths()]
+    for field in ("sources", "valid_sources", "test_sources"):
+        asked: tuple[str, ...] = getattr(recipe.data, field)
+        named = [str(path) for each in asked for path in (sample_paths() if each == "bundled" else [each])]
+        if "bundled" in asked:
             names |= {path: f"bundled/{path.name}" for path in sample_paths()}
+        if run is None:
+            here = [source for source in named if not is_elsewhere(source)]
         else:
-            resolved.append(source)
-    return recipe.data.model_copy(update={"sources": tuple(resolved)}), names
+            here, shown = fetch(named, run.path)
+            names |= shown
+        resolved[field] = tuple(here)
+    return recipe.data.model_copy(update=resolved), names
 
 
 def _inputs(recipe: Recipe, data: Data, names: dict[Path, str]) -> list[list[str]]:
@@ -429,11 +438,11 @@ def inspect(
 
     model = _model(recipe)
     base = Path(model.path)
-    data, names = _sources(recipe)
     limits = Limits(longest(recipe, model)[0], recipe.train.too_long)
     with tempfile.TemporaryDirectory(prefix="luthier-inspect-") as folder:
         run = Run(Path(folder))
         prepare(recipe, run, progress)
+        data, names = _sources(recipe, run)
         files = [file.name for _, file in files_of(data, names, rows=recipe.train.objective.rows)]
         rows, total = _prepared(run, split, files, limit=limit)
         mine = renderer(recipe, base, _classes(recipe, run))
@@ -1068,7 +1077,7 @@ def check(recipe: Recipe) -> None:
     data, names = _sources(recipe)
     rows = recipe.train.objective.rows
     for look in (
-        lambda: files_of(data, names, rows=rows),
+        lambda: data.sources and files_of(data, names, rows=rows),
         lambda: evaluation_files(data.decontaminate.against),
         lambda: is_local(recipe.model) and facts(recipe.model),
         lambda: _way(recipe),

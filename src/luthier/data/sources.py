@@ -111,7 +111,7 @@ def _expand(source: str, rows: Rows) -> list[tuple[Path, bool]]:
         return [(path, True)]
     if glob.has_magic(source):
         matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - any root
-        files = [match for match in matches if match.is_file() and _is_data(match.name, rows)]
+        files = [match for match in matches if match.is_file() and is_data(match.name, rows)]
         if files:
             return [(file, False) for file in files]
         raise DataError(
@@ -123,7 +123,7 @@ def _expand(source: str, rows: Rows) -> list[tuple[Path, bool]]:
 
 
 def _in_folder(folder: Path, source: str, rows: Rows) -> list[Path]:
-    inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_data(path.name, rows)]
+    inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and is_data(path.name, rows)]
     runs = {parent for parent in {path.parent for path in inside} if _is_of_a_run(parent, below=folder)}
     files = [
         path
@@ -152,7 +152,7 @@ def _is_of_a_run(folder: Path, *, below: Path) -> bool:
     return False
 
 
-def _is_data(name: str, rows: Rows) -> bool:
+def is_data(name: str, rows: Rows) -> bool:
     """Say by its name whether a file that nobody named itself is data."""
     suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
     while suffixes and suffixes[-1] in UNPACKERS:
@@ -189,7 +189,7 @@ def _in_archive(file: SourceFile, rows: Rows) -> list[SourceFile]:
     except DamagedError as error:
         raise DataError(f"a damaged zip: {error}", hint="get the file again", place=file.name) from error
     meant = [(n, e) for n, e in inside if not any(p.startswith((".", *NOT_MEANT)) for p in _parts(e.filename))]
-    data = [(n, e) for n, e in meant if _is_data(e.filename, rows)] or meant[: len(meant) == 1]
+    data = [(n, e) for n, e in meant if is_data(e.filename, rows)] or meant[: len(meant) == 1]
     found: list[SourceFile] = []
     for number, entry in data:
         name = f"{file.name}/{printable(entry.filename)}"

@@ -1,0 +1,49 @@
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from luthier.core.errors import DataError
+from luthier.data.fetched import fetch
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def test_what_is_piped_in_is_kept_for_when_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, b"first")
+    resolved, names = fetch(["-", "other.csv"], tmp_path)
+    assert resolved == [str(tmp_path / "stdin"), "other.csv"]
+    assert names == {tmp_path / "stdin": "stdin"}
+    assert fetch(["-"], tmp_path) == ([str(tmp_path / "stdin")], names)  # read to its end by now
+    assert (tmp_path / "stdin").read_bytes() == b"first"
+    pipe(monkeypatch, b"second")
+    fetch(["-"], tmp_path)
+    assert (tmp_path / "stdin").read_bytes() == b"second"
+
+
+def test_nothing_piped_in_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, b"")
+    with pytest.raises(DataError, match="nothing is piped in"):
+        fetch(["-"], tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_rows_are_prepared_from_a_pipe_and_the_run_goes_on_without_it(tmp_path: Path) -> None:
+    rows = "prompt,answer\n" + "".join(f"Q{number},A{number}\n" for number in range(20))
+    asked = ["prepare", "--data", "-", "--model", "bundled", "--out", str(tmp_path / "run"), "--json"]
+    first, again = (
+        subprocess.run(
+            [sys.executable, "-m", "luthier", *asked], input=piped, capture_output=True, text=True, check=True
+        )
+        for piped in (rows, "")
+    )
+    prepared = json.loads(first.stdout)
+    assert prepared["rows"]["kept"] == 20
+    assert prepared["told"] == {"stdin": ["no extension: read as `.csv` by its content"]}
+    assert (tmp_path / "run" / "stdin").read_text() == rows
+    assert json.loads(again.stdout)["rows"] == prepared["rows"]
