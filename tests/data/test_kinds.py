@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +20,9 @@ import zstandard
 from data_files import Write, prepare_sources, read_file, read_files
 from made_files import workbook, zipped
 
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, MissingExtra
 from luthier.data.read import open_source, read
-from luthier.data.readers import packed
+from luthier.data.readers import packed, plain
 from luthier.data.rows import RawRow, Unreadable
 from luthier.data.sources import find_files
 
@@ -201,6 +202,19 @@ def test_a_page_is_a_document_of_what_people_read_on_it(write: Write, tmp_path: 
     assert prepare_sources(tmp_path, tmp_path / "page.html", rows="text").data["rows"]["kept"] == 1
 
 
+def test_a_document_longer_than_a_row_may_be_is_several_rows_cut_at_lines(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain, "LONGEST", 20)
+    text = "one two three\nfour five\nsix\n" + "x" * 25 + "\nseven"
+    [file] = find_files([str(write("book.txt", text))], rows="text")
+    opened = open_source(file)
+    items = [item for item in read(opened) if isinstance(item, RawRow)]
+    assert "".join(item.row["text"] for item in items) == text
+    assert [item.source.line for item in items] == [1, 2, 4, 4]
+    assert [*opened.told] == ["longer than 20 characters, so it is several rows"]
+
+
 @pytest.mark.parametrize("packing", PACKED)
 @pytest.mark.parametrize("kind", ["jsonl", "json", "csv"])
 def test_rows_before_the_damage_are_kept_and_the_damage_is_one_row(packing: str, kind: str, write: Write) -> None:
@@ -287,3 +301,31 @@ def test_a_header_is_told_from_a_row(text: str, named: bool, write: Write) -> No
 def test_quotation_marks_in_a_table_with_tabs_are_text_where_they_can_be_nothing_else(write: Write) -> None:
     path = write("rows.tsv", 'text\tlabel\n"Go!" he said\tquote\nSay "no"\tquote\n"Never\tquote\n')
     assert [row["text"] for row in rows_of(path)] == ['"Go!" he said', 'Say "no"', '"Never']
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "content"),
+    [
+        ("polars", "a.parquet", PARQUET),
+        ("fastexcel", "a.xlsx", SHEET),
+        ("zstandard", "a.jsonl.zst", PACKED["zst"](JSONL)),
+    ],
+)
+def test_a_missing_package_is_told_with_what_to_type(
+    package: str, name: str, content: bytes, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=f"needs the package `{package}`") as error:
+        read_file(write(name, content))
+    assert error.value.hint == "type `pip install 'luthier[data]'`"
+
+
+SPECTRUM = Path(__file__).parents[3] / "shared" / "data" / "csv_spectrum"
+
+
+@pytest.mark.skipif(not SPECTRUM.is_dir(), reason="the collection is not on this machine")
+@pytest.mark.parametrize("path", sorted(SPECTRUM.glob("*.csv")), ids=lambda path: path.stem)
+def test_the_collection_of_csv_cases_reads_as_its_json_says(path: Path) -> None:
+    if path.stem == "newlines_crlf":
+        pytest.skip("its JSON says CRLF where the file has LF")
+    assert rows_of(path) == json.loads(path.with_suffix(".json").read_text())

@@ -432,8 +432,9 @@ def test_a_missing_key_is_told_at_its_section():
     assert only("model: bundled\n\ndata:\n  format: auto\n") == (
         "recipe.yaml:3: `data.sources` is missing",
         "add `sources: …`: Files, folders or globs: CSV, TSV, JSON, JSONL, Parquet, Arrow, Excel; for plain text also "
-        "TXT, MD and HTML, each file one document. Any of them may be packed as gz, bz2, xz, zst or zip. `bundled` is "
-        "the sample data in the package.",
+        "TXT, MD and HTML, each file one document. Any of them may be packed as gz, bz2, xz, zst or zip. `-` is what "
+        "is piped in, `hub:owner/name`, with `@revision` and `:config/split` where wanted, a data set on the hub, "
+        "`bundled` the sample data in the package.",
     )
 
 

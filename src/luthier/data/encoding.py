@@ -5,6 +5,7 @@ whole file, not over a sample; but UTF-16 and ISO-2022 text passes it too, hence
 """
 
 import codecs
+import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -20,6 +21,23 @@ PUNCTUATION = frozenset(
     b"\x80\x82\x84\x85\x8b\x91\x92\x93\x94\x95\x96\x97\x99\x9b\xa0\xa3\xa7\xa9\xab\xae\xb0\xb1\xb4\xb7\xbb"
 )
 """Euro sign, curly quotes, dashes and the like: the same in every Windows code page, so no sign of one of them."""
+
+CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+"""Bytes that no text has, but UTF-16: Cyrillic letters begin with 04, Arabic ones with 06."""
+
+FEW_CONTROLS = 0.02
+
+COMMON = re.compile(
+    r"[\t\n\r -~\u00a0-\u024f\u0370-\u052f\u0590-\u06ff\u0900-\u0e7f"
+    r"\u2010-\u203a\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]"
+)
+"""Characters of the scripts that most people write."""
+
+PAUSES = ' \n"。，、'
+"""Characters of which a text has at least one in a hundred, and bytes that are another encoding hardly any."""
+
+UNSURE = 0.1
+"""Confidence of the detector below which encodings that the web gave up are tried, too."""
 
 CHUNK = 1 << 18
 SAMPLE = 1 << 18
@@ -55,19 +73,31 @@ def detect_encoding(content: Content) -> str:
     if wide := _wide(start):
         return wide
     if _is_utf8(content):
+        if len(CONTROLS.findall(start)) > FEW_CONTROLS * len(start) and (wide := _of_two_bytes(start)):
+            return wide
         return "iso2022_jp_2" if b"\x1b$" in start or b"\x1b(" in start else "utf-8"
+    if wide := _of_two_bytes(start):
+        return wide
     if _is_utf8_with_faults(content):
         return "utf-8"
     sample = _sample(content)
     if {byte for byte in sample if byte > 0x7F} <= PUNCTUATION:
         return "cp1252"
-    found = chardet.detect(
-        sample,
-        encoding_era=chardet.EncodingEra.MODERN_WEB,
-        prefer_superset=True,
-        compat_names=False,
-    )["encoding"]
-    return _known(found)
+    modern = chardet.EncodingEra.MODERN_WEB
+    found = chardet.detect(sample, encoding_era=modern, prefer_superset=True, compat_names=False)
+    if (found["confidence"] or 0) < UNSURE:
+        found = chardet.detect(sample, encoding_era=chardet.EncodingEra.ALL, compat_names=False)
+    return _known(found["encoding"])
+
+
+def _of_two_bytes(start: bytes) -> str | None:
+    """Recognise UTF-16 without BOM that is not in Latin letters: it decodes to common letters, with pauses between."""
+    for name in ("utf-16-le", "utf-16-be"):
+        text = start[: len(start) & ~1].decode(name, "replace")
+        pauses = sum(map(text.count, PAUSES))
+        if pauses > len(text) / 100 and len(COMMON.findall(text)) > 0.97 * len(text):
+            return name
+    return None
 
 
 def _wide(start: bytes) -> str | None:

@@ -356,7 +356,8 @@ class Data(Options):
 
     sources: Annotated[tuple[Named, ...], Field(min_length=1)]
     """Files, folders or globs: CSV, TSV, JSON, JSONL, Parquet, Arrow, Excel; for plain text also TXT, MD and HTML, each
-    file one document. Any of them may be packed as gz, bz2, xz, zst or zip. `bundled` is the sample data in
+    file one document. Any of them may be packed as gz, bz2, xz, zst or zip. `-` is what is piped in, `hub:owner/name`,
+    with `@revision` and `:config/split` where wanted, a data set on the hub, `bundled` the sample data in
     the package."""
 
     valid_sources: tuple[Named, ...] = ()
