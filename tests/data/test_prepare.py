@@ -202,8 +202,8 @@ def test_the_stage_tells_how_far_it_is_and_reaches_its_total(write: Write, tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
 def test_memory_stays_flat_in_the_rows(write: Write, tmp_path: Path, name: str) -> None:
-    filler = "word " * 1000
-    rows = [(f"Q{number} {filler}", f"A {filler}") for number in range(600)]
+    fillers = [f"word{number} " * 1000 for number in range(600)]
+    rows = [(f"Q {filler}", f"A {filler}") for filler in fillers]
     if name.endswith(".csv"):
         text = "question,answer\n" + "".join(f"{question},{answer}\n" for question, answer in rows)
     else:

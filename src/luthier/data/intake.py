@@ -16,6 +16,8 @@ from luthier.data.clean.step import Notes
 from luthier.data.convert import Seen
 from luthier.data.kept import Kept, Numbers
 from luthier.data.leakage.look import Found
+from luthier.data.near.compared import Compared
+from luthier.data.near.settle import NearRows, look
 from luthier.data.refine import Refined
 from luthier.data.rows import RawRow, Refusal
 from luthier.data.written import Written
@@ -113,6 +115,14 @@ class Intake:
                 self.account.drop(json.loads(lines.readline()), self.kept.source(number), refusal)
         self.account.kept -= len(refusals)
         self.kept.leave_out([*refusals])
+
+    def take_out_near(self, compared: Compared) -> NearRows:
+        """Find the rows that are near an earlier one, and drop them if so asked. No more can be taken in then."""
+        self.waiting.close()
+        found = look(self.kept, self.waiting.path, compared)
+        if compared.drop:
+            self.take_out(found.refusals)
+        return found
 
     def waiting_lines(self) -> Iterator[bytes]:
         """Yield the lines of the kept rows. No more can be taken in then."""

@@ -63,6 +63,10 @@ class Kept:
         column = np.memmap(handle, like.dtype, "r", shape=shape) if self._count else np.empty(shape, like.dtype)
         return column if self._left is None else column[self._left]
 
+    def file(self, number: int) -> str:
+        """Return the name of a file by its number in the column `file`. A file may have several numbers."""
+        return self._files[number]
+
     def source(self, index: int) -> Source:
         """Return where a row came from; possible at any time."""
         index = index if self._left is None else int(self._left[index])

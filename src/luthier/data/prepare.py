@@ -38,6 +38,8 @@ from luthier.data.leakage.look import Leaks, looker
 from luthier.data.learned import Learned
 from luthier.data.lengths import PARTS as MEASURED
 from luthier.data.lengths import UNKNOWN, Lengths, Tokenizer
+from luthier.data.near.compared import compared
+from luthier.data.near.settle import NearRows
 from luthier.data.outcome import Effort, FileRead, Limit, Outcome
 from luthier.data.output import write_as
 from luthier.data.present import present
@@ -183,9 +185,11 @@ def _refuse_nothing_left(account: Account) -> None:
 
 
 def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Path, name: str) -> Outcome:
-    read, fixed = _held_out(intake, read, asked)
+    comparing = compared(asked.data.clean, asked.rows)
+    near = intake.take_out_near(comparing) if comparing else None
+    read, fixed = _held_out(intake, read, asked, near)
     leaks = searched(asked.leaks, intake.leaks, rows=intake.account.rows_in)
-    splits, looked_at = _distribute(intake, asked, fixed, folder)
+    splits, looked_at = _distribute(intake, asked, fixed, near, folder)
     intake.dropped.close()
     intake.account.settle()
     found = _evidence(intake, read, asked, splits, looked_at)
@@ -203,6 +207,7 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
         checks=[
             *run_checks(found),
             *checks([(file.part, file.name) for file in read], found.account.by_reason["held_out"]),
+            *([near.check()] if near else []),
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
             *findings.checks(intake.notes),
             *told.checks(asked.data.clean, intake.notes),
@@ -227,12 +232,15 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
     )
 
 
-def _held_out(intake: Intake, read: Sequence[FileRead], asked: Asked) -> tuple[list[FileRead], Parts]:
+def _held_out(
+    intake: Intake, read: Sequence[FileRead], asked: Asked, near: NearRows | None
+) -> tuple[list[FileRead], Parts]:
     """Take out what equals rows of files that are held out. Return the files as they are then, and the rows' parts."""
     kept = intake.kept
     fixed = parts_of_files([(file.part, file.kept) for file in read])
     if fixed.any():
-        intake.take_out(intruders(kept, asked.data.split, fixed))
+        clusters = near.clusters[kept.left] if near else None
+        intake.take_out(intruders(kept, asked.data.split, fixed[kept.left], clusters=clusters))
     bounds = np.cumsum([0, *(file.kept for file in read)])
     left = np.diff(np.searchsorted(kept.left, bounds)).tolist()
     return [replace(file, kept=count) for file, count in zip(read, left, strict=True)], fixed[kept.left]
@@ -259,9 +267,12 @@ def _evidence(
     )
 
 
-def _distribute(intake: Intake, asked: Asked, fixed: Parts, folder: Path) -> tuple[Mapping[Part, Written], LookedAt]:
+def _distribute(
+    intake: Intake, asked: Asked, fixed: Parts, near: NearRows | None, folder: Path
+) -> tuple[Mapping[Part, Written], LookedAt]:
     """Copy the waiting lines to their splits. Return these, and what some of them look like."""
-    numbers = held_back(intake.kept, intake.labels, asked.data, asked.rows, fixed=fixed).tolist()
+    clusters = near.clusters[intake.kept.left] if near else None
+    numbers = held_back(intake.kept, intake.labels, asked.data, asked.rows, fixed=fixed, clusters=clusters).tolist()
     apart = spread(len(intake.kept))
     looking = Looking(len(intake.kept) // apart)
     first: bytes | None = None

@@ -21,6 +21,7 @@ from luthier.data.keys import parted, prompt_key, value_key
 from luthier.data.leakage.look import Found, Leaks
 from luthier.data.learned import endings, label_of
 from luthier.data.lengths import UNKNOWN, Tokenizer, measure
+from luthier.data.near.compared import compared
 from luthier.data.rows import RawRow, Refusal
 from luthier.data.traits import spot
 from luthier.recipe.data import Data
@@ -72,6 +73,7 @@ class Refiner:
         self._seed = data.split.seed
         self._values = {"group_key": data.split.group_by, "stratum_key": stratum_column(data.split)}
         self._leaks = leaks
+        self._near = compared(data.clean, rows)
         self._converter = Converter(data, rows)
         self._count = tokenizer.counter() if tokenizer.counter else None
         self._cleaner = Cleaner(data.clean, Vocabulary(tokenizer.special, self._count))
@@ -163,6 +165,8 @@ class Refiner:
         if self.rows in ("pair", "judged"):
             columns["opposite"] = _halves([part.opposite() or b"\0" * 16 for part in parts])[:, 0]
             columns |= endings(examples, self.rows)
+        if self._near:
+            columns |= self._near.sign(examples)
         return keys, columns
 
 

@@ -41,6 +41,7 @@ REASONS = {
     "private": "holds personal data or a secret, of a kind for which the recipe says `drop`",
     "profanity": "holds a swear word or a slur, and the recipe says `drop`",
     "duplicate": "equal to an earlier row once case, width and spaces are evened out",
+    "near_duplicate": "nearly the same as an earlier row that is kept",
 }
 """Every reason for which a row is dropped, and what it means. The words are part of the contract."""
 

@@ -215,6 +215,22 @@ class Language(Options):
     """Rows with fewer letters of prose than this are undecided."""
 
 
+class NearDuplicates(Options):
+    """Rows that are nearly the same as an earlier one: pairs of neighbouring words are compared, all of them."""
+
+    key: Literal["row", "text", "prompt", "answer", "last_user"] = "row"
+    """What must be alike. `row`: the prompt and each answer, each for itself, under equal tools and instructions of
+    the system; rows whose answers have less than nine words and signs must have equal prompts. `text`: all that is
+    said, taken together. Plain text, and texts with a class, are compared whole. Labels must always be equal."""
+
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    """Share of the pairs of neighbouring words that two rows must have in common (Jaccard similarity), in each thing
+    that is compared. At 0.8, one word in eighteen may be another."""
+
+    action: Literal["drop", "tell"] = "drop"
+    """`tell` keeps the rows, counts them and holds them back together."""
+
+
 class Clean(Options):
     """Cleaning steps, in the order in which they run. Each is counted in the report."""
 
@@ -287,6 +303,10 @@ class Clean(Options):
 
     duplicates: bool = True
     """Drop rows that equal an earlier one after case, width and spaces are evened out."""
+
+    near_duplicates: NearDuplicates | Literal[False] = NearDuplicates()
+    """Drop rows that are nearly the same as an earlier one, from whatever source: the source named first wins. Where
+    `duplicates` is false, nothing is looked for."""
 
 
 class Decontaminate(Options):

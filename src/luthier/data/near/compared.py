@@ -1,0 +1,126 @@
+"""Which texts of an example are compared, and the columns of numbers they become.
+
+Shapes: R rows, V values of a text's signature.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from luthier.core.example import Example, Message
+from luthier.data.near.shingles import shingles
+from luthier.data.near.signatures import banded, minima, shape
+from luthier.recipe.data import Clean, NearDuplicates
+from luthier.recipe.methods import Rows
+
+SIZE = "near_size"
+"""Column of the number of shingles of all texts."""
+
+CHECKS = "near_checks"
+"""Column of eight bits of every value of every text: by them, most pairs that aren't near are told unread."""
+
+TELLING = 8
+"""Words that make an answer tell something. Rows with shorter ones (a label, a number) may be other tasks cut to one
+pattern, with the same answer by chance."""
+
+
+class Compared:
+    """What of an example is compared.
+
+    The prompt always is: rows of near prompts are held back together, whatever becomes of them.
+
+    Args:
+        asked: The recipe's options.
+        rows: What the objective learns from.
+    """
+
+    def __init__(self, asked: NearDuplicates, rows: Rows) -> None:
+        whole = rows in ("text", "class")
+        endings = 2 if rows == "pair" else 1
+        self.key = "prompt" if whole else asked.key
+        self.threshold = asked.threshold
+        self.drop = asked.action == "drop"
+        """Whether rows near an earlier one leave."""
+        self.fields = {"row": 1 + endings, "answer": endings}.get(self.key, 1)
+        self.first = 0 if self.key in ("row", "prompt") else 1
+        """Which of the texts is the first that must be near; the prompt is number 0."""
+        self.shape = shape(self.threshold, self.fields)
+        self.prompts = shape(self.threshold, 1)
+        self.only_prompts = self.key == "prompt" and rows not in ("class", "judged")
+        """Whether rows are near exactly if their prompts are."""
+        self.values = 128 if self.fields == 1 else 64
+
+    def bands(self) -> list[str]:
+        """Return the columns of which two rows that are near share one."""
+        return [f"near_{band}" for band in range(self.shape.bands)]
+
+    def prompt_bands(self) -> list[str]:
+        """Return the columns of which two rows with near prompts share one."""
+        return [f"near_prompt_{band}" for band in range(self.prompts.bands)]
+
+    def texts(self, example: Example) -> tuple[str, ...]:
+        """Return the prompt and what else is compared; of a text to learn or to classify, the text."""
+        end = _ending(example)
+        asks = prompt(example)
+        match self.key:
+            case "prompt":
+                return (asks,)
+            case "last_user":
+                return asks, next((_said(turn) for turn in reversed(example.messages) if turn.role == "user"), "")
+            case "text":
+                return asks, _joined([*example.messages, *example.rejected[end:]])
+        return asks, *(_joined(turns[end:]) for turns in (example.messages, example.rejected) if turns)
+
+    def sign(self, examples: Sequence[Example]) -> dict[str, NDArray[Any]]:
+        """Return the columns of signatures, each of R rows. A row's do not depend on the rows beside it."""
+        texts = [shingles(column) for column in zip(*map(self.texts, examples), strict=True)]
+        values = [minima(column, self.values) for column in texts]
+        says = np.max([np.diff(column.bounds) for column in texts[self.first + self.fields - 1 :]], axis=0)
+        equal = np.fromiter(map(self._must_be_equal, examples, says >= TELLING), np.uint64, len(examples))
+        rows = banded(values[self.first :], self.shape, equal)
+        prompts = banded(values[:1], self.prompts, np.zeros_like(equal))
+        return {
+            **dict(zip(self.bands(), rows.T, strict=True)),
+            **dict(zip(self.prompt_bands(), prompts.T, strict=True)),
+            SIZE: np.sum([np.diff(column.bounds) for column in texts], axis=0),
+            CHECKS: np.concatenate(values, axis=1).astype(np.uint8),
+        }
+
+    def _must_be_equal(self, example: Example, telling: bool) -> int:
+        """Return a number made of what rows that are near must have in common to the letter."""
+        context: tuple[object, ...] = ()
+        if self.key == "row":
+            system = [turn.text for turn in example.messages if turn.role == "system"]
+            context = (example.tools, system, "" if telling else prompt(example))
+        return crc32(orjson.dumps((example.label, *context), default=str, option=orjson.OPT_SORT_KEYS))
+
+
+def compared(asked: Clean, rows: Rows) -> Compared | None:
+    """Return what is compared, or None where nothing is: rows that are nearly the same stay where equal ones do."""
+    return Compared(asked.near_duplicates, rows) if asked.near_duplicates and asked.duplicates else None
+
+
+def prompt(example: Example) -> str:
+    """Return what is said before the ending; not instructions of the system, nor tools, which many rows share."""
+    turns = example.messages[: _ending(example)]
+    return _joined([turn for turn in turns if turn.role != "system"])
+
+
+def _ending(example: Example) -> int:
+    """Return where the ending begins; a text to classify, or to learn, has none."""
+    if example.rejected:
+        return example.shared
+    return len(example.messages) - (example.messages[-1].role == "assistant")
+
+
+def _joined(turns: Sequence[Message]) -> str:
+    return "\n".join(map(_said, turns))
+
+
+def _said(turn: Message) -> str:
+    calls = [turn.extra[name] for name in ("tool_calls", "function_call") if turn.extra.get(name)]
+    return "\n".join([turn.text, *(orjson.dumps(call, default=str).decode() for call in calls)])

@@ -1,0 +1,113 @@
+"""What becomes of rows that are near an earlier one, and what is told of them.
+
+Shapes: R rows.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from luthier.core.example import Example
+from luthier.core.report import Check
+from luthier.core.text import plural
+from luthier.data.kept import Kept
+from luthier.data.near.compared import Compared
+from luthier.data.near.find import find
+from luthier.data.rows import Refusal
+
+MANY = 0.2
+"""Share of a source, or of all rows near to a single one, above which it is asked whether that is meant."""
+
+EXAMPLES = 3
+
+KEYS = ("row", "text", "prompt", "answer", "last_user")
+
+
+@dataclass(frozen=True, slots=True)
+class NearRows:
+    """Rows that are near an earlier one, and which rows are held back together."""
+
+    refusals: dict[int, Refusal]
+    """Why each of the rows would be dropped, by its number."""
+    clusters: NDArray[np.int64]
+    """The cluster of each row, shape (R,)."""
+    dropped: bool
+    key: str
+    shares: dict[str, float]
+    """Share of each file's rows that they are."""
+    most: float
+    """Share of all rows that is near to a single one."""
+    examples: tuple[str, ...]
+
+    def check(self) -> Check:
+        """Return what is to be told."""
+        if not self.refusals:
+            return Check("near_duplicates", "ok", "no row is nearly the same as an earlier one")
+        count = len(self.refusals)
+        action = "dropped" if self.dropped else "kept, and held back together"
+        share = count / len(self.clusters)
+        details = f"{plural(count, 'row')} nearly the same as an earlier one, {share:.1%}: {action}"
+        file, of_file = max(self.shares.items(), key=lambda each: each[1])
+        if max(of_file, self.most) <= MANY:
+            return Check("near_duplicates", "ok", details)
+        many = f"{of_file:.0%} of {file}" if of_file > MANY else f"{self.most:.0%} are near a single row"
+        keys = ", ".join(f"`{key}`" for key in KEYS if key != self.key)
+        return Check(
+            "near_duplicates",
+            "warning",
+            f"{details}; {many}, e.g. {'; '.join(self.examples)}",
+            "look at these pairs; if such rows should stay, set `data.clean.near_duplicates.key` to another one of "
+            f"{keys}, a higher `threshold`, or `near_duplicates` to false",
+        )
+
+
+def look(kept: Kept, waiting: Path, compared: Compared) -> NearRows:
+    """Find the rows that are near an earlier one.
+
+    Args:
+        kept: Their columns, `begin` among them.
+        waiting: File of their lines.
+        compared: What made the signatures.
+    """
+    begins = kept["begin"].tolist()
+    with waiting.open("rb") as lines:
+
+        def read(rows: Sequence[int]) -> list[Example]:
+            found = []
+            for row in rows:
+                lines.seek(begins[row])
+                found.append(Example.from_dict(orjson.loads(lines.readline())))
+            return found
+
+        near = find(compared, kept.__getitem__, read, kept["prompt_key"])
+    refusals = {}
+    matches = near.matched.tolist()
+    for row in np.flatnonzero(near.matched >= 0).tolist():
+        matched = kept.source(matches[row])
+        refusals[row] = Refusal("near_duplicate", f"{near.alike[row]:.0%} the same as {matched}", matched)
+    return NearRows(
+        refusals,
+        near.cluster,
+        compared.drop,
+        compared.key,
+        _shares(kept, [*refusals]),
+        int(np.bincount(near.matched[[*refusals]], minlength=1).max()) / len(matches) if refusals else 0.0,
+        tuple(f"{kept.source(row)} is {refusals[row].detail}" for row in [*refusals][:EXAMPLES]),
+    )
+
+
+def _shares(kept: Kept, rows: Sequence[int]) -> dict[str, float]:
+    """Return which share of each file the rows are."""
+    files = kept["file"]
+    total, found = np.bincount(files), np.bincount(files[rows], minlength=int(files.max()) + 1)
+    of_all: Counter[str] = Counter()
+    of_found: Counter[str] = Counter()
+    for number in np.flatnonzero(total).tolist():
+        of_all[kept.file(number)] += int(total[number])
+        of_found[kept.file(number)] += int(found[number])
+    return {name: of_found[name] / of_all[name] for name in of_all}
