@@ -17,6 +17,8 @@ from luthier.data.near.signatures import banded, minima, shape
 from luthier.recipe.data import Clean, NearDuplicates
 from luthier.recipe.methods import Rows
 
+KEYS = ("row", "text", "prompt", "answer", "last_user")
+
 SIZE = "near_size"
 """Column of the number of shingles of all texts."""
 
@@ -52,7 +54,8 @@ class Compared:
         self.prompts = shape(self.threshold, 1)
         self.only_prompts = self.key == "prompt" and rows not in ("class", "judged")
         """Whether rows are near exactly if their prompts are."""
-        self.values = 128 if self.fields == 1 else 64
+        self.values = 96 if self.fields == 1 else 64
+        self.other_keys = [] if whole else [key for key in KEYS if key != asked.key]
 
     def bands(self) -> list[str]:
         """Return the columns of which two rows that are near share one."""
@@ -122,5 +125,7 @@ def _joined(turns: Sequence[Message]) -> str:
 
 
 def _said(turn: Message) -> str:
+    if not turn.extra:
+        return turn.text
     calls = [turn.extra[name] for name in ("tool_calls", "function_call") if turn.extra.get(name)]
     return "\n".join([turn.text, *(orjson.dumps(call, default=str).decode() for call in calls)])

@@ -1,6 +1,6 @@
 """How alike two texts are: the share of their shingles that both have, counted, not estimated.
 
-Shapes: R texts, P pairs, S shingles of a block, D different ones, N texts of a block.
+Shapes: R texts, P pairs.
 """
 
 import numpy as np
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from luthier.data.near.shingles import Shingles
 
-BLOCK = 1 << 14
+BLOCK = 1 << 13
 """Shingles that are sorted together: few enough to stay in a processor's cache."""
 
-MOST_PAIRS = 1 << 11
+MOST_PAIRS = 1 << 12
 
-OWNER = np.uint64(12)
-"""Bits of the number of a text in a block. The others hold what is left of a shingle's hash: in two texts of a thousand
-words, two shingles meet by chance once in 10^9."""
+PAIR = np.uint64(13)
+"""Bits of the number of a pair in a block, and of which side a shingle is on. The others hold what is left of its hash:
+in two texts of a thousand words, two shingles meet by chance once in 10^9."""
 
 Ints = NDArray[np.int64]
 
@@ -24,39 +24,35 @@ def jaccard(texts: Shingles, left: Ints, right: Ints) -> NDArray[np.float64]:
     """Return the Jaccard similarity of each pair, shape (P,): 1 where both sets are equal, two empty ones included.
 
     Args:
-        texts: The shingles of R texts, which all are in some pair.
+        texts: The shingles of R texts.
         left: Numbers of texts, shape (P,).
         right: Numbers of the texts they are compared with, shape (P,).
     """
-    blocks = max(1, len(texts.hashes) // BLOCK, -(-len(left) // MOST_PAIRS))
+    counts = np.diff(texts.bounds)
+    ends = np.cumsum(counts[left] + counts[right])
     result = np.empty(len(left))
-    for part in np.array_split(np.arange(len(left)), blocks):
-        result[part] = _of_block(texts, left[part], right[part])
+    end = 0
+    while (begin := end) < len(left):
+        before = ends[begin - 1] if begin else 0
+        end = min(begin + MOST_PAIRS, max(begin + 1, int(np.searchsorted(ends, before + BLOCK))))
+        result[begin:end] = _of_block(texts, left[begin:end], right[begin:end])
     return result
 
 
 def _of_block(texts: Shingles, left: Ints, right: Ints) -> NDArray[np.float64]:
-    numbers, at = np.unique(np.concatenate([left, right]), return_inverse=True)
-    first, second = at.reshape(2, -1)
-    counts = texts.bounds[numbers + 1] - texts.bounds[numbers]
-    hashes = texts.hashes[_ranges(texts.bounds[numbers], counts)]
-    keys = hashes >> OWNER << OWNER | np.repeat(np.arange(len(numbers), dtype=np.uint64), counts)
+    pairs = len(left)
+    sides = np.concatenate([left, right])
+    begins = texts.bounds[sides]
+    counts = texts.bounds[sides + 1] - begins
+    number = np.arange(pairs, dtype=np.uint64) << np.uint64(64) - PAIR + np.uint64(1)
+    keys = texts.hashes[_ranges(begins, counts)] >> PAIR << np.uint64(1)
+    keys |= np.repeat(np.concatenate([number, number | np.uint64(1)]), counts)
     keys.sort()
     keys = keys[_changes(keys)]
-    ids = np.cumsum(_changes(keys >> OWNER)) - 1
-    owners = (keys & np.uint64((1 << int(OWNER)) - 1)).astype(np.uint16)
-    order = np.argsort(owners, kind="stable")
-    ids, owners = ids[order], owners[order]
-    sizes = np.bincount(owners, minlength=len(numbers))
-    begins = np.cumsum(sizes) - sizes
-    tables, table = np.unique(first, return_inverse=True)
-    has = np.zeros((len(tables), ids.max(initial=0) + 1), np.bool_)
-    has[np.repeat(np.arange(len(tables)), sizes[tables]), ids[_ranges(begins[tables], sizes[tables])]] = True
-    many = sizes[second]
-    hits = np.concatenate([[0], np.cumsum(has[np.repeat(table, many), ids[_ranges(begins[second], many)]])])
-    ends = np.cumsum(many)
-    both = hits[ends] - hits[ends - many]
-    either = sizes[first] + many - both
+    twice = np.flatnonzero(~_changes(keys >> np.uint64(1)))
+    where = np.searchsorted(keys, np.append(number, np.uint64(0xFFFFFFFFFFFFFFFF)))
+    both = np.diff(np.searchsorted(twice, where))
+    either = np.diff(where) - both
     return np.where(either > 0, both / np.maximum(either, 1), 1.0)
 
 

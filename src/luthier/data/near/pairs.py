@@ -4,6 +4,7 @@ Shapes: R rows, P pairs, V values of a text's signature.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import comb
 
 import numpy as np
@@ -88,7 +89,7 @@ class Texts:
     def __init__(self, read: Read, texts: Callable[[Example], tuple[str, ...]]) -> None:
         self._read = read
         self._texts = texts
-        self._held: dict[int, list[NDArray[np.uint64]]] = {}
+        self._held: dict[int, tuple[NDArray[np.uint64], ...]] = {}
         self._size = 0
 
     def shingles(self, rows: Sequence[int]) -> list[Shingles]:
@@ -104,8 +105,8 @@ class Texts:
 
     def _hold(self, rows: Sequence[int]) -> None:
         fields = [shingles(field) for field in zip(*map(self._texts, self._read(rows)), strict=True)]
-        for number, row in enumerate(rows):
-            self._held[row] = [hashes[bounds[number] : bounds[number + 1]] for hashes, bounds in fields]
+        parts = [[hashes[begin:end] for begin, end in pairwise(bounds.tolist())] for hashes, bounds in fields]
+        self._held.update(zip(rows, zip(*parts, strict=True), strict=True))
         self._size += sum(len(field.hashes) for field in fields)
 
 

@@ -25,8 +25,6 @@ MANY = 0.2
 
 EXAMPLES = 3
 
-KEYS = ("row", "text", "prompt", "answer", "last_user")
-
 
 @dataclass(frozen=True, slots=True)
 class NearRows:
@@ -37,7 +35,7 @@ class NearRows:
     clusters: NDArray[np.int64]
     """The cluster of each row, shape (R,)."""
     dropped: bool
-    key: str
+    other_keys: Sequence[str]
     shares: dict[str, float]
     """Share of each file's rows that they are."""
     most: float
@@ -56,13 +54,14 @@ class NearRows:
         if max(of_file, self.most) <= MANY:
             return Check("near_duplicates", "ok", details)
         many = f"{of_file:.0%} of {file}" if of_file > MANY else f"{self.most:.0%} are near a single row"
-        keys = ", ".join(f"`{key}`" for key in KEYS if key != self.key)
+        keys = ", ".join(f"`{key}`" for key in self.other_keys)
+        another = f"`data.clean.near_duplicates.key` to another one of {keys}, " if keys else ""
         return Check(
             "near_duplicates",
             "warning",
             f"{details}; {many}, e.g. {'; '.join(self.examples)}",
-            "look at these pairs; if such rows should stay, set `data.clean.near_duplicates.key` to another one of "
-            f"{keys}, a higher `threshold`, or `near_duplicates` to false",
+            f"look at these pairs; if such rows should stay, set {another}a higher "
+            "`data.clean.near_duplicates.threshold`, or `data.clean.near_duplicates` to false",
         )
 
 
@@ -94,7 +93,7 @@ def look(kept: Kept, waiting: Path, compared: Compared) -> NearRows:
         refusals,
         near.cluster,
         compared.drop,
-        compared.key,
+        compared.other_keys,
         _shares(kept, [*refusals]),
         int(np.bincount(near.matched[[*refusals]], minlength=1).max()) / len(matches) if refusals else 0.0,
         tuple(f"{kept.source(row)} is {refusals[row].detail}" for row in [*refusals][:EXAMPLES]),
