@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from luthier.cli.main import COMMANDS, _run
+from luthier.cli.options import given_recipe
+from luthier.recipe.load import parse_recipe
 
 HEAVY = ("torch", "transformers", "peft", "numpy", "safetensors", "tokenizers", "gguf", "xllamacpp")
 ROOT = Path(__file__).parents[2]
@@ -127,6 +129,17 @@ def test_what_was_asked_wrongly_is_told_with_a_hint_and_exit_2(
     assert "  hint: " in done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["2024", "null", "1e5", "_draft_", "true"])
+def test_a_run_is_named_after_its_data_file_whatever_that_is_called(name: str, tickets: Path, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.csv"
+    file.write_bytes(tickets.read_bytes())
+    recipe, text = given_recipe(
+        None, data=(str(file),), model="bundled", data_format=None, technique=None, overrides=()
+    )
+    assert recipe.name == name.strip("_")
+    assert parse_recipe(text, file="recipe.yaml") == recipe
 
 
 def test_an_error_leaves_stdout_to_the_data(tmp_path: Path) -> None:

@@ -142,13 +142,13 @@ def given_recipe(
             f"no recipe was named, and without one {missing} must be given",
             hint="name a recipe file, or give `--data FILE --model NAME`; `--model bundled` works offline",
         )
-    name = _slug(Path(data[0]).stem)
-    made = parse_recipe(f"name: {name}\n", file="the command line", overrides=changes)
+    named = f"name: {json.dumps(_slug(Path(data[0]).stem))}\n"
+    made = parse_recipe(named, file="the command line", overrides=changes)
     if not any(change.startswith(("train.objective", "train=")) for change in changes):
         from luthier import workflow
 
         if workflow.only_text(made):
-            made = parse_recipe(f"name: {name}\n", file="the command line", overrides=[*changes, PRETRAIN])
+            made = parse_recipe(named, file="the command line", overrides=[*changes, PRETRAIN])
             hello("these are plain text: `train.objective` is `pretrain`", quiet=_is_quiet())
     return made, to_yaml(made, comments=False)
 
@@ -162,7 +162,7 @@ def _slug(text: str) -> str:
     """Return a name a folder may have, from a file's."""
     return (
         "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in text).strip(
-            "-."
+            "-._"
         )
         or "run"
     )
