@@ -44,6 +44,31 @@ def test_no_file_of_the_run_tells_what_was_to_go(write: Write, tmp_path: Path, a
     assert prepared.data["rows"]["in"] == 7
 
 
+def test_what_a_reason_cuts_short_tells_no_beginning_of_what_was_to_go(write: Write, tmp_path: Path) -> None:
+    cut = [
+        row
+        for margin in range(0, 45, 4)
+        for row in (
+            {"messages": [{"role": f"{'x' * margin} {MAIL}", "content": "?"}]},
+            {"question": "Who?", "answer": f"I'm sorry, but as an AI I can't say.{' ' * margin}{MAIL}"},
+            {f"{'x' * margin} {MAIL}": "?"},
+        )
+    ]
+    source = write("rows.jsonl", ROWS + lines(*cut))
+    prepared = prepare_sources(tmp_path, source, clean={"privacy": {"action": "mask"}, "refusals": "drop"})
+    assert "jane" not in everything(prepared)
+    assert prepared.data["rows"]["by_reason"].keys() >= {"unknown_role", "refusal", "unknown_format"}
+
+
+def test_a_class_is_masked_too(write: Write, tmp_path: Path) -> None:
+    rows = [{"text": f"Ticket {number}", "label": label} for number, label in enumerate([MAIL, "nobody"] * 10)]
+    prepared = prepare_sources(
+        tmp_path, write("rows.jsonl", lines(*rows)), rows="class", clean={"privacy": {"email": "mask"}}
+    )
+    assert MAIL not in everything(prepared)
+    assert prepared.data["labels"] == {"[EMAIL]": 10, "nobody": 10}
+
+
 def test_by_default_all_stays_and_is_told(write: Write, tmp_path: Path) -> None:
     prepared = prepare_sources(tmp_path, write("rows.jsonl", ROWS))
     assert MAIL in everything(prepared)

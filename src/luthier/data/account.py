@@ -1,6 +1,7 @@
 """The account of every row: what came in is kept or dropped with a reason, and the numbers must add up."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ MOST_SHOWN, MOST_ALIKE = 2000, 200
 
 SHOWN_TEXT = 400
 """Characters of a dropped row that are shown."""
+
+CUT = re.compile(r"(`|: )[^`]*…")
+"""A piece of a row, cut short: of a row that holds what is private, it may end within that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,9 @@ class Account:
         """Record a dropped row, with the row it matches if that is why."""
         assert refusal.reason in REASONS, refusal.reason
         self.by_reason[refusal.reason] += 1
-        row, detail = self._shown(row), self._shown(refusal.detail)
+        detail = self._shown(refusal.detail)
+        if (shown := self._shown(row)) != row:
+            row, detail = shown, CUT.sub(r"\1…", detail)
         self.first.setdefault(refusal.reason, Dropped(source, detail, row))
         self._sample(refusal.reason, source, row, detail)
         line = {

@@ -82,6 +82,6 @@ def find(example: Example) -> Refusal | None:
     """Return why an answer is a refusal, or None. What follows a refusal doesn't make it an answer."""
     for answer in answers(example):
         opening = answer[:LOOKED_AT].lstrip(" \n\"'“*")
-        if opening[:1].lower() in FIRST and OPENING.match(opening):
-            return Refusal("refusal", f"the answer begins with a refusal: {opening[:80]}")
+        if opening[:1].lower() in FIRST and (refusing := OPENING.match(opening)):
+            return Refusal("refusal", f"the answer begins with a refusal: {refusing[0]}")
     return None

@@ -111,11 +111,12 @@ class Rewriter:
         rejected = tuple(map(self._turn, example.rejected))
         tags = self.value(example.tags) if example.tags else example.tags
         tools = self.value(example.tools) if example.tools else example.tools
+        label = self.value(example.label)
         before = (*example.messages, *example.rejected)
         same = all(new is old for new, old in zip((*messages, *rejected), before, strict=True))
-        if same and tags is example.tags and tools is example.tools:
+        if same and (tags, tools, label) == (example.tags, example.tools, example.label):
             return example
-        return replace(example, messages=messages, rejected=rejected, tags=tags, tools=tools)
+        return replace(example, messages=messages, rejected=rejected, tags=tags, tools=tools, label=label)
 
     def _turn(self, message: Message) -> Message:
         extra = self.value(message.extra) if message.extra else message.extra
