@@ -105,6 +105,17 @@ def test_few_rows_get_no_verdict_and_no_rows_nothing() -> None:
     assert contrast(SHARE, np.zeros((5, 2)), np.zeros((5, 2))) is None
 
 
+@pytest.mark.parametrize("by", [1.0, 0.7])
+def test_a_change_of_every_row_is_seen_though_no_resample_differs(by: float) -> None:
+    score = Metric("score", "score", lambda *_: np.zeros((0, 2)), percent=False)
+    base = np.full(40, 0.1)
+    found = contrast(score, figures(base), figures(base + by))
+    assert found is not None
+    assert (found.change.low, found.detectable) == (None, None)
+    assert judged(found, found.p, better=1, percent=False) == "better"
+    assert contrast(score, figures(base), figures(base)).p == 1
+
+
 def test_rows_that_count_for_one_model_only_are_left_out() -> None:
     base, tuned = figures(np.ones(20)), figures(np.ones(20))
     tuned[:5] = 0

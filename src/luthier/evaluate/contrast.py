@@ -21,6 +21,9 @@ LEVEL = 1 - CONFIDENCE
 SAME = 0.01
 """Differences of a share up to this much, one point, count as none in practice."""
 
+NOISE = 1e-9
+"""Resamples that differ by no more are alike but for rounding."""
+
 CHUNK = 2**21
 """Numbers drawn at a time."""
 
@@ -126,11 +129,12 @@ def _of_sums(score: Callable[[Floats], Floats], base_RK: Floats, tuned_RK: Float
     base_S, tuned_S = (np.concatenate(part) for part in zip(*drawn, strict=True))
     columns = (base_S, tuned_S, tuned_S - base_S)
     base, tuned, change = (_interval(number, column, rows) for number, column in zip(numbers, columns, strict=True))
-    if not np.ptp(columns[2][np.isfinite(columns[2])]):  # every row alike: resampling can't show what others would do
-        return Contrast(base, tuned, numbers[2], 1.0, None)
-    error = float(np.nanstd(columns[2])) * math.sqrt(rows / (rows - 1))
+    p = _exchanged(score, base_RK, tuned_RK, generator)
+    if np.ptp(columns[2]) <= NOISE:  # every row changed alike: resampling can't show what others would do
+        return Contrast(base, tuned, numbers[2], p, None)
+    error = float(np.std(columns[2])) * math.sqrt(rows / (rows - 1))
     reach = (student(0.5 + CONFIDENCE / 2, rows - 1) + student(POWER, rows - 1)) * error
-    return Contrast(base, tuned, change, _exchanged(score, base_RK, tuned_RK, generator), reach)
+    return Contrast(base, tuned, change, p, reach)
 
 
 def _weights(generator: np.random.Generator, rows: int) -> Iterator[Floats]:
@@ -143,7 +147,6 @@ def _weights(generator: np.random.Generator, rows: int) -> Iterator[Floats]:
 
 
 def _interval(number: Number, drawn_S: Floats, rows: int) -> Number:
-    drawn_S = drawn_S[np.isfinite(drawn_S)]
     low, high = np.quantile(drawn_S, [outside(rows), 1 - outside(rows)])
     return Number(number.value, rows, float(min(low, number.value)), float(max(high, number.value)))
 
