@@ -121,13 +121,13 @@ def test_a_trained_adapter_is_better_and_the_keys_are_the_contract_s(
     assert [set(sample) for sample in data["samples"]] == [{"source", "prompt", "expected", "base", "tuned"}] * 3
     assert {frozenset(metric) for metric in data["metrics"]} == {frozenset(METRIC)}
     assert [metric["name"] for metric in data["metrics"]] == [
-        *("exact_match", "token_f1", "chrf"), *("answers_ended", "answer_characters"),
+        *("exact_match", "token_f1", "chrf", "repetition"), *("answers_ended", "answer_characters"),
     ]  # fmt: skip
     assert (data["benchmarks"], data["gate"]) == ([], {"refused": []})
     assert [(one["name"], one["measure"], one["status"]) for one in data["regression"]] == [
         ("held-out rows", "perplexity", "OK")
     ]
-    assert len(numbers(data)) == 22
+    assert len(numbers(data)) == 25
 
 
 def test_the_folder_holds_what_the_report_says(against, random_adapter: Path, tmp_path: Path) -> None:

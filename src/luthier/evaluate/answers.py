@@ -1,7 +1,8 @@
 """What the answers of base and tuned model are worth: every metric of both, compared, and what to say of it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def score(
     if not expected:
         return None
     asked, why = (tuple(options), "the recipe names them") if options else chosen(expected)
-    metrics = [metric for option in asked for metric in locate(option)(option)]
+    metrics = [*_apart(metric for option in asked for metric in locate(option)(option))]
     found = [(metric, compared) for metric in metrics if (compared := _compared(metric, expected, base, tuned))]
     told = _told(found)
     return Answered(
@@ -66,6 +67,18 @@ def score(
         why=why,
         count=len(expected),
     )
+
+
+def _apart(metrics: Iterable[Metric]) -> Iterator[Metric]:
+    """Yield metrics, of the same name numbered: two patterns are `regex` and `regex_2`."""
+    seen: Counter[str] = Counter()
+    for metric in metrics:
+        seen[metric.name] += 1
+        number = seen[metric.name]
+        if number == 1:
+            yield metric
+        else:
+            yield replace(metric, name=f"{metric.name}_{number}", label=f"{metric.label} ({number})")
 
 
 def _compared(

@@ -82,7 +82,12 @@ def test_rouge_is_the_mean_of_rouge_score() -> None:
     [
         ("The Bow", "bow.", 1, 1),
         ("Broadway musical", "a musical on Broadway", 0, 0.8),  # 2 of 2 and 2 of 3 words
-        ("the", "a", 1, 1),  # nothing is left of either
+        ("(A)", "a", 1, 1),  # SQuAD leaves nothing of the article, and would take any other for it
+        ("(A)", "", 0, 0),
+        ("(A)", "the", 0, 0),
+        (") ]", ") ]", 1, 1),
+        (") ]", "] )", 0, 1),
+        ("", "", 1, 1),
         ("one two two", "two two two three", 0, 4 / 7),
         ("yes", "", 0, 0),
     ],
@@ -99,6 +104,11 @@ def test_exact_match_and_f1_are_squad_s(wanted: str, got: str, exact: float, f1:
         ("#### 7", "7 apples, no, 8", 0),
         ("#### -3", "It is -3", 1),
         ("#### 12", "I don't know.", 0),
+        ("#### -3", "So it is −3.", 1),
+        ("#### -3.5", "He owes -$3.50", 1),
+        ("#### 5", "between 3-5", 1),
+        ("#### 3", "the pegs 1,2,3", 1),
+        ("#### 123", "the pegs 1,2,3", 0),
     ],
 )
 def test_the_last_number_decides(wanted: str, got: str, right: float) -> None:
@@ -120,7 +130,7 @@ def test_a_pattern_must_find_what_it_finds_in_the_expected_answer() -> None:
 def test_an_answer_that_loops_repeats_itself() -> None:
     assert of(Repetition(), "", "the peg is in the box") == 0
     assert of(Repetition(), "", "no no no no no no no no") == pytest.approx(0.8)
-    assert np.isnan(of(Repetition(), "", "too short"))
+    assert of(Repetition(), "", "too short") == 0
 
 
 CLASSES = st.sampled_from(["cards", "fees", "Fraud.", "other"])
@@ -148,6 +158,17 @@ def test_classes_are_told_one_by_one_with_what_they_are_taken_for() -> None:
     assert set(taken.rows) == {("fees", "cards", "1"), ("cards", "(none of the classes)", "1")}
 
 
+@pytest.mark.parametrize("names", [["(A)", "(B)", "(C)"], ["+", "-"], ["-1", "0", "1"], ["C", "C++", "C#"], [")", "]"]])
+def test_classes_stay_apart_however_they_are_written(names: list[str]) -> None:
+    wanted, other = names * 6, [*names[1:], names[0]] * 6
+    metrics = made(Classes())
+    for name in ("accuracy", "macro_f1"):
+        assert value(metrics[name], wanted, wanted) == 1
+        assert value(metrics[name], wanted, other) == 0
+        assert value(metrics[name], wanted, [""] * len(wanted)) == 0
+    assert [metric.kind for metric in chosen([Expected(text) for text in wanted])[0]] == ["classes", "repetition"]
+
+
 def test_json_is_read_in_a_fence_too_and_compared_by_value(tmp_path: Path) -> None:
     schema = tmp_path / "schema.json"
     schema.write_text(json.dumps({"type": "object", "required": ["a"]}), encoding="utf-8")
@@ -159,6 +180,24 @@ def test_json_is_read_in_a_fence_too_and_compared_by_value(tmp_path: Path) -> No
         "json_equal": 0.25,
         "json_schema": 0.25,
     }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got", "valid", "equal"),
+    [
+        ('{"a": 1}', '{"a": 1.0}', 1, 1),
+        ('{"a": 1}', '{"a": true}', 1, 0),
+        ('{"a": [0, {"b": 0}]}', '{"a": [0, {"b": false}]}', 1, 0),
+        ('{"a": [1, 2]}', '{"a": [2, 1]}', 1, 0),
+        ('{"a": null}', "{}", 1, 0),
+        ('{"a": 1}', '{"a": NaN}', 0, 0),
+        ('{"a": 1}', "-Infinity", 0, 0),
+    ],
+)
+def test_values_are_json_s_not_python_s(wanted: str, got: str, valid: float, equal: float) -> None:
+    metrics = made(Json())
+    assert value(metrics["json_valid"], [wanted], [got]) == valid
+    assert value(metrics["json_equal"], [wanted], [got]) == equal
 
 
 @pytest.mark.parametrize("text", ["{", '{"type": "nothing known"}'])
@@ -178,6 +217,7 @@ def test_a_schema_that_is_none_is_told(text: str, tmp_path: Path) -> None:
         ('{"name": "look", "arguments": {"peg": 1}} {"name": "look", "arguments": {}}', 0, 0),
         ("I would look at peg 1.", 0, 0),
         ('{"name": "look", "arguments": {"peg"', 0, 0),
+        ('{"name": "look", "arguments": {"peg": true}}', 0, 1),
     ],
 )
 def test_calls_are_found_whatever_a_template_puts_around(got: str, calls: float, names: float) -> None:
@@ -197,9 +237,10 @@ def test_a_function_of_the_user_scores(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "own_scores.py").write_text(module, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert of(Custom(function="own_scores:shout"), "", "NO no") == 2
+    (tmp_path / "broken_scores.py").write_text("def score(:", encoding="utf-8")
     with pytest.raises(Failed, match="failed on an answer: TypeError"):
         of(Custom(function="own_scores:none"), "", "x")
-    for name in ("own_scores:missing", "no_such_module_here:score"):
+    for name in ("own_scores:missing", "no_such_module_here:score", "broken_scores:score"):
         with pytest.raises(RecipeError, match="and there is none"):
             made(Custom(function=name))
 
@@ -214,6 +255,8 @@ def test_a_function_of_the_user_scores(tmp_path: Path, monkeypatch: pytest.Monke
          ["last_number", "chrf"]),
         ([f"Peg {i} is worn, so we turn a new one and fit it to the hole by hand." for i in range(20)],
          ["chrf", "rouge"]),
+        ([f"{i}.5" for i in range(20)], ["last_number"]),
+        (["弦轴磨损了，所以我们车了一个新的，然后用手把它装进孔里。" + "好" * i for i in range(20)], ["chrf"]),
     ],
 )  # fmt: skip
 def test_metrics_are_chosen_by_what_is_expected(answers: list[str], kinds: list[str]) -> None:

@@ -1,12 +1,13 @@
 """Which metrics fit the answers that are expected, where nobody named any."""
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from statistics import median
 
 from luthier.evaluate.metrics.metric import Expected
 from luthier.evaluate.metrics.structure import read
-from luthier.evaluate.metrics.text import evened, number_in
+from luthier.evaluate.metrics.text import NUMBER, namer, number_in
 from luthier.recipe.evaluate import (
     Chrf,
     Classes,
@@ -28,6 +29,9 @@ SHORT = 10
 
 WORDS_OF_A_CLASS = 6
 
+UNSPACED = re.compile("[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""A sign of a script without spaces, from Thai to Chinese; two make about a word."""
+
 ROWS_A_CLASS = 3
 """Rows for each different answer, on average, from which on answers are classes."""
 
@@ -48,17 +52,30 @@ def _of_kind(expected: Sequence[Expected]) -> tuple[tuple[Metric, ...], str]:
         return (ToolCalls(),), "answers call functions"
     if _most([isinstance(read(text), dict | list) for text in texts]):
         return (Json(),), "answers are JSON"
-    words = median(len(text.split()) for text in texts)
-    different = len({evened(text) for text in texts})
+    words = median(_words(text) for text in texts)
+    different = len({*map(namer(texts), texts)})
     if words <= WORDS_OF_A_CLASS and 1 < different <= len(texts) / ROWS_A_CLASS:
         return (Classes(),), "answers are one of a few"
+    if _most([NUMBER.fullmatch(text.strip()) is not None for text in texts]):
+        return (LastNumber(),), "answers are numbers"
     if words <= SHORT:
         return (ExactMatch(), TokenF1(), Chrf()), "answers are short"
     # A text whose last line is little more than a number: a worked sum.
     ends = [text.rstrip().rsplit("\n", 1)[-1] for text in texts]
-    if _most([len(end.split()) <= SHORT and number_in(end) is not None for end in ends]):
+    if _most([_words(end) <= SHORT and number_in(end) is not None for end in ends]):
         return (LastNumber(), Chrf()), "answers end with a number"
-    return (Chrf(), Rouge()), "answers are texts"
+    if _most([_is_latin(text) for text in texts]):
+        return (Chrf(), Rouge()), "answers are texts"
+    return (Chrf(),), "answers are texts, and not in Latin letters, the only ones ROUGE knows"
+
+
+def _words(text: str) -> int:
+    return len(text.split()) + len(UNSPACED.findall(text)) // 2
+
+
+def _is_latin(text: str) -> bool:
+    letters = [sign for sign in text if sign.isalpha()]
+    return 2 * sum(sign.isascii() for sign in letters) >= len(letters)
 
 
 def _most(flags: Sequence[bool]) -> bool:

@@ -1,7 +1,7 @@
 """Metrics of answers that are one of a few words: a class.
 
-An answer is the class it equals once case, punctuation, articles and spaces are evened out; anything else is no class,
-and wrong. Classes are those of the expected answers.
+An answer is the class it equals once case, punctuation, articles and spaces are evened out, as far as classes stay
+apart (`namer`); anything else is no class, and wrong. Classes are those of the expected answers.
 """
 
 from collections import Counter
@@ -11,8 +11,8 @@ import numpy as np
 
 from luthier.core.report import Block, Table
 from luthier.core.text import one_line
-from luthier.evaluate.metrics.metric import Expected, Floats, Metric, each
-from luthier.evaluate.metrics.text import evened
+from luthier.evaluate.metrics.metric import Expected, Floats, Metric
+from luthier.evaluate.metrics.text import namer
 from luthier.recipe.evaluate import Classes
 
 SHOWN = 25
@@ -27,16 +27,26 @@ def classes(_: Classes) -> list[Metric]:
         Metric(
             "accuracy",
             "answers with the right class",
-            each(lambda want, got: evened(want.text) == evened(got)),
+            _right,
             details=_details,
         ),
         Metric("macro_f1", "F1, mean over classes", _counts, _macro_f1),
     ]
 
 
+def _named(expected: Sequence[Expected], answers: Sequence[str]) -> tuple[list[str], list[str]]:
+    name = namer(want.text for want in expected)
+    return [name(want.text) for want in expected], [name(answer) for answer in answers]
+
+
+def _right(expected: Sequence[Expected], answers: Sequence[str]) -> Floats:
+    wanted, got = _named(expected, answers)
+    return np.array([(float(a == b), 1.0) for a, b in zip(wanted, got, strict=True)])
+
+
 def _counts(expected: Sequence[Expected], answers: Sequence[str]) -> Floats:
     """Return rightly found, found and there, for each class: shape (R, 3C)."""
-    wanted, got = [evened(want.text) for want in expected], [evened(answer) for answer in answers]
+    wanted, got = _named(expected, answers)
     number = {name: place for place, name in enumerate(sorted(set(wanted)))}
     counts = np.zeros((len(wanted), 3, len(number)))
     for row, (want, found) in enumerate(zip(wanted, got, strict=True)):
@@ -58,9 +68,9 @@ def _macro_f1(sums: Floats) -> Floats:
 
 def _details(expected: Sequence[Expected], base: Sequence[str], tuned: Sequence[str]) -> tuple[Block, ...]:
     """Return precision, recall and F1 of each class, and what the tuned model takes for what."""
-    names = {evened(want.text): one_line(want.text.strip(), 40) for want in expected}
-    wanted = [evened(want.text) for want in expected]
-    columns = {"base": [evened(answer) for answer in base], "tuned": [evened(answer) for answer in tuned]}
+    wanted, before = _named(expected, base)
+    columns = {"base": before, "tuned": _named(expected, tuned)[1]}
+    names = {name: one_line(want.text.strip(), 40) for name, want in zip(wanted, expected, strict=True)}
     rows = []
     for name, count in Counter(wanted).most_common(SHOWN):
         cells = [names[name], f"{count:,}"]

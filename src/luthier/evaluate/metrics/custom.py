@@ -21,9 +21,9 @@ def custom(options: Custom) -> list[Metric]:
     sys.path.insert(0, here)
     try:
         score = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # all of the user's module may fail
         raise RecipeError(
-            f"`evaluate.metrics` names `{options.function}`, and there is none: {error}",
+            f"`evaluate.metrics` names `{options.function}`, and there is none: {type(error).__name__}: {error}",
             hint=f"put the function into {module.replace('.', '/')}.py where luthier runs, or correct the name",
         ) from error
     finally:

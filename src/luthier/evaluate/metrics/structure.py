@@ -22,9 +22,23 @@ def read(text: str) -> Any:
     """Return the JSON value a text is, in a code fence or not; `NOTHING` where it is none."""
     fenced = FENCED.match(text)
     try:
-        return json.loads(fenced[1] if fenced else text)
+        return json.loads(fenced[1] if fenced else text, parse_constant=_refused)
     except (ValueError, RecursionError):
         return NOTHING
+
+
+def _refused(constant: str) -> None:
+    """Refuse `NaN` and `Infinity`, which Python reads and JSON doesn't have."""
+    raise ValueError(constant)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are the same: 1 is 1.0, and is not true, as it is to Python."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def json_answers(options: Json) -> list[Metric]:
@@ -32,7 +46,7 @@ def json_answers(options: Json) -> list[Metric]:
 
     def equal(want: Expected, got: str) -> bool | None:
         wanted = read(want.text)
-        return None if wanted is NOTHING else read(got) == wanted
+        return None if wanted is NOTHING else alike(read(got), wanted)
 
     metrics = [
         Metric("json_valid", "answers that are JSON", each(lambda _, got: read(got) is not NOTHING)),
@@ -80,7 +94,7 @@ def tool_calls(_: ToolCalls) -> list[Metric]:
 
 
 def _same(calls: Sequence[tuple[str, Any]], got: str) -> bool:
-    return [*calls_in(got)] == [*calls]
+    return alike([[*call] for call in calls_in(got)], [[*call] for call in calls])
 
 
 def calls_in(text: str) -> Iterator[tuple[str, Any]]:

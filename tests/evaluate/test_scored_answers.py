@@ -1,0 +1,15 @@
+"""Answers of two models become metrics, each under a name of its own."""
+
+from luthier.evaluate.answers import score
+from luthier.evaluate.metrics.metric import Expected
+from luthier.recipe.evaluate import Regex
+
+
+def test_two_metrics_of_one_kind_have_names_of_their_own() -> None:
+    expected = [Expected("ticket 1, peg 2")] * 12
+    found = score(expected, ["ticket 1"] * 12, ["peg 2"] * 12, [Regex(pattern="ticket"), Regex(pattern="peg")])
+    assert found is not None
+    assert [(one.name, one.base.value, one.tuned.value) for one in found.metrics] == [
+        ("regex", 1.0, 0.0),
+        ("regex_2", 0.0, 1.0),
+    ]
