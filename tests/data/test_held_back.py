@@ -139,3 +139,17 @@ def test_a_file_by_the_name_held_out_is_told_when_it_is_trained_on(write: Write,
     told = prepare_sources(tmp_path, train.parent, valid_sources=(str(valid),)).data["checks"]
     assert "named_held_out" not in [check["name"] for check in told]
     assert "named_held_out" not in [check["name"] for check in prepare_sources(tmp_path, valid).data["checks"]]
+
+
+def test_a_row_near_one_that_is_held_out_is_not_trained_on(write: Write, tmp_path: Path) -> None:
+    words = "the quick brown fox jumps over a lazy dog while seven wizards box with five jugs of liquor in the old barn"
+    near = words.replace("lazy", "sleepy")
+    train = write("train.jsonl", asked((near, "one answer"), ("What else is there to ask?", "Much")))
+    valid = write("valid.jsonl", asked((words, "quite another thing to say")))
+    prepared = prepare_sources(tmp_path, train, valid_sources=(str(valid),))
+    [dropped] = prepared.rows("dropped")
+    assert (dropped["reason"], dropped["line"], dropped["matched"]) == (
+        "held_out",
+        1,
+        {"source": str(valid), "line": 1},
+    )
