@@ -83,7 +83,8 @@ def test_rows_are_prepared_anew_when_what_they_are_compared_with_changed(
 ) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text('{"question": "Something that no ticket says?", "answer": "No."}\n', encoding="utf-8")
-    text = f"model: bundled\ndata: {{sources: ['{tickets}'], {option.format(other)}}}\n"
+    clean = "clean: {near_duplicates: false}"  # tickets are cut to one pattern
+    text = f"model: bundled\ndata: {{sources: ['{tickets}'], {clean}, {option.format(other)}}}\n"
     asked = parse_recipe(text, file="recipe.yaml")
     run = workflow.begin(asked, text, tmp_path / "run")
     assert workflow.prepare(asked, run).data["rows"]["dropped"] == 0
