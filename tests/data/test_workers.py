@@ -1,10 +1,13 @@
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,8 @@ from luthier.core.errors import DataError, Failed
 from luthier.data.batches import Batch
 from luthier.data.refine import Refined, Refiner
 from luthier.data.rows import Unparsed
-from luthier.data.workers import WORTHWHILE, Crew, MakeRefiner, how_many
+from luthier.data.worker import serve
+from luthier.data.workers import WORTHWHILE, Crew, MakeRefiner, Worker, how_many
 from luthier.recipe.data import Data
 
 MAKE = partial(Refiner, Data(sources=("x",)), "conversation")
@@ -47,6 +51,13 @@ def breaks() -> Refiner:
     raise ZeroDivisionError("ours")
 
 
+def half_a_message() -> Connection:
+    ours, theirs = Pipe()
+    with ours:
+        os.write(ours.fileno(), struct.pack("!i", 100) + b"half")
+    return theirs
+
+
 @pytest.mark.parametrize("processes", [1, 3])
 def test_batches_come_back_in_order_with_what_became_of_them(processes: int) -> None:
     before = children()
@@ -65,6 +76,17 @@ def test_a_process_that_is_killed_is_told_and_the_others_end() -> None:
         with pytest.raises(Failed, match="SIGKILL"):
             list(coming)
     assert children() == before
+
+
+def test_half_a_message_of_a_killed_process_is_told_as_its_end() -> None:
+    worker = Worker(MAKE)
+    worker._process.kill()
+    worker._connection.close()
+    worker._connection = half_a_message()
+    with pytest.raises(Failed, match="SIGKILL"):
+        worker.answer()
+    worker.end()
+    serve(half_a_message())  # the other way round: nobody is left to tell
 
 
 def test_who_stops_listening_leaves_no_process_behind() -> None:

@@ -43,6 +43,8 @@ def _receive(connection: Connection, received: "SimpleQueue[Any]") -> None:
     try:
         while True:
             received.put(connection.recv())
+    except OSError:  # the sender was killed within a message
+        received.put(EOFError())
     except Exception as end:
         received.put(end)
 

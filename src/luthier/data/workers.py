@@ -134,7 +134,7 @@ class Worker:
         """
         try:
             answer: Refined | Fault = self._connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             raise self._gone() from None
         if not isinstance(answer, Fault):
             return answer
