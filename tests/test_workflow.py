@@ -188,9 +188,15 @@ def test_every_command_that_a_text_advises_exists() -> None:
 
 
 def test_any_two_models_are_compared_on_all_rows(tickets: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    first = tickets.read_text().splitlines()[0]
+    with tickets.open("a") as file:
+        file.write(first + "\n" + json.dumps({"question": "Without an answer?", "answer": ""}) + "\n")
     asked = recipe(tickets, tiny_llama, more="evaluate: {answers: 4, max_new_tokens: 4, metrics: [exact_match]}\n")
     run = workflow.begin(*asked, tmp_path / "run")
-    report = workflow.evaluate_models(asked[0], str(tiny_llama), run).data
+    whole = workflow.evaluate_models(asked[0], str(tiny_llama), run)
+    report = whole.data
+    assert "not measured: 1 conversation dropped as" in " ".join(finding.text for finding in whole.findings)
+    assert report["rows"] == 41
     kept = run.finished("evaluate", run.manifest()["stages"]["evaluate"]["key"])
     assert kept is not None
     assert report["rows"] == len((run / "data" / "train.jsonl").read_text().splitlines())

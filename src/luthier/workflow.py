@@ -240,7 +240,7 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     key = digest([recipe.data.model_dump(mode="json", exclude={"processes"}), rows, inputs, drawn_with, special])
     finished = run.finished("prepare", key)
     if finished is not None:
-        return _stored("Data", finished)
+        return _stored("Dataset Validation Report", finished)
     _unchanged(run, "prepare", key, _changed_sources(run, inputs))
     run.log("stage", stage="prepare", state="began")
     report = prepare_data(
@@ -860,8 +860,10 @@ def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress |
     if not (tuned / "adapter_config.json").is_file():
         tuned = resolve(recipe.model)
     data, names = _sources(recipe)
-    data = data.model_copy(update={"split": data.split.model_copy(update={"valid": 0.0, "test": 0.0})})
-    prepare_data(data, run / "data", rows=rows, shown_as=names, progress=watcher)
+    none_held_back = data.split.model_copy(update={"valid": 0.0, "test": 0.0})
+    clean = data.clean.model_copy(update={"duplicates": False})  # a question asked twice counts twice
+    data = data.model_copy(update={"split": none_held_back, "clean": clean})
+    prepared = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=watcher)
     longest = min(recipe.train.max_length, base.context or recipe.train.max_length)
     with TemporaryDirectory() as folder:
         report = compare(
@@ -877,6 +879,7 @@ def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress |
             capabilities=[*_capabilities(recipe, Path(folder), watcher)],
             precision="bf16" if hardware().gpu_memory_bytes else "fp32",
             out=run / "evaluate",
+            dropped=prepared.data["rows"]["dropped"],
             progress=watcher,
         )
     files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())

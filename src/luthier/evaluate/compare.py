@@ -37,6 +37,8 @@ from luthier.tokens.encode import Limits
 from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.store import Stored
 
+DROPPED = "dropped as they were prepared: `data/dropped.jsonl` says why"
+
 
 def compare(  # noqa: PLR0913 - each is a fact of its own
     *,
@@ -54,6 +56,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     precision: str,
     out: Path,
     per_token: bool = False,
+    dropped: int = 0,
     progress: Progress | None = None,
 ) -> Report:
     """Measure base and tuned model on the same conversations, write `out` in one step, and return the report.
@@ -76,6 +79,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         precision: `bf16`, `fp16` or `fp32`, as training computed.
         out: Folder for `report.json`, `.md`, `.html` and `samples.jsonl`; replaced when all is done.
         per_token: Whether endings of a pair are compared by their likelihood per token.
+        dropped: Rows of which no example could be made, to be told.
         progress: Somebody who watches.
 
     Raises:
@@ -135,7 +139,7 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         ),
         cut={"base": base.cut, "tuned": tuned.cut},
         clipped=tuned.clipped,
-        left_out=held_out.left_out,
+        left_out=held_out.left_out | ({DROPPED: dropped} if dropped else {}),
         max_new_tokens=options.max_new_tokens,
         setting=f"{precision}{_bits(tuned_path)}{_new(tuned_path)}{spoken}",
         noun="document" if rows == "text" else "conversation",
