@@ -54,6 +54,12 @@ def test_a_row_with_one_word_in_twenty_changed_is_found(write: Write, tmp_path: 
     assert (dropped["line"], dropped["matched"]["line"]) == (3, 1)
 
 
+def test_rows_that_name_other_numbers_are_other_rows(write: Write, tmp_path: Path) -> None:
+    sums = [row(f"{story(1)}: {n} apples and twelve more?", f"{story(2)}: {n + 12}") for n in range(20)]
+    prepared = prepare_sources(tmp_path, write("sums.jsonl", "".join(sums) + sums[0].replace("amber", "cedar", 1)))
+    assert [dropped["line"] for dropped in prepared.rows("dropped")] == [21]
+
+
 def test_no_two_rows_with_near_prompts_are_in_different_splits(write: Write, tmp_path: Path) -> None:
     draw = random.Random(0)
     prompts: list[list[str]] = []

@@ -219,9 +219,10 @@ class NearDuplicates(Options):
     """Rows that are nearly the same as an earlier one: pairs of neighbouring words are compared, all of them."""
 
     key: Literal["row", "text", "prompt", "answer", "last_user"] = "row"
-    """What must be alike. `row`: the prompt and each answer, each for itself, under equal tools and instructions of
-    the system; rows whose answers have less than nine words and signs must have equal prompts. `text`: all that is
-    said, taken together. Plain text, and texts with a class, are compared whole. Labels must always be equal."""
+    """What must be alike. `row`: the prompt and each answer, each for itself, with the same numbers in them, under
+    equal tools and instructions of the system; rows whose answers have less than nine words and signs must have equal
+    prompts. `text`: all that is said, taken together. Plain text, and texts with a class, are compared whole. Labels
+    must always be equal."""
 
     threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.8
     """Share of the pairs of neighbouring words that two rows must have in common (Jaccard similarity), in each thing

@@ -3,6 +3,7 @@
 Shapes: R rows, V values of a text's signature.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
@@ -28,6 +29,9 @@ CHECKS = "near_checks"
 TELLING = 8
 """Words that make an answer tell something. Rows with shorter ones (a label, a number) may be other tasks cut to one
 pattern, with the same answer by chance."""
+
+NUMBER = re.compile(r"\d+")
+"""Rows with other numbers are other sums, orders, dates, however many words they have in common."""
 
 
 class Compared:
@@ -98,7 +102,8 @@ class Compared:
         context: tuple[object, ...] = ()
         if self.key == "row":
             system = [turn.text for turn in example.messages if turn.role == "system"]
-            context = (example.tools, system, "" if telling else prompt(example))
+            numbers = sorted({*NUMBER.findall("\n".join(self.texts(example)))})
+            context = (example.tools, system, numbers, "" if telling else prompt(example))
         return crc32(orjson.dumps((example.label, *context), default=str, option=orjson.OPT_SORT_KEYS))
 
 
