@@ -67,3 +67,11 @@ def test_what_comes_out_does_not_depend_on_how_rows_are_cut_into_batches_or_by_w
         assert written(limits) == whole
     if rows in ("conversation", "judged"):
         assert written(Limits(rows=2), processes=2) == whole
+
+
+def test_rows_that_are_nested_too_deep_to_travel_are_refined_all_the_same(write: Write, tmp_path: Path) -> None:
+    deep = "[" * 900 + "]" * 900
+    rows = [f'{{"question": "Q{number}", "answer": "A", "more": {deep}}}' for number in range(3)]
+    path = write("rows.json", f'[{{"question": "Q", "answer": "A"}}, {",".join(rows)}]')
+    report = prepare(Data(sources=(str(path),), processes=2), tmp_path / "data", limits=Limits(rows=2))
+    assert report.data["rows"]["kept"] == 4

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from functools import cached_property
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -85,21 +85,22 @@ class Crew:
         Raises:
             Failed: A process was ended from outside.
         """
-        if self.processes == 1:
-            refiner = self._make()
-            for batch in batches:
-                yield batch, refiner.refine(batch)
-            return
-        waiting: deque[tuple[Batch, Worker]] = deque()
+        waiting: deque[tuple[Batch, Worker | None]] = deque()
         for number, batch in enumerate(batches):
-            if len(waiting) == AHEAD * self.processes:
-                first, worker = waiting.popleft()
-                yield first, worker.answer()
-            worker = self._workers[number % self.processes]
-            worker.send(batch)
-            waiting.append((batch, worker))
-        for first, worker in waiting:
-            yield first, worker.answer()
+            worker = self._workers[number % self.processes] if self._workers else None
+            waiting.append((batch, worker if worker and worker.send(batch) else None))
+            if len(waiting) > AHEAD * len(self._workers):
+                yield self._refined(*waiting.popleft())
+        for batch, worker in waiting:
+            yield self._refined(batch, worker)
+
+    def _refined(self, batch: Batch, worker: "Worker | None") -> tuple[Batch, Refined]:
+        return batch, worker.answer() if worker else self._refiner.refine(batch)
+
+    @cached_property
+    def _refiner(self) -> Refiner:
+        """Refines in this process."""
+        return self._make()
 
 
 class Worker:
@@ -120,10 +121,15 @@ class Worker:
             )
         self.send(make)
 
-    def send(self, work: Any) -> None:
-        """Hand over a batch."""
-        with suppress(BrokenPipeError, ConnectionResetError):  # it ended: the answer that is missing says why
+    def send(self, work: Any) -> bool:
+        """Hand over a batch. Return False where a row is nested too deep to travel; nothing is handed over then."""
+        try:
             self._connection.send(work)
+        except RecursionError:
+            return False
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it ended: the answer that is missing says why
+        return True
 
     def answer(self) -> Refined:
         """Return what became of the oldest batch that was handed over and not answered.
