@@ -1,6 +1,6 @@
 """Rows prepared in a second, and memory as rows grow: luthier beside `datasets` and beside a loop that only copies.
 
-    python benchmarks/prepare.py [--sizes 100000 300000 1000000] [--processes 1 2] [--note "what else ran"]
+    python benchmarks/prepare.py [--cases 100000:1 100000:2 300000:2 1000000:2] [--note "what else ran"]
 
 The rows are made: about 700 bytes of words, in JSONL of six shapes (half), CSV (three tenths) and a JSON array; one in
 ten equals an earlier one but for case and spaces, some hold HTML, mojibake, zero-width characters, an empty answer or
@@ -16,6 +16,7 @@ without pages of files, which the system takes back when it needs room.
 import argparse
 import csv
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -36,6 +37,7 @@ import numpy as np
 HERE = Path(__file__).parent
 SYLLABLES = [first + last for first in "bcdfghjklmnp" for last in "aeiou"]
 SHAPES = 6
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 
 def words() -> np.ndarray[Any, Any]:
@@ -124,7 +126,7 @@ def luthier(case: Path, processes: int) -> int:
     from luthier.recipe.data import Data
 
     sources = tuple(str(path) for path in sorted(case.glob("rows.*")))
-    report = prepare(Data(sources=sources, processes=processes), case / "luthier" / "data")
+    report = prepare(Data(sources=sources, processes=processes), case / f"luthier-{processes}" / "data")
     return int(report.data["rows"]["in"])
 
 
@@ -132,7 +134,9 @@ def datasets(case: Path, processes: int) -> int:
     from datasets import load_dataset
 
     spread = {"num_proc": processes} if processes > 1 else {}
-    rows = load_dataset("json", data_files=str(case / "clean" / "rows.jsonl"), split="train", cache_dir=str(case / "c"))
+    rows = load_dataset(
+        "json", data_files=str(case / "clean" / "rows.jsonl"), split="train", cache_dir=str(case / f"cache-{processes}")
+    )
     count = len(rows)
 
     def converted(old: dict[str, str]) -> dict[str, Any]:
@@ -153,7 +157,7 @@ def datasets(case: Path, processes: int) -> int:
     rows = rows.filter(first, input_columns="key").remove_columns(["key", "empty"])
     split = rows.train_test_split(0.1, seed=0)
     for name, part in split.items():
-        part.to_json(str(case / f"{name}.jsonl"))
+        part.to_json(str(case / f"{name}-{processes}.jsonl"))
     return count
 
 
@@ -213,7 +217,7 @@ def measure(name: str, case: Path, processes: int) -> dict[str, Any]:
     """Run a contestant in a process of its own."""
     command = [sys.executable, __file__, "--one", name, "--case", str(case), "--processes", str(processes)]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **OFFLINE})
     memory = Memory(process.pid)
     memory.start()
     told = process.communicate()[0]
@@ -229,28 +233,30 @@ def measure(name: str, case: Path, processes: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    usual = ["100000:1", "100000:2", "300000:2", "1000000:2"]
+    parser.add_argument("--cases", nargs="+", default=usual, help="rows:processes, one after the other")
     parser.add_argument("--note", default="", help="what else the machine did, for the record")
     parser.add_argument("--one", choices=CONTESTANTS)
     parser.add_argument("--case", type=Path)
+    parser.add_argument("--processes", type=int)
     options = parser.parse_args()
     if options.one:
-        rows = CONTESTANTS[options.one](options.case, options.processes[0])
+        rows = CONTESTANTS[options.one](options.case, options.processes)
         print(json.dumps({"rows": rows}))
         return
     runs = []
-    for size in options.sizes:
+    cases = [tuple(map(int, case.split(":"))) for case in options.cases]
+    for size, together in itertools.groupby(cases, key=lambda case: case[0]):
         with tempfile.TemporaryDirectory() as scratch:
             case = Path(scratch)
             make_case(case, size)
-            for name in CONTESTANTS:
-                if name == "datasets" and not find_spec("datasets"):
-                    continue
-                for processes in options.processes if name != "copy" else [1]:
-                    run = {"name": name, "size": size, "processes": processes, **measure(name, case, processes)}
-                    print(json.dumps(run), flush=True)
-                    runs.append(run)
+            for number, (_, processes) in enumerate(together):
+                for name in CONTESTANTS:
+                    if (name == "copy" and number) or (name == "datasets" and not find_spec("datasets")):
+                        continue
+                    found = measure(name, case, processes if name != "copy" else 1)
+                    runs.append({"name": name, "size": size, "processes": processes if name != "copy" else 1, **found})
+                    print(json.dumps(runs[-1]), flush=True)
     tell(options, runs)
 
 

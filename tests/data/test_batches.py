@@ -21,6 +21,12 @@ MIXED = [
     {"foreign": 1},
     {"question": "Q2", "answer": ""},
     {"question": "Q3", "answer": "half \\ud800"},
+    *(
+        {"question": "Tell me " + "more " * 30 + end, "answer": "This is " + "all " * 30 + end}
+        for end in ("now", "then")
+    ),
+    {"question": "How do I write <b>bold</b> text in HTML?", "answer": "So: <b>bold</b>"},
+    {"question": "<p>Who is Ada&nbsp;L.?</p>", "answer": "<p>Call 555-010-1234</p>"},
 ]
 PAIRS = [
     {"prompt": "P1", "chosen": "good", "rejected": "bad"},
