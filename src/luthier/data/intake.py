@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import compress
 from pathlib import Path
 
@@ -102,26 +102,30 @@ class Intake:
         row = batch.row(place)
         self.account.drop(row.row if isinstance(row, RawRow) else row.raw, row.source, refusal)
 
-    def take_out(self, refusals: Mapping[int, Refusal]) -> None:
-        """Drop rows that were kept, by number; those behind them move up. No more can be taken in then.
+    def take_out(self, rows: Numbers, why: Callable[[int], Refusal]) -> None:
+        """Drop rows that were kept; those behind them move up. No more can be taken in then.
 
         The file of dropped rows gets them as they would have been written: the rows as read are gone.
+
+        Args:
+            rows: Their numbers, ascending.
+            why: Gives the reason for each.
         """
         self.waiting.close()
         begins = self.kept["begin"]
         with self.waiting.path.open("rb") as lines:
-            for number, refusal in sorted(refusals.items()):
-                lines.seek(int(begins[number]))
-                self.account.drop(json.loads(lines.readline()), self.kept.source(number), refusal)
-        self.account.kept -= len(refusals)
-        self.kept.leave_out([*refusals])
+            for row in rows.tolist():
+                lines.seek(int(begins[row]))
+                self.account.drop(json.loads(lines.readline()), self.kept.source(row), why(row))
+        self.account.kept -= len(rows)
+        self.kept.leave_out(rows)
 
     def take_out_near(self, compared: Compared) -> NearRows:
         """Find the rows that are near an earlier one, and drop them if so asked. No more can be taken in then."""
         self.waiting.close()
-        found = look(self.kept, self.waiting.path, compared)
+        found, why = look(self.kept, self.waiting.path, compared)
         if compared.drop:
-            self.take_out(found.refusals)
+            self.take_out(found.rows, why)
         return found
 
     def waiting_lines(self) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ A column has the rows in the order in which they came. It is mapped when it is a
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,7 +77,7 @@ class Kept:
         """The numbers with which the rows came, those that were left out missing."""
         return np.arange(self._count) if self._left is None else self._left
 
-    def leave_out(self, rows: Sequence[int]) -> None:
+    def leave_out(self, rows: Numbers) -> None:
         """Forget rows; those behind them move up. None can be added then."""
         self._left = np.delete(self.left, rows)
 

@@ -4,7 +4,7 @@ Shapes: R rows.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,8 @@ EXAMPLES = 3
 class NearRows:
     """Rows that are near an earlier one, and which rows are held back together."""
 
-    refusals: dict[int, Refusal]
-    """Why each of the rows would be dropped, by its number."""
+    rows: NDArray[np.int64]
+    """Their numbers, ascending."""
     clusters: NDArray[np.int64]
     """The cluster of each row, shape (R,)."""
     dropped: bool
@@ -44,9 +44,9 @@ class NearRows:
 
     def check(self) -> Check:
         """Return what is to be told."""
-        if not self.refusals:
+        if not len(self.rows):
             return Check("near_duplicates", "ok", "no row is nearly the same as an earlier one")
-        count = len(self.refusals)
+        count = len(self.rows)
         action = "dropped" if self.dropped else "kept, and held back together"
         share = count / len(self.clusters)
         details = f"{plural(count, 'row')} nearly the same as an earlier one, {share:.1%}: {action}"
@@ -65,42 +65,44 @@ class NearRows:
         )
 
 
-def look(kept: Kept, waiting: Path, compared: Compared) -> NearRows:
-    """Find the rows that are near an earlier one.
+def look(kept: Kept, waiting: Path, compared: Compared) -> tuple[NearRows, Callable[[int], Refusal]]:
+    """Find the rows that are near an earlier one. Return also what says why one of them would be dropped.
 
     Args:
         kept: Their columns, `begin` among them.
         waiting: File of their lines.
         compared: What made the signatures.
     """
-    begins = kept["begin"].tolist()
+    begins = kept["begin"]
     with waiting.open("rb") as lines:
 
         def read(rows: Sequence[int]) -> list[Example]:
             found = []
             for row in rows:
-                lines.seek(begins[row])
+                lines.seek(int(begins[row]))
                 found.append(Example.from_dict(orjson.loads(lines.readline())))
             return found
 
         near = find(compared, kept.__getitem__, read, kept["prompt_key"])
-    refusals = {}
-    matches = near.matched.tolist()
-    for row in np.flatnonzero(near.matched >= 0).tolist():
-        matched = kept.source(matches[row])
-        refusals[row] = Refusal("near_duplicate", f"{near.alike[row]:.0%} the same as {matched}", matched)
-    return NearRows(
-        refusals,
+
+    def why(row: int) -> Refusal:
+        matched = kept.source(int(near.matched[row]))
+        return Refusal("near_duplicate", f"{near.alike[row]:.0%} the same as {matched}", matched)
+
+    rows = np.flatnonzero(near.matched >= 0)
+    found = NearRows(
+        rows,
         near.cluster,
         compared.drop,
         compared.other_keys,
-        _shares(kept, [*refusals]),
-        int(np.bincount(near.matched[[*refusals]], minlength=1).max()) / len(matches) if refusals else 0.0,
-        tuple(f"{kept.source(row)} is {refusals[row].detail}" for row in [*refusals][:EXAMPLES]),
+        _shares(kept, rows),
+        int(np.bincount(near.matched[rows], minlength=1).max()) / len(near.matched),
+        tuple(f"{kept.source(row)} is {why(row).detail}" for row in rows[:EXAMPLES].tolist()),
     )
+    return found, why
 
 
-def _shares(kept: Kept, rows: Sequence[int]) -> dict[str, float]:
+def _shares(kept: Kept, rows: NDArray[np.int64]) -> dict[str, float]:
     """Return which share of each file the rows are."""
     files = kept["file"]
     total, found = np.bincount(files), np.bincount(files[rows], minlength=int(files.max()) + 1)
