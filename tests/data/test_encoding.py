@@ -57,6 +57,11 @@ def test_iso_2022_passes_as_utf8_but_is_found(write: Write) -> None:
     assert found_in(write("rows.csv", "こんにちは".encode("iso2022_jp"))).startswith("iso2022_jp")
 
 
+@pytest.mark.parametrize("text", ["\x1b$there,\x1b(B yes", "\x1b(B\x1b[m, plain", "\x1b$BF|\x1b(B and é"])
+def test_codes_of_a_terminal_and_letters_beyond_ascii_are_no_iso_2022(write: Write, text: str) -> None:
+    assert found_in(write("rows.csv", text.encode())) == "utf-8"
+
+
 def test_nul_bytes_alone_do_not_make_utf16(write: Write) -> None:
     assert found_in(write("rows.csv", b"question,answer\nhi\0,there\n")) == "utf-8"
 

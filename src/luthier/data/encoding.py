@@ -39,6 +39,9 @@ PAUSES = ' \n"。，、'
 UNSURE = 0.1
 """Confidence of the detector below which encodings that the web gave up are tried, too."""
 
+ISO_2022 = re.compile(rb"\x1b\$(?:[@AB]|\([CD])[\x21-\x7e]+\x1b(?:\(|\.)")
+"""Some characters between the codes that begin another set and end it. One code alone may be a terminal's."""
+
 CHUNK = 1 << 18
 SAMPLE = 1 << 18
 
@@ -75,7 +78,7 @@ def detect_encoding(content: Content) -> str:
     if _is_utf8(content):
         if len(CONTROLS.findall(start)) > FEW_CONTROLS * len(start) and (wide := _of_two_bytes(start)):
             return wide
-        return "iso2022_jp_2" if b"\x1b$" in start or b"\x1b(" in start else "utf-8"
+        return "iso2022_jp_2" if start.isascii() and ISO_2022.search(start) else "utf-8"
     if wide := _of_two_bytes(start):
         return wide
     if _is_utf8_with_faults(content):
