@@ -10,7 +10,7 @@ from luthier.core.errors import RecipeError
 from luthier.core.example import Example, Message, Source
 from luthier.data.clean import Cleaner
 from luthier.data.clean.length import words
-from luthier.data.clean.step import Notes, turns
+from luthier.data.clean.step import MOST_FOUND, OTHERS, Notes, turns
 from luthier.data.clean.vocabulary import Vocabulary, special_tokens
 from luthier.data.rows import Refusal
 from luthier.recipe.data import Boilerplate, Clean, Fillers, Language, Length, Lengths, Transcript
@@ -44,6 +44,19 @@ def cleaned(example: Example, known: Vocabulary | None = None, **options: Any) -
     cleaner = Cleaner(NOTHING.model_copy(update=options), known or Vocabulary())
     [result], notes = cleaner.clean([example])
     return result, notes[name]
+
+
+def test_a_control_token_of_its_own_in_each_row_makes_no_report_without_end() -> None:
+    cleaner = Cleaner(NOTHING.model_copy(update={"special_tokens": "tell"}))
+    rows = [pair(f"Say <|t{number}|> now", "A") for number in range(MOST_FOUND + 50)]
+    notes = Notes()
+    for each in rows:
+        notes.add(cleaner.clean([each])[1]["special_tokens"])
+    assert list(notes.found) == [*(f"<|t{number}|>" for number in range(MOST_FOUND)), OTHERS]
+    assert notes.found[OTHERS] == 50
+    whole = Notes()
+    whole.add(cleaner.clean(rows)[1]["special_tokens"])
+    assert whole == notes
 
 
 def answer(text: str, **options: Any) -> str:

@@ -77,7 +77,7 @@ def _format(seen: Seen, rewritten: Rewritten | None) -> dict[str, Any]:
         {"format": name, "fields": dict(columns), "rows": rows}
         for (name, columns), rows in seen.mappings.most_common(20)
     ]
-    fields = next(mapping["fields"] for mapping in mappings if mapping["format"] == detected)
+    fields = next(dict(columns) for (name, columns), _ in seen.mappings.most_common() if name == detected)
     return {
         "detected": detected,
         "output": rewritten.output if rewritten else "openai",

@@ -14,6 +14,12 @@ from luthier.data.rows import Refusal
 
 MOST_SAMPLES = 3
 
+MOST_FOUND = 200
+"""Findings that are counted by name, the first ones: each row may have a control token of its own."""
+
+OTHERS = "others"
+"""Stands for the findings beyond."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -52,9 +58,10 @@ class Notes:
         self.changed += later.changed
         self.dropped += later.dropped
         self.samples += later.samples[: MOST_SAMPLES - len(self.samples)]
-        self.found += later.found
-        for what, source in later.first.items():
-            self.first.setdefault(what, source)
+        for what, count in later.found.items():
+            name = what if what in self.found or len(self.found) < MOST_FOUND else OTHERS
+            self.found[name] += count
+            self.first.setdefault(name, later.first[what])
         self.stand_ins |= later.stand_ins
 
 
