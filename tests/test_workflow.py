@@ -93,6 +93,17 @@ def test_rows_are_prepared_anew_when_what_they_are_compared_with_changed(
     assert workflow.prepare(asked, run).data["rows"]["dropped"] > 0
 
 
+def test_the_dataset_report_is_about_the_model_and_the_length_asked_for_now(
+    tiny_llama: Path, tickets: Path, tmp_path: Path
+) -> None:
+    run = workflow.begin(*recipe(tickets), tmp_path / "run")
+    first = workflow.prepare(recipe(tickets)[0], run).data
+    shorter = workflow.prepare(recipe(tickets, more="train: {max_length: 16}\n")[0], run).data
+    assert (first["max_length"]["rows"], shorter["max_length"]["rows"]) == (0, 40)
+    other = workflow.prepare(recipe(tickets, tiny_llama)[0], run).data
+    assert other["tokens"]["total"] != first["tokens"]["total"]
+
+
 def test_stages_that_build_on_training_say_when_there_is_none(tiny_llama: Path, tickets: Path, tmp_path: Path) -> None:
     asked, text = recipe(tickets, tiny_llama)
     run = workflow.begin(asked, text, tmp_path / "run")

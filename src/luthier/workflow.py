@@ -232,12 +232,16 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
         _need(privacy.ner.needs[0], extra=privacy.ner.needs[1])
     if data.clean.language:
         _need("py3langid", extra="data")
-    rows = recipe.train.objective.rows
+    train = recipe.train
+    rows = train.objective.rows
     inputs = _inputs(recipe, data, names)
-    special = special_tokens(tokenizer_file(recipe.model))
+    vocabulary = tokenizer_file(recipe.model)
+    special = special_tokens(vocabulary)
     secret = Path(privacy.key or "").expanduser()
     drawn_with = known_sha256(secret) if secret.is_file() else None
-    key = digest([recipe.data.model_dump(mode="json", exclude={"processes"}), rows, inputs, drawn_with, special])
+    counted_with = known_sha256(vocabulary) if vocabulary else None
+    asked = [recipe.data.model_dump(mode="json", exclude={"processes"}), rows, train.max_length, train.too_long]
+    key = digest([asked, inputs, drawn_with, counted_with])
     finished = run.finished("prepare", key)
     if finished is not None:
         return _stored("Dataset Validation Report", finished)
@@ -250,7 +254,7 @@ def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
         shown_as=names,
         progress=progress or Silent(),
         tokenizer=Tokenizer(_counter(recipe, data, names), special),
-        train=recipe.train,
+        train=train,
     )
     files = sorted(path for path in (run / "data").rglob("*") if path.is_file())
     run.finish("prepare", key=key, report=report.as_dict(), files=files, inputs=inputs)
