@@ -1,6 +1,5 @@
 """What makes two rows the same: their words, with case, width and spaces evened out."""
 
-import unicodedata
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
@@ -8,12 +7,13 @@ from typing import NamedTuple
 import orjson
 
 from luthier.core.example import Example, Message
+from luthier.data.normal_form import normal_form
 
 
 def evened(text: str) -> str:
     """Return the text in NFKC, case-folded, every run of whitespace one space."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).casefold()
+        text = normal_form("NFKC", text).casefold()
     return " ".join(text.lower().split())
 
 
@@ -41,7 +41,7 @@ class Parted(NamedTuple):
 
 def parted(example: Example) -> Parted:
     """Return the example's prompt, endings and label, evened out."""
-    tools = [f"tools\x1f{_plain({'tools': [*example.tools]})}"] if example.tools else []
+    tools = [f"tools\x1f{plain({'tools': [*example.tools]})}"] if example.tools else []
     turns = [_line(message) for message in example.messages]
     if example.rejected:
         shared = example.shared
@@ -59,7 +59,7 @@ def prompt_key(prompt: Sequence[str], *, seed: int) -> int:
 
 def value_key(value: object, *, seed: int) -> int:
     """Return a number below 2^64, evenly spread, made of the seed and what a cell holds; 0 where it holds nothing."""
-    text = value if isinstance(value, str) else "" if value is None else _plain({"value": value})
+    text = value if isinstance(value, str) else "" if value is None else plain({"value": value})
     return prompt_key(["value", text.strip()], seed=seed) if text.strip() else 0
 
 
@@ -68,7 +68,7 @@ def _key(*groups: Sequence[str]) -> bytes:
 
 
 def _line(message: Message) -> str:
-    extra = f"\x1f{_plain(message.extra)}" if message.extra else ""
+    extra = f"\x1f{plain(message.extra)}" if message.extra else ""
     return f"{message.role}\x1f{evened(message.text)}{extra}"
 
 
@@ -76,8 +76,9 @@ def _bytes(turns: Sequence[str]) -> bytes:
     return "\x1e".join(turns).encode("utf-8", "surrogatepass")
 
 
-def _plain(extra: dict[str, object]) -> str:
+def plain(value: object) -> str:
+    """Return what a cell holds as one text: as JSON, where JSON can say it."""
     try:
-        return orjson.dumps(extra, option=orjson.OPT_SORT_KEYS).decode()
-    except orjson.JSONEncodeError:
-        return repr(sorted(extra.items()))
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError:  # half a character, or nested deep
+        return repr(value)

@@ -25,7 +25,8 @@ TYPE_ARGUMENT = re.compile(r"\w<(?:a|b|i|u|s|p)>", re.IGNORECASE)
 """`List<a>`: a tag by its looks, code by what stands before it."""
 
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,30}));")
-COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+"""An open one reaches to the end, as parsers have it. So no second beginning is looked at."""
 NOT_A_TAG = re.compile(rf"<(?!/?(?:{NAMES})(?:[\s/>])|!--)", re.IGNORECASE)
 
 ABOUT_MARKUP = re.compile(

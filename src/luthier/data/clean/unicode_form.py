@@ -1,8 +1,9 @@
 """One way of writing what Unicode lets be written in several (UAX #15)."""
 
-import unicodedata
 from collections.abc import Callable
 from typing import Literal
+
+from luthier.data.normal_form import normal_form
 
 FORMS: dict[Literal["nfc", "nfkc"], Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
 
@@ -12,6 +13,6 @@ def apply(form: Literal["nfc", "nfkc"]) -> Callable[[list[str]], list[str]]:
     name = FORMS[form]
 
     def normalised(texts: list[str]) -> list[str]:
-        return [text if text.isascii() else unicodedata.normalize(name, text) for text in texts]
+        return [normal_form(name, text) for text in texts]
 
     return normalised

@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from luthier.data.normal_form import normal_form
+
 Numbers = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
@@ -114,7 +116,7 @@ def mixed(numbers: Numbers) -> Numbers:
 
 def _evened(text: str) -> str:
     """Return the text without differences of case and width. Folded once more, it stays as it is."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return normal_form("NFKC", normal_form("NFKC", text).casefold())
 
 
 def runs(numbers: Numbers, length: int) -> Numbers:
