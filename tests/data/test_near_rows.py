@@ -111,3 +111,12 @@ def test_a_source_that_loses_many_rows_is_a_warning_with_pairs_and_other_keys(
 def test_near_duplicates_can_be_left_alone(write: Write, tmp_path: Path) -> None:
     path = write("rows.jsonl", row(story(1), story(2)) + row(f"{story(1)} now", story(2)))
     assert prepare_sources(tmp_path, path, clean={"near_duplicates": False}).rows("dropped") == []
+
+
+def test_tools_and_calls_nested_deep_are_compared_like_others(write: Write, tmp_path: Path) -> None:
+    deep = f"{'[' * 300}1{']' * 300}"
+    call = f'{{"id": "1", "type": "function", "function": {{"name": "f", "arguments": "{{}}"}}, "more": {deep}}}'
+    tool = f'{{"type": "function", "function": {{"name": "f", "parameters": {{"x": {deep}}}}}}}'
+    turns = f'{{"role": "user", "content": "Q"}}, {{"role": "assistant", "content": "A", "tool_calls": [{call}]}}'
+    path = write("rows.jsonl", row(story(1), story(2)) + f'{{"messages": [{turns}], "tools": [{tool}]}}\n')
+    assert prepare_sources(tmp_path, path).rows("dropped") == []

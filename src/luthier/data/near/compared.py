@@ -9,10 +9,10 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from luthier.core.example import Example, Message
+from luthier.data.keys import plain
 from luthier.data.near.shingles import shingles
 from luthier.data.near.signatures import banded, minima, shape
 from luthier.recipe.data import Clean, NearDuplicates
@@ -104,7 +104,7 @@ class Compared:
             system = [turn.text for turn in example.messages if turn.role == "system"]
             numbers = sorted({*NUMBER.findall("\n".join(self.texts(example)))})
             context = (example.tools, system, numbers, "" if telling else prompt(example))
-        return crc32(orjson.dumps((example.label, *context), default=str, option=orjson.OPT_SORT_KEYS))
+        return crc32(plain((example.label, *context)).encode())
 
 
 def compared(asked: Clean, rows: Rows) -> Compared | None:
@@ -133,4 +133,4 @@ def _said(turn: Message) -> str:
     if not turn.extra:
         return turn.text
     calls = [turn.extra[name] for name in ("tool_calls", "function_call") if turn.extra.get(name)]
-    return "\n".join([turn.text, *(orjson.dumps(call, default=str).decode() for call in calls)])
+    return "\n".join([turn.text, *map(plain, calls)])
