@@ -87,10 +87,10 @@ def test_rows_are_prepared_anew_when_what_they_are_compared_with_changed(
     text = f"model: bundled\ndata: {{sources: ['{tickets}'], {clean}, {option.format(other)}}}\n"
     asked = parse_recipe(text, file="recipe.yaml")
     run = workflow.begin(asked, text, tmp_path / "run")
-    assert workflow.prepare(asked, run).data["rows"]["dropped"] == 0
+    assert not {"held_out", "leaked"} & workflow.prepare(asked, run).data["rows"]["by_reason"].keys()
     assert "done before" in workflow.prepare(asked, run).findings[0].text
     other.write_text(tickets.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
-    assert workflow.prepare(asked, run).data["rows"]["dropped"] > 0
+    assert {"held_out", "leaked"} & workflow.prepare(asked, run).data["rows"]["by_reason"].keys()
 
 
 def test_the_dataset_report_is_about_the_model_and_the_length_asked_for_now(
@@ -99,7 +99,7 @@ def test_the_dataset_report_is_about_the_model_and_the_length_asked_for_now(
     run = workflow.begin(*recipe(tickets), tmp_path / "run")
     first = workflow.prepare(recipe(tickets)[0], run).data
     shorter = workflow.prepare(recipe(tickets, more="train: {max_length: 16}\n")[0], run).data
-    assert (first["max_length"]["rows"], shorter["max_length"]["rows"]) == (0, 40)
+    assert (first["max_length"]["rows"], shorter["max_length"]["rows"]) == (0, shorter["rows"]["kept"])
     other = workflow.prepare(recipe(tickets, tiny_llama)[0], run).data
     assert other["tokens"]["total"] != first["tokens"]["total"]
 
