@@ -158,20 +158,28 @@ def test_the_number_of_processes_follows_the_cores_and_the_work(monkeypatch: pyt
     assert how_many("auto", 10 * WORTHWHILE) == (1, "one core")
 
 
-def test_ctrl_c_ends_all_processes_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["while they start", "while they work"])
+def test_ctrl_c_ends_all_processes_and_leaves_nothing_half_done(when: str, tmp_path: Path) -> None:
     row = b'{"question": "How about %d?", "answer": "' + b"Like this. " * 60 + b'"}\n'
     (tmp_path / "rows.jsonl").write_bytes(b"".join(row % number for number in range(20_000)))
     arguments = ["--data", "rows.jsonl", "--set", "data.processes=2", "--out", "run", "-q"]
     command = [sys.executable, "-m", "luthier", "prepare", *arguments]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True) as process:
         until = time.monotonic() + 60
-        while not (waiting := [*tmp_path.glob("run/.data.*/.kept.jsonl")]) or not waiting[0].stat().st_size:
+        while (
+            len(children_of(process.pid)) < 2
+            if when == "while they start"
+            else not (waiting := [*tmp_path.glob("run/.data.*/.kept.jsonl")]) or not waiting[0].stat().st_size
+        ):
             assert time.monotonic() < until
             assert process.poll() is None, process.stderr and process.stderr.read()
             time.sleep(0.02)
+        time.sleep(0.3)  # in which those that start import what they need
         workers = children_of(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=30) == 130
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
     assert len(workers) == 2
     assert not any(map(running, workers))
     assert not [*tmp_path.glob("run/.data.*")]

@@ -3,7 +3,6 @@
 It ends when the other end of the connection is closed, however that comes.
 """
 
-import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
@@ -50,5 +49,4 @@ def _receive(connection: Connection, received: "SimpleQueue[Any]") -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever started this one ends it
     serve(Connection(int(sys.argv[1])))

@@ -118,6 +118,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
+                process_group=0,  # Ctrl-C doesn't reach it, not while it starts either: whoever started it ends it
             )
         self.send(make)
 
