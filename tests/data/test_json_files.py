@@ -66,6 +66,14 @@ def test_columns_of_equal_length_are_rows(write: Write) -> None:
     ]
 
 
+def test_columns_under_the_numbers_of_their_rows_are_rows(write: Write) -> None:
+    text = '{"prompt": {"0": "a", "2": "b"}, "answer": {"0": "c", "2": "d"}}'
+    rows = [item.row for item in read_file(write("frame.json", text)) if isinstance(item, RawRow)]
+    assert rows == [{"prompt": "a", "answer": "c"}, {"prompt": "b", "answer": "d"}]
+    under_ids = read_file(write("ids.json", '{"7": {"0": "a", "1": "b"}, "9": {"0": "c", "1": "d"}}'))
+    assert [item.row for item in under_ids if isinstance(item, RawRow)] == [{"0": "a", "1": "b"}, {"0": "c", "1": "d"}]
+
+
 def test_one_conversation_is_one_row(write: Write) -> None:
     [item] = read_file(write("rows.json", '{"messages": [{"role": "user", "content": "hi"}]}'))
     assert isinstance(item, RawRow)

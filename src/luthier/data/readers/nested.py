@@ -1,6 +1,6 @@
 """A JSON object that holds records: which of its parts they are, and what is taken apart to get at them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ def records_of(value: Mapping[str, Any]) -> Found | str:
     """Return the records inside an object, or why it holds none.
 
     They are one list (`{"data": [{…}]}`), several (`{"train": [{…}], "test": [{…}]}`), columns (`{"prompt": […],
-    "answer": […]}`), values under ids (`{"7": {…}}`), or the object itself. Lists of lists are rows without names.
+    "answer": […]}`, or `{"prompt": {"0": …}, "answer": {"0": …}}` as pandas writes them), values under ids (`{"7":
+    {…}}`), or the object itself. Lists of lists are rows without names.
     """
     if any(key.lower() in ONE_ROW for key in value):
         return Found([value])
@@ -38,12 +39,19 @@ def records_of(value: Mapping[str, Any]) -> Found | str:
     if len(lists) == len(value) > 1 and len({len(item) for item in lists.values()}) == 1:
         return Found([dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)])
     if value and all(isinstance(item, dict) for item in value.values()):
+        first, *others = value.values()
+        if _numbered(first) and not _numbered(value) and all(first.keys() == other.keys() for other in others):
+            return Found([{column: cells[number] for column, cells in value.items()} for number in first])
         return Found([*value.values()])
     if of_lists and len(of_lists) == len(lists) == len(value):
         return _joined({key: [_named(cells) for cells in item] for key, item in of_lists.items()})
     if lists and len(lists) == len(value):
         return "an object of lists that are no columns: their lengths differ"
     return Found([value] if value else [])
+
+
+def _numbered(keys: Collection[str]) -> bool:
+    return bool(keys) and all(key.isdecimal() for key in keys)
 
 
 def _joined(lists: Mapping[str, list[Any]]) -> Found:
