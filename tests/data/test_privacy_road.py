@@ -60,6 +60,13 @@ def test_what_a_reason_cuts_short_tells_no_beginning_of_what_was_to_go(write: Wr
     assert prepared.data["rows"]["by_reason"].keys() >= {"unknown_role", "refusal", "unknown_format"}
 
 
+def test_a_sample_shows_nothing_that_tags_kept_from_being_found(write: Write, tmp_path: Path) -> None:
+    source = write("rows.jsonl", lines({"question": "Who?", "answer": "<p>Mail <b>jane.doe</b>@corp.org</p>"}))
+    prepared = prepare_sources(tmp_path, source, clean={"privacy": {"action": "mask"}})
+    assert "jane" not in everything(prepared)
+    assert "[EMAIL]" in everything(prepared)
+
+
 def test_a_class_is_masked_too(write: Write, tmp_path: Path) -> None:
     rows = [{"text": f"Ticket {number}", "label": label} for number, label in enumerate([MAIL, "nobody"] * 10)]
     prepared = prepare_sources(

@@ -164,7 +164,10 @@ def _sample(before: Example, after: Example, shown: Callable[[str], str]) -> Sam
     """Return the first turn that differs; where turns came or went, how the roles stood."""
     for old, new in zip(turns(before), turns(after), strict=False):
         if old.text != new.text:
-            return Sample(*_around_the_change(shown(old.text), shown(new.text)), source=str(before.source))
+            old_shown, new_shown = shown(old.text), shown(new.text)
+            if old_shown == old.text and new_shown != new.text:
+                old_shown = "…"  # tags or signs stood within what may not be shown, so it was not found there
+            return Sample(*_around_the_change(old_shown, new_shown), source=str(before.source))
     old_roles, new_roles = (", ".join(message.role for message in turns(example)) for example in (before, after))
     return Sample(old_roles, new_roles, source=str(before.source))
 
