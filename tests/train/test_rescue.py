@@ -23,9 +23,11 @@ from luthier.model.load import load_model
 from luthier.recipe.plan import Plan
 from luthier.recipe.schema import Recipe
 from luthier.tokens.render import Encoded
-from luthier.train.history import lasting
+from luthier.train.history import History, lasting
 from luthier.train.loop import train
 from luthier.train.objectives.sft import Sft
+from luthier.train.rescue import fitting
+from luthier.train.state import State
 from luthier.train.work import HeldOut, Work
 
 BAD = 300
@@ -218,6 +220,25 @@ def test_a_training_in_smaller_passes_resumes_to_the_same_bits(tiny_llama: Path,
     train(again, Silent())  # with room enough now: the state remembers
     assert same(weights(again), weights(whole))
     assert Run(tmp_path / "cut").events("warning") == Run(tmp_path / "cut").events("warning")[:1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("tried to allocate 1 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+)
+def test_a_step_whose_weights_have_moved_is_not_taken_again(
+    error: RuntimeError, tiny_llama: Path, tmp_path: Path
+) -> None:
+    work = job(tiny_llama, tmp_path)
+
+    class Full(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            super().step(closure)
+            raise error
+
+    optimizer = Full([{"params": [*work.adapted.trainable.values()], "ratio": 1.0}], lr=0.1)
+    with pytest.raises(Failed, match="memory ran out while step 1 changed the weights"):
+        fitting(work, optimizer, State(), 0.1, History(work.run))
 
 
 def test_memory_that_runs_out_while_measuring_ends_the_run_with_advice(tiny_llama: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from luthier.tokens.batch import members
 from luthier.tokens.pack import Pack
 from luthier.train.objectives.objective import Looks, Totals
 from luthier.train.optim import set_rate
-from luthier.train.parallel import whole
+from luthier.train.parallel import out_of_memory, whole
 from luthier.train.scale import NONE, Scale
 from luthier.train.work import StepResult, Work
 
@@ -128,7 +128,10 @@ def _seen(work: Work, objective: Looks, batch: Sequence[Pack], mine: Sequence[in
 def _move(work: Work, optimizer: torch.optim.Optimizer, step: int) -> None:
     try:
         optimizer.step()
-    except torch.OutOfMemoryError as error:  # some weights have moved: the step can't be taken again from here
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        # Some weights have moved: the step can't be taken again from here.
         raise Failed(
             f"memory ran out while step {step + 1} changed the weights; the last checkpoint is whole",
             hint="`--set train.optimizer=adafactor` keeps less; a new run needs another `--out`",
