@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from luthier import workflow
-from luthier.core.errors import ModelError, Problems, RunError
+from luthier.core.errors import DataError, ModelError, Problems, RunError
 from luthier.recipe.load import parse_recipe
 from luthier.recipe.schema import Recipe
 
@@ -196,6 +196,30 @@ def test_every_command_that_a_text_advises_exists() -> None:
     for path in [*(root / "src").rglob("*.py"), root / "README.md"]:
         for word in re.findall(r"`luthier ([a-z]+)", path.read_text(encoding="utf-8")):
             assert word in COMMANDS, f"{path}: luthier {word}"
+
+
+def test_a_gate_without_held_out_rows_is_refused_before_training(
+    tickets: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    data = f"data: {{sources: ['{tickets}'], split: {{valid: 0}}}}"
+    text = f"model: {tiny_llama}\n{data}\nevaluate: {{gate: {{verdict: better}}}}\n"
+    asked = parse_recipe(text, file="recipe.yaml")
+    run = workflow.begin(asked, text, tmp_path / "run")
+    with pytest.raises(DataError, match="no row was held out to find out"):
+        workflow.run_all(asked, run)
+    assert "train" not in run.manifest()["stages"]
+
+
+def test_rows_that_measure_may_be_nearly_the_same(tiny_llama: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pegs.jsonl"
+    told = " ".join(f"word{number}" for number in range(24))
+    rows = [{"prompt": f"{told}: where is the {name}?", "answer": f"The {name} is {told}."} for name in "abcdefghijkl"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    more = f"evaluate: {{answers: 0, capabilities: [{{name: pegs, files: ['{file}']}}]}}\n"
+    asked = recipe(file, tiny_llama, more=more)
+    report = workflow.evaluate_models(asked[0], str(tiny_llama), workflow.begin(*asked, tmp_path / "run")).data
+    assert report["rows"] == 12
+    assert [one["base"]["n"] for one in report["regression"] if one["name"] == "pegs"] == [12]
 
 
 def test_any_two_models_are_compared_on_all_rows(tickets: Path, tiny_llama: Path, tmp_path: Path) -> None:

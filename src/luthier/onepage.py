@@ -95,6 +95,8 @@ def report(recipe: Recipe, run: Run, stages: dict[str, Any]) -> Report:
 def _summary(stages: dict[str, Any]) -> str:
     verdict: str = stages["evaluate"]["summary"] if "evaluate" in stages else stages["train"]["summary"]
     proofs = _artefacts(stages)
+    if not proofs and stages.get("evaluate", {}).get("gate", {}).get("refused"):
+        return f"{verdict} The gate says no: what was learned is in `model`, and was not merged."
     if not proofs:
         return f"{verdict} What was learned is the adapter in `model`: it can't be merged."
     passed = sum(entry["certificate"]["status"] == "passed" for entry in proofs)

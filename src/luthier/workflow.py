@@ -861,14 +861,17 @@ def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress |
 
     watcher, base, rows = progress or Silent(), facts(against), recipe.train.objective.rows
     tuned = Path(recipe.model).expanduser()
-    if not (tuned / "adapter_config.json").is_file():
+    adapted = (tuned / "adapter_config.json").is_file()
+    if not adapted:
         tuned = resolve(recipe.model)
     data, names = _sources(recipe)
     none_held_back = data.split.model_copy(update={"valid": 0.0, "test": 0.0})
-    clean = data.clean.model_copy(update={"duplicates": False})  # a question asked twice counts twice
+    # A question asked twice counts twice.
+    clean = data.clean.model_copy(update={"duplicates": False, "near_duplicates": False})
     data = data.model_copy(update={"split": none_held_back, "clean": clean})
     prepared = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=watcher)
-    longest = min(recipe.train.max_length, base.context or recipe.train.max_length)
+    contexts = [base.context, None if adapted else facts(recipe.model).context]
+    longest = min([recipe.train.max_length, *(context for context in contexts if context)])
     with TemporaryDirectory() as folder:
         report = compare(
             recipe_model=against,
@@ -910,7 +913,7 @@ def _capabilities(recipe: Recipe, folder: Path, progress: Progress) -> "Iterator
     from luthier.tokens.encode import read_examples
 
     for number, asked in enumerate(recipe.evaluate.capabilities):
-        data = Data(sources=asked.files, split=Split(valid=0.0), clean=Clean(duplicates=False))
+        data = Data(sources=asked.files, split=Split(valid=0.0), clean=Clean(duplicates=False, near_duplicates=False))
         out = folder / f"{number}"
         report = prepare_data(data, out, rows="text" if asked.text else "conversation", progress=progress)
         every = partial(read_examples, out / "train.jsonl")
@@ -1017,12 +1020,20 @@ def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     if recipe.export:
         _need("gguf", "xllamacpp", extra="gguf")
     _model(recipe)  # as in `train`
+    prepared = prepare(recipe, run, progress).as_dict()
+    compares = bool(prepared["splits"]["valid"] or prepared["splits"]["test"])
+    if recipe.evaluate.refuses and not compares:
+        raise DataError(
+            "`evaluate` says what the result must be, and no row was held out to find out",
+            hint="hold rows back with `data.split.valid`, or leave out `evaluate.gate` and `evaluate.capabilities`",
+            place=str(run / "data"),
+        )
     stages: dict[str, Any] = {
-        "prepare": prepare(recipe, run, progress).as_dict(),
+        "prepare": prepared,
         "plan": plan(recipe, run, progress).as_dict(),
         "train": train(recipe, run, progress).as_dict(),
     }
-    if stages["prepare"]["splits"]["valid"] or stages["prepare"]["splits"]["test"]:
+    if compares:
         stages["evaluate"] = evaluate(recipe, run, progress).as_dict()
     # What a gate refused is not made ready to be served.
     goes_on = not stages.get("evaluate", {}).get("gate", {}).get("refused")

@@ -38,3 +38,5 @@ def test_a_model_trained_on_wrong_answers_is_caught_by_the_gate(tiny_llama: Path
     ]
     assert "pegs: perplexity" in report["gate"]["refused"]
     assert not (out / "merged").exists()
+    page = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert page["summary"].endswith("The gate says no: what was learned is in `model`, and was not merged.")

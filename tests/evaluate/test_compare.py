@@ -268,6 +268,18 @@ def test_a_tuned_model_with_more_tokens_can_t_be_compared(against, tiny_llama: P
         against(tiny_llama, base=base)
 
 
+def test_models_to_whom_a_number_is_another_token_can_t_be_compared(against, whole_model) -> None:
+    other = whole_model(lambda _, tensor: tensor)
+    told = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+    special = {token["content"] for token in told["added_tokens"]}
+    plain = [token for token in told["model"]["vocab"] if token not in special]
+    numbers_of = [told["model"]["vocab"][token] for token in plain]
+    told["model"]["vocab"] |= dict(zip(plain, reversed(numbers_of), strict=True))
+    (other / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(ModelError, match="tokens are others to the base"):
+        against(other)
+
+
 @pytest.mark.parametrize(
     ("ratio", "text"),
     [

@@ -8,7 +8,7 @@ import pytest
 from luthier.core.report import Number
 from luthier.evaluate.regression import findings, of_capability, of_own_rows, refusals
 from luthier.evaluate.stats import Paired, paired
-from luthier.recipe.evaluate import Capability, Gate
+from luthier.recipe.evaluate import Capability, Evaluate, ExactMatch, Gate
 
 SUMS = Capability(name="sums", files=("sums.jsonl",))
 
@@ -68,6 +68,18 @@ VALUES = {"perplexity": Number(2.5, 40, 2.0, 3.0), "accuracy": Number(0.7, 40, 0
 )
 def test_a_gate_says_what_it_says_no_to(gate: Gate, verdict: str, words: list[str]) -> None:
     assert [*refusals(gate, verdict, VALUES)] == words
+
+
+def test_a_capability_of_too_few_rows_is_told() -> None:
+    kept = of_capability(SUMS, lost(0.5, rows=3), None)
+    assert [one.status for one in kept] == ["WARN"]
+    few, _ = findings(kept, [])
+    assert few.text == "sums: 3 rows can't show whether it is lost; at least 10 are needed"
+
+
+def test_metrics_of_answers_that_nobody_asks_for_are_refused() -> None:
+    with pytest.raises(ValueError, match="`answers` is 0"):
+        Evaluate(answers=0, metrics=(ExactMatch(),))
 
 
 def test_limits_in_the_wrong_order_are_refused() -> None:

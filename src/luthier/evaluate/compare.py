@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, ModelError
 from luthier.core.files import publish_folder, write_text
 from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
@@ -38,6 +38,9 @@ from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.store import Stored
 
 DROPPED = "dropped as they were prepared: `data/dropped.jsonl` says why"
+
+RENAMED = 0.01
+"""Share of the tokens that may have other names in the tuned model: reserved ones often get some."""
 
 
 def compare(  # noqa: PLR0913 - each is a fact of its own
@@ -92,6 +95,8 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
     home = tuned_path if (tuned_path / "tokenizer_config.json").is_file() else base_path
     stops = sorted({*stop_ids(base_path), *stop_ids(tuned_path)})
     tokenizer = load_tokenizer(home)
+    if home == tuned_path:
+        _one_vocabulary(base_path, tokenizer)
     renderer = Renderer(tokenizer, stops, learn=learn, rows=rows, place=str(home))
     own = exam(examples, renderer, limits, stored=stored, answers=options.answers)
     others = [
@@ -165,6 +170,26 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         write_text(folder / "samples.jsonl", "".join(lines))
         write_report(report, folder)
     return report
+
+
+def _one_vocabulary(base: Path, tokenizer: Any) -> None:
+    """Refuse two models to whom the same number is another token: one of them would read nonsense.
+
+    Raises:
+        ModelError: More than `RENAMED` of the tokens are others.
+    """
+    if not (base / "tokenizer_config.json").is_file():
+        return
+    known = {number: token for token, number in load_tokenizer(base).get_vocab().items()}
+    tokens = tokenizer.get_vocab()
+    others = sum(known.get(number, token) != token for token, number in tokens.items())
+    if others > RENAMED * len(tokens):
+        raise ModelError(
+            f"{others:,} of {len(tokens):,} tokens are others to the base: perplexity per token can't be compared over "
+            "different vocabularies",
+            hint="compare models that share one tokenizer",
+            place=str(base),
+        )
 
 
 def _paired(base: Measured, tuned: Measured) -> Paired:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from luthier.core.report import Block, Finding, Number, Table
+from luthier.core.text import plural
 from luthier.evaluate.account import Metric, shown
 from luthier.evaluate.answers import Answered
-from luthier.evaluate.stats import Paired, Verdict, perplexity
+from luthier.evaluate.stats import FEWEST, Paired, Verdict, perplexity
 from luthier.recipe.evaluate import Capability, Gate
 
 Status = Literal["OK", "WARN", "FAIL"]
@@ -111,6 +112,10 @@ def findings(kept: Sequence[Kept], refused: Sequence[str]) -> Iterator[Finding]:
     for text in refused:
         hint = "add rows or better ones, or change the settings, or `evaluate.gate`"
         yield Finding("gate", f"the gate says no: {text}", hint)
+    few = {one.name: one.tuned.n for one in kept if one.name != OWN and one.tuned.n < FEWEST}
+    for name, count in few.items():
+        text = f"{name}: {plural(count, 'row')} can't show whether it is lost; at least {FEWEST} are needed"
+        yield Finding("warning", text, "name more files in `evaluate.capabilities`, or raise `limit` and `answers`")
     for one in kept:
         if one.name != OWN and one.status != "OK":
             lost = f"{one.name}: {one.label} went from {_told(one.base, one)} to {_told(one.tuned, one)}"

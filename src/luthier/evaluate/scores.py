@@ -24,8 +24,8 @@ from luthier.core.report import Block, Finding, Number, Paragraph, Report, Secti
 from luthier.core.text import plural
 from luthier.evaluate.account import shown
 from luthier.evaluate.measure import with_adapter
+from luthier.evaluate.regression import OWN, refusals
 from luthier.evaluate.regression import findings as gate_findings
-from luthier.evaluate.regression import refusals
 from luthier.evaluate.stats import FEWEST, Verdict, mcnemar, mean, resampled, share, smallest_share
 from luthier.model.forward import batching, precise
 from luthier.model.generate import without_dropout
@@ -122,7 +122,7 @@ def evaluate_scores(  # noqa: PLR0913 - each is a fact of its own
             "detectable": found.detectable,
             "metrics": found.metrics,
             "benchmarks": [],
-            "regression": [metric for metric in found.metrics if found.verdict == "worse"][:1],
+            "regression": [_lost(metric) for metric in found.metrics if found.verdict == "worse"][:1],
             "gate": {"refused": refused},
             "samples": [],
             **found.more,
@@ -397,6 +397,12 @@ def _confused(labels_R: Labels, answers_R: Labels, classes: Sequence[str]) -> tu
 
 def _metric(name: str, number: Number, baseline: Number) -> dict[str, Any]:
     return {"name": name, **number.as_dict(), "base": baseline.as_dict(), "tuned": number.as_dict()}
+
+
+def _lost(metric: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry of the report's `regression`, as `regression.Kept` has it."""
+    numbers = {"base": metric["base"], "tuned": metric["tuned"], "change": None}
+    return {"name": OWN, "measure": metric["name"], **numbers, "status": "WARN"}
 
 
 def _against(number: Number, chance: float) -> Verdict:

@@ -184,3 +184,16 @@ class Evaluate(Options):
 
     max_new_tokens: Positive = 128
     """Longest answer, in tokens."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a result may be refused."""
+        return bool(self.capabilities) or self.gate != Gate()
+
+    @model_validator(mode="after")
+    def what_is_scored_is_asked(self) -> "Evaluate":
+        """Refuse metrics of answers that nobody asks for."""
+        if self.metrics and not self.answers:
+            message = "`metrics` score answers, and `answers` is 0: ask for some, or name no metrics"
+            raise ValueError(message)
+        return self

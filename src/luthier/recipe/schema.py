@@ -310,13 +310,12 @@ class Recipe(Options):
 
     @model_validator(mode="after")
     def what_answers_is_asked(self) -> "Recipe":
-        """Refuse capabilities of models that score texts: they can't be asked."""
-        if self.evaluate.capabilities and headed(self.train.objective):
-            kind = self.train.objective.kind
-            message = (
-                f"`evaluate.capabilities` asks a model that answers, and `objective: {kind}` makes one that scores"
-            )
-            raise ValueError(message)
+        """Refuse capabilities and metrics of models that score texts: they can't be asked."""
+        for name in ("capabilities", "metrics"):
+            if getattr(self.evaluate, name) and headed(self.train.objective):
+                kind = self.train.objective.kind
+                message = f"`evaluate.{name}` asks a model that answers, and `objective: {kind}` makes one that scores"
+                raise ValueError(message)
         return self
 
     @model_validator(mode="after")
