@@ -123,11 +123,12 @@ def test_a_base_that_was_exchanged_after_training_is_noticed(tiny_llama: Path, t
 
 def test_check_tells_missing_data_and_model_at_once(tmp_path: Path) -> None:
     data = f"{{sources: ['{tmp_path}/none.csv'], valid_sources: [held.csv], decontaminate: {{against: [humaneval]}}}}"
-    asked = parse_recipe(f"model: {tmp_path}/nowhere\ndata: {data}\n", file="recipe.yaml")
+    kept = "evaluate: {capabilities: [{name: sums, files: [sums.jsonl]}]}"
+    asked = parse_recipe(f"model: {tmp_path}/nowhere\ndata: {data}\n{kept}\n", file="recipe.yaml")
     with pytest.raises(Problems) as caught:
         workflow.check(asked)
     told = "\n".join(caught.value.lines())
-    for missing in (f"{tmp_path}/none.csv", "held.csv", "humaneval", f"{tmp_path}/nowhere"):
+    for missing in (f"{tmp_path}/none.csv", "held.csv", "humaneval", "sums.jsonl", f"{tmp_path}/nowhere"):
         assert f"error: {missing}: " in told
 
 

@@ -1097,6 +1097,7 @@ def check(recipe: Recipe) -> None:
     for look in (
         lambda: data.sources and files_of(data, names, rows=rows),
         lambda: evaluation_files(data.decontaminate.against),
+        lambda: _capability_files(recipe),
         lambda: is_local(recipe.model) and facts(recipe.model),
         lambda: _way(recipe),
     ):
