@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_loop import PLAN, work
 
+from luthier.core.errors import Failed
 from luthier.core.processes import start
+from luthier.core.progress import Silent
 from luthier.recipe.schema import Recipe
+from luthier.train.loop import train
 from luthier.train.parallel import World, settled, shares
 
 COSTS = st.lists(st.integers(1, 5000), max_size=40)
@@ -54,6 +59,18 @@ def test_one_process_exchanges_nothing() -> None:
     assert alone.capacity([10, 20], 512) == 512
     assert alone.asked("SIGTERM") == "SIGTERM"
     alone.same("here", "key")
+
+
+def test_memory_that_runs_out_while_gradients_are_summed_ends_the_run(tiny_llama: Path, tmp_path: Path) -> None:
+    """Taken again, the step would wait for processes that are inside the sum."""
+
+    class Full(World):
+        def add_gradients(self, parameters: Any) -> None:
+            raise torch.OutOfMemoryError("tried to allocate 1 GiB")
+
+    made = replace(work(tiny_llama, tmp_path, replace(PLAN, steps=2)), world=Full())
+    with pytest.raises(Failed, match="while gradients of step 1 were summed"):
+        train(made, Silent())
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=30), st.integers(2, 8))

@@ -81,13 +81,25 @@ def _gradients(work: Work, step: int, factor: float, pack_tokens: int) -> StepRe
     parameters = list(adapted.trainable.values())
     with world.fitting():
         loss, figures = _backward(work, step, batch, turns, totals, factor)
-    world.add_gradients(parameters)
+    _add_gradients(work, parameters, step)
     if factor != 1:
         torch._foreach_div_([parameter.grad for parameter in parameters if parameter.grad is not None], factor)
     norm = whole(torch.nn.utils.clip_grad_norm_(parameters, work.recipe.train.clip))
     told = world.sums({"loss": loss.item()} | {name: figure.item() for name, figure in figures.items()})
     tokens = sum(pack.tokens for pack in batch)
     return StepResult(told.pop("loss"), norm.item(), tokens, totals.supervised, told, waited)
+
+
+def _add_gradients(work: Work, parameters: Sequence[torch.nn.Parameter], step: int) -> None:
+    """Replace gradients by their sums over processes; a process that can't must not try again: the others wait."""
+    try:
+        work.world.add_gradients(parameters)
+    except torch.OutOfMemoryError as error:
+        raise Failed(
+            f"memory ran out while gradients of step {step + 1} were summed; the last checkpoint is whole",
+            hint="a smaller `train.max_length`, or fewer trained weights, in a new run with another `--out`",
+            place=str(work.run.path),
+        ) from error
 
 
 def _backward(

@@ -200,6 +200,14 @@ def test_values_are_json_s_not_python_s(wanted: str, got: str, valid: float, equ
     assert value(metrics["json_equal"], [wanted], [got]) == equal
 
 
+def test_a_schema_fetches_nothing(tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"$ref": "http://localhost:9/schema.json"}', encoding="utf-8")
+    keeps = made(Json(json_schema=str(schema)))["json_schema"]
+    with pytest.raises(Failed, match="which is not in it"):
+        keeps.figures([Expected("{}")], ["{}"])
+
+
 @pytest.mark.parametrize("text", ["{", '{"type": "nothing known"}'])
 def test_a_schema_that_is_none_is_told(text: str, tmp_path: Path) -> None:
     schema = tmp_path / "schema.json"

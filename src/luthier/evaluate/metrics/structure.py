@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from luthier.core.errors import MissingExtra, RecipeError
+from luthier.core.errors import Failed, MissingExtra, RecipeError
 from luthier.evaluate.metrics.metric import Expected, Metric, each
 from luthier.recipe.evaluate import Json, ToolCalls
 
@@ -62,6 +62,8 @@ def json_answers(options: Json) -> list[Metric]:
 def _validator(file: str) -> Callable[[Any], bool]:
     try:
         from jsonschema import Draft202012Validator, SchemaError
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
     except ModuleNotFoundError as error:
         raise MissingExtra("jsonschema", extra="metrics") from error
     try:
@@ -74,8 +76,20 @@ def _validator(file: str) -> Callable[[Any], bool]:
             hint="correct `json_schema`, a path from where luthier runs",
             place=file,
         ) from error
-    validator = Draft202012Validator(schema)
-    return lambda value: bool(validator.is_valid(value))
+    # Left to itself, jsonschema fetches what a `$ref` names from the network.
+    validator = Draft202012Validator(schema, registry=Registry())
+
+    def keeps(value: Any) -> bool:
+        try:
+            return bool(validator.is_valid(value))
+        except Unresolvable as error:
+            raise Failed(
+                f"the JSON Schema refers to `{error.ref}`, which is not in it",
+                hint="put what it names under `$defs` of the same file",
+                place=file,
+            ) from error
+
+    return keeps
 
 
 def tool_calls(_: ToolCalls) -> list[Metric]:
