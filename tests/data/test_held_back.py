@@ -153,3 +153,12 @@ def test_a_row_near_one_that_is_held_out_is_not_trained_on(write: Write, tmp_pat
         1,
         {"source": str(valid), "line": 1},
     )
+
+
+def test_rows_of_one_pattern_are_held_out_all_the_same_and_it_is_told(write: Write, tmp_path: Path) -> None:
+    ask = "A customer asks about ticket number {}: please write a short and friendly answer on when it is ready."
+    rows = [{"prompt": ask.format(i), "answer": f"Ticket {i} is ready in {i % 9 + 2} days."} for i in range(200)]
+    prepared = prepare_sources(tmp_path, write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows)))
+    assert 8 <= prepared.data["splits"]["valid"] <= 35
+    (alike,) = [check for check in prepared.data["checks"] if check["name"] == "alike_held_out"]
+    assert alike["status"] == "warning"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,15 @@ NAMED_HELD_OUT = re.compile(
     r"(?:^|[._-])(?:valid|validation|val|dev|test|eval|heldout|holdout)(?:[._-]|$)", re.IGNORECASE
 )
 """Names of files whose rows are usually not trained on."""
+
+
+class HeldBack(NamedTuple):
+    """Which rows are held out."""
+
+    parts: Parts
+    """The part of every kept row. (N,)"""
+    alike: bool
+    """Whether near duplicates were torn apart: kept together, they would leave too little to hold out."""
 
 
 def stratum_column(split: Split) -> str | None:
@@ -56,8 +66,8 @@ def held_back(
     *,
     fixed: Parts,
     clusters: Numbers | None = None,
-) -> Parts:
-    """Return the part of every kept row, (N,).
+) -> HeldBack:
+    """Return the part of every kept row.
 
     Args:
         kept: The columns of the rows.
@@ -84,22 +94,38 @@ def held_back(
         strata = _named(kept, "stratum_key", column, "stratify")
     elif split.stratify and rows in ("class", "judged"):
         strata = np.array([value_key(name, seed=split.seed) for name in labels], np.uint64)[kept["label"]]
-    return assign(
-        _keys(kept, split),
-        split.model_copy(update=taken),
-        _units(kept, split, clusters),
-        strata=strata,
-        classes=kept["label"] if rows == "class" else None,
-        fixed=fixed,
-    )
+    split = split.model_copy(update=taken)
+
+    def parts(together: Numbers | None) -> Parts:
+        return assign(
+            _keys(kept, split),
+            split,
+            _units(kept, split, together),
+            strata=strata,
+            classes=kept["label"] if rows == "class" else None,
+            fixed=fixed,
+        )
+
+    found = parts(clusters)
+    if clusters is None or not _lacks(found, split):
+        return HeldBack(found, False)
+    apart = parts(None)
+    return HeldBack(apart, not np.array_equal(found, apart))
 
 
-def checks(files: Sequence[tuple[Part, str]], dropped: int) -> list[Check]:
+def _lacks(found: Parts, split: Split) -> bool:
+    """Return whether a part has less than a quarter of its share: by chance, hardly any has."""
+    shares = {"valid": split.valid, "test": split.test}
+    return any((found == PARTS.index(part)).mean() < share / 4 for part, share in shares.items())
+
+
+def checks(files: Sequence[tuple[Part, str]], dropped: int, *, alike: bool) -> list[Check]:
     """Return what to know about files that are held out, or look as if they should be.
 
     Args:
         files: Part and name of every file.
         dropped: Rows that were dropped because they belong to one that is held out.
+        alike: As in `HeldBack`.
     """
     found = []
     named = [name for part, name in files if part == "train" and NAMED_HELD_OUT.search(Path(name).stem)]
@@ -108,6 +134,10 @@ def checks(files: Sequence[tuple[Part, str]], dropped: int) -> list[Check]:
         details = f"{plural(len(named), 'file')} by the name held out, and trained on, first `{named[0]}`"
         hint = f"`--set data.{option}_sources=[{named[0]}]` holds it out"
         found.append(Check("named_held_out", "warning", details, hint))
+    if alike:
+        details = "so many rows are nearly the same that those held out have near duplicates among those trained on"
+        hint = "what is measured on them tells of rows like these; hold others out with `data.valid_sources`"
+        found.append(Check("alike_held_out", "warning", details, hint))
     if any(part != "train" for part, _ in files):
         details = "no row equals one that is held out, or has its prompt"
         if dropped:

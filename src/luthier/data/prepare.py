@@ -189,7 +189,9 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
     near = intake.take_out_near(comparing) if comparing else None
     read, fixed = _held_out(intake, read, asked, near)
     leaks = searched(asked.leaks, intake.leaks, rows=intake.account.rows_in)
-    splits, looked_at = _distribute(intake, asked, fixed, near, folder)
+    clusters = near.clusters[intake.kept.left] if near else None
+    held = held_back(intake.kept, intake.labels, asked.data, asked.rows, fixed=fixed, clusters=clusters)
+    splits, looked_at = _distribute(intake, held.parts, folder)
     intake.dropped.close()
     intake.account.settle()
     found = _evidence(intake, read, asked, splits, looked_at)
@@ -206,7 +208,7 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
         steps=intake.notes,
         checks=[
             *run_checks(found),
-            *checks([(file.part, file.name) for file in read], found.account.by_reason["held_out"]),
+            *checks([(file.part, file.name) for file in read], found.account.by_reason["held_out"], alike=held.alike),
             *([near.check()] if near else []),
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
             *findings.checks(intake.notes),
@@ -268,12 +270,9 @@ def _evidence(
     )
 
 
-def _distribute(
-    intake: Intake, asked: Asked, fixed: Parts, near: NearRows | None, folder: Path
-) -> tuple[Mapping[Part, Written], LookedAt]:
+def _distribute(intake: Intake, parts: Parts, folder: Path) -> tuple[Mapping[Part, Written], LookedAt]:
     """Copy the waiting lines to their splits. Return these, and what some of them look like."""
-    clusters = near.clusters[intake.kept.left] if near else None
-    numbers = held_back(intake.kept, intake.labels, asked.data, asked.rows, fixed=fixed, clusters=clusters).tolist()
+    numbers = parts.tolist()
     apart = spread(len(intake.kept))
     looking = Looking(len(intake.kept) // apart)
     first: bytes | None = None
