@@ -64,12 +64,12 @@ def peak(call: Callable[[], Any]) -> int:
 def test_certified_rows_are_spread_evenly_over_the_file(tmp_path: Path, split: str, count: int) -> None:
     run = run_of(tmp_path, **{"train": 3, split: count})
     rows = list(read_examples(tmp_path / "data" / f"{split}.jsonl"))
-    assert workflow._certified_rows(run) == rows[:: max(1, count // 16)][:16]
+    assert workflow.exporting.certified_rows(run) == rows[:: max(1, count // 16)][:16]
 
 
 def test_certified_rows_take_no_memory_for_the_others(tmp_path: Path) -> None:
     run = run_of(tmp_path, train=5_000)
-    assert peak(lambda: workflow._certified_rows(run)) < 200_000
+    assert peak(lambda: workflow.exporting.certified_rows(run)) < 200_000
 
 
 @pytest.mark.parametrize("split", ["", "train"])
@@ -78,8 +78,8 @@ def test_the_first_rows_of_all_are_shown_with_no_memory_for_the_others(tmp_path:
     told = [{"source": "train.jsonl", "line": line, "reason": "empty"} for line in range(3_001, 5_001)]
     (tmp_path / "data" / "dropped.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
     files = ["valid.jsonl", "train.jsonl"]
-    assert peak(lambda: workflow._prepared(run, split, files, limit=5)) < 200_000
-    some, every = (workflow._prepared(run, split, files, limit=limit) for limit in (5, None))
+    assert peak(lambda: workflow.encoding.prepared_rows(run, split, files, limit=5)) < 200_000
+    some, every = (workflow.encoding.prepared_rows(run, split, files, limit=limit) for limit in (5, None))
     assert some[1] == every[1] == len(every[0]) == (3_000 if split else 7_000)
     assert some[0] == every[0][:5]
     first = "train.jsonl" if split else "valid.jsonl"
@@ -105,16 +105,16 @@ def test_the_tokens_of_the_run_are_measured_where_they_are_those_of_the_held_out
     asked, run = begun(tmp_path / "run", tickets, tiny_llama)
     workflow.train(asked, run)
     valid = run / "data" / "valid.jsonl"
-    length = workflow._kept_plan(run).max_length
-    stored = workflow._stored_tokens(asked, run, valid, length)
+    length = workflow.planning.kept_plan(run).max_length
+    stored = workflow.encoding.stored_tokens(asked, run, valid, length)
     assert stored is not None
     assert [text.source for text in stored] == [example.source for example in read_examples(valid)]
-    assert workflow._stored_tokens(asked, run, run / "data" / "test.jsonl", length) is None
-    assert workflow._stored_tokens(asked, run, valid, length - 1) is None
+    assert workflow.encoding.stored_tokens(asked, run, run / "data" / "test.jsonl", length) is None
+    assert workflow.encoding.stored_tokens(asked, run, valid, length - 1) is None
     mapped = workflow.evaluate(asked, run)
     shutil.rmtree(run / "tokens")
     shutil.rmtree(run / "evaluate")
-    assert workflow._stored_tokens(asked, run, valid, length) is None
+    assert workflow.encoding.stored_tokens(asked, run, valid, length) is None
     assert workflow.evaluate(asked, run).data == mapped.data
 
 

@@ -8,7 +8,8 @@ import pytest
 from luthier.core.report import Number
 from luthier.evaluate.regression import findings, of_capability, of_own_rows, refusals
 from luthier.evaluate.stats import Paired, paired
-from luthier.recipe.evaluate import Capability, Evaluate, ExactMatch, Gate
+from luthier.recipe.evaluate import Capability, Evaluate, Gate
+from luthier.recipe.metrics import ExactMatch
 
 SUMS = Capability(name="sums", files=("sums.jsonl",))
 

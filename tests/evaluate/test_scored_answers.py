@@ -2,7 +2,7 @@
 
 from luthier.evaluate.answers import score
 from luthier.evaluate.metrics.metric import Expected
-from luthier.recipe.evaluate import Regex
+from luthier.recipe.metrics import Regex
 
 
 def test_two_metrics_of_one_kind_have_names_of_their_own() -> None:

@@ -14,7 +14,7 @@ from luthier.evaluate.contrast import Contrast, contrast, holm, judged, rows_for
 from luthier.evaluate.metrics.choose import chosen
 from luthier.evaluate.metrics.metric import Expected, Metric
 from luthier.evaluate.metrics.structure import call_of
-from luthier.recipe.evaluate import Metric as Options
+from luthier.recipe.metrics import Metric as Options
 from luthier.recipe.options import locate
 
 WANTED = 0.05

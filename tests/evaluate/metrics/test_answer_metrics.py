@@ -12,7 +12,7 @@ from luthier.core.errors import Failed, RecipeError
 from luthier.evaluate.metrics.choose import chosen
 from luthier.evaluate.metrics.metric import Expected, Metric
 from luthier.evaluate.metrics.structure import calls_in
-from luthier.recipe.evaluate import (
+from luthier.recipe.metrics import (
     Bleu,
     Chrf,
     Classes,

@@ -8,7 +8,7 @@ from statistics import median
 from luthier.evaluate.metrics.metric import Expected
 from luthier.evaluate.metrics.structure import read
 from luthier.evaluate.metrics.text import NUMBER, namer, number_in
-from luthier.recipe.evaluate import (
+from luthier.recipe.metrics import (
     Chrf,
     Classes,
     ExactMatch,

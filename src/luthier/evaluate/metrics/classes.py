@@ -13,7 +13,7 @@ from luthier.core.report import Block, Table
 from luthier.core.text import one_line
 from luthier.evaluate.metrics.metric import Expected, Floats, Metric
 from luthier.evaluate.metrics.text import namer
-from luthier.recipe.evaluate import Classes
+from luthier.recipe.metrics import Classes
 
 SHOWN = 25
 """Classes and confusions that are shown, the most frequent ones."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from luthier.core.errors import Failed, RecipeError
 from luthier.evaluate.metrics.metric import Expected, Metric, each
-from luthier.recipe.evaluate import Custom
+from luthier.recipe.metrics import Custom
 
 
 def custom(options: Custom) -> list[Metric]:

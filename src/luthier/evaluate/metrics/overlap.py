@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from luthier.evaluate.metrics.metric import Expected, Floats, Metric, each
-from luthier.recipe.evaluate import Bleu, Chrf, Rouge
+from luthier.recipe.metrics import Bleu, Chrf, Rouge
 
 
 def bleu(options: Bleu) -> list[Metric]:

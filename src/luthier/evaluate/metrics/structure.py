@@ -8,7 +8,7 @@ from typing import Any
 
 from luthier.core.errors import Failed, MissingExtra, RecipeError
 from luthier.evaluate.metrics.metric import Expected, Metric, each
-from luthier.recipe.evaluate import Json, ToolCalls
+from luthier.recipe.metrics import Json, ToolCalls
 
 FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from luthier.evaluate.metrics.metric import Expected, Metric, each
-from luthier.recipe.evaluate import ExactMatch, LastNumber, Regex, Repetition, TokenF1
+from luthier.recipe.metrics import ExactMatch, LastNumber, Regex, Repetition, TokenF1
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)

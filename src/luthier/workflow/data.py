@@ -1,0 +1,125 @@
+"""Prepare: raw files to rows."""
+
+import importlib.util
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.core.files import digest, known_sha256
+from luthier.core.progress import Progress, Silent
+from luthier.core.report import Report
+from luthier.core.run import Run
+from luthier.recipe.data import Data
+from luthier.recipe.schema import Recipe
+from luthier.workflow.needs import need
+from luthier.workflow.runs import done_before, unchanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from luthier.data.lengths import CountTokens
+
+
+def prepare(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
+    """Read, convert, clean, split: raw files to `run/data`, every dropped row with its reason."""
+    from luthier.data.clean.vocabulary import special_tokens
+    from luthier.data.lengths import Tokenizer
+    from luthier.data.prepare import prepare as prepare_data
+    from luthier.model.facts import tokenizer_file
+
+    data, names = sources_of(recipe, run)
+    privacy = data.clean.privacy
+    if privacy.ner is not None and privacy.ner.needs is not None:
+        need(privacy.ner.needs[0], extra=privacy.ner.needs[1])
+    if data.clean.language:
+        need("py3langid", extra="data")
+    train = recipe.train
+    rows = train.objective.rows
+    inputs = _inputs(recipe, data, names)
+    vocabulary = tokenizer_file(recipe.model)
+    special = special_tokens(vocabulary)
+    secret = Path(privacy.key or "").expanduser()
+    drawn_with = known_sha256(secret) if secret.is_file() else None
+    counted_with = known_sha256(vocabulary) if vocabulary else None
+    asked = [recipe.data.model_dump(mode="json", exclude={"processes"}), rows, train.max_length, train.too_long]
+    key = digest([asked, inputs, drawn_with, counted_with])
+    finished = run.finished("prepare", key)
+    if finished is not None:
+        return done_before("Dataset Validation Report", finished)
+    unchanged(run, "prepare", key, _changed_sources(run, inputs))
+    run.log("stage", stage="prepare", state="began")
+    report = prepare_data(
+        data,
+        run / "data",
+        rows=rows,
+        shown_as=names,
+        progress=progress or Silent(),
+        tokenizer=Tokenizer(_counter(recipe, data, names), special),
+        train=train,
+    )
+    files = sorted(path for path in (run / "data").rglob("*") if path.is_file())
+    run.finish("prepare", key=key, report=report.as_dict(), files=files, inputs=inputs)
+    return report
+
+
+def only_text(recipe: Recipe) -> bool:
+    """Say whether the first rows of a recipe's sources are plain text, of which no conversation can be made."""
+    from luthier.data.first import are_plain_text
+
+    return are_plain_text(sources_of(recipe)[0])
+
+
+def _counter(recipe: Recipe, data: Data, names: dict[Path, str]) -> "Callable[[], CountTokens] | None":
+    """Return what makes a counter of tokens: the model's tokenizer, where it is here and counts fast enough."""
+    from luthier.data.sources import files_of
+    from luthier.model.facts import tokenizer_file
+
+    file = tokenizer_file(recipe.model)
+    if file is None or importlib.util.find_spec("tokenizers") is None:
+        return None
+    from luthier.tokens.count import countable, counter
+
+    size = sum(source.size for _, source in files_of(data, names, rows=recipe.train.objective.rows))
+    return partial(counter, file, size) if countable(file, size) else None
+
+
+def _changed_sources(run: Run, inputs: list[list[str]]) -> str:
+    """Return the source files that are others than when the rows were prepared, in words."""
+    now = dict(inputs)
+    before = dict(run.manifest()["stages"].get("prepare", {}).get("inputs", []))
+    named = [f"`{name}`" for name in sorted({*now, *before}) if now.get(name) != before.get(name)]
+    return ", ".join(named[:5]) if named else "the way data are prepared"
+
+
+def sources_of(recipe: Recipe, run: Run | None = None) -> tuple[Data, dict[Path, str]]:
+    """Return the data options with `bundled` and what is elsewhere as files, and the names under which they are shown.
+
+    What is elsewhere (piped in, on the hub) is fetched for a run; without one it is left out.
+    """
+    from luthier.bundled import sample_paths
+    from luthier.data.fetched import fetch, is_elsewhere
+
+    resolved: dict[str, tuple[str, ...]] = {}
+    names: dict[Path, str] = {}
+    for field in ("sources", "valid_sources", "test_sources"):
+        asked: tuple[str, ...] = getattr(recipe.data, field)
+        named = [str(path) for each in asked for path in (sample_paths() if each == "bundled" else [each])]
+        if "bundled" in asked:
+            names |= {path: f"bundled/{path.name}" for path in sample_paths()}
+        if run is None:
+            here = [source for source in named if not is_elsewhere(source)]
+        else:
+            here, shown = fetch(named, run.path)
+            names |= shown
+        resolved[field] = tuple(here)
+    return recipe.data.model_copy(update=resolved), names
+
+
+def _inputs(recipe: Recipe, data: Data, names: dict[Path, str]) -> list[list[str]]:
+    """Return name and hash of every file that is read, so that changed data is prepared anew."""
+    from luthier.data.leakage.evaluations import evaluation_files
+    from luthier.data.sources import files_of
+
+    found = [file for _, file in files_of(data, names, rows=recipe.train.objective.rows)]
+    found += evaluation_files(recipe.data.decontaminate.against)
+    return [[file.name, known_sha256(file.path)] for file in found]

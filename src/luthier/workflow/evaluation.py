@@ -1,0 +1,178 @@
+"""Evaluate: base against tuned model of a run, or any two models."""
+
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from luthier.core.errors import DataError
+from luthier.core.files import digest, known_sha256
+from luthier.core.hardware import hardware
+from luthier.core.progress import Progress, Silent
+from luthier.core.report import Report
+from luthier.core.run import Run
+from luthier.recipe.data import Data
+from luthier.recipe.methods import headed
+from luthier.recipe.schema import Recipe
+from luthier.workflow.data import sources_of
+from luthier.workflow.encoding import renderer, stored_tokens
+from luthier.workflow.needs import capability_files, need, need_methods
+from luthier.workflow.planning import kept_plan
+from luthier.workflow.runs import done_before
+from luthier.workflow.training import held_out_rows, trained_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from luthier.evaluate.held_out import Examples
+    from luthier.recipe.evaluate import Capability
+    from luthier.tokens.render import Encoded
+
+
+def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
+    """Compare base and tuned model on the held-out rows: perplexity, paired interval, answers side by side."""
+    need("torch", "transformers", "peft", extra="train")
+    trained, base = trained_model(recipe, run)
+    asked = [[file.name, known_sha256(file.path)] for file in capability_files(recipe)]
+    key = digest([trained["files"], recipe.evaluate.model_dump(mode="json"), asked])
+    finished = run.finished("evaluate", key)
+    if finished is not None:
+        return done_before("Evaluation", finished)
+
+    rows = held_out_rows(run)
+    if rows is None:
+        raise DataError(
+            "no row was held out, so there is nothing to compare on",
+            hint="set `data.split.valid` above 0 and start a new run",
+            place=str(run / "data"),
+        )
+    run.log("stage", stage="evaluate", state="began")
+    evaluated = _scored if headed(recipe.train.objective) else _compared
+    report = evaluated(recipe, run, base, rows, progress or Silent())
+    files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())
+    run.finish("evaluate", key=key, report=report.as_dict(), files=files)
+    return report
+
+
+def _scored(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress) -> Report:
+    """Return what the scores of a trained head are worth on held-out rows."""
+    from collections import Counter
+
+    from luthier.evaluate.scores import evaluate_scores
+    from luthier.tokens.encode import Limits, in_memory, read_examples
+    from luthier.tokens.stage import open_tokens
+
+    decided, learned = kept_plan(run), open_tokens(run / "tokens", "train")
+    stored = stored_tokens(recipe, run, rows, decided.max_length)
+    if stored is None:
+        limits = Limits(decided.max_length, recipe.train.too_long)
+        with_classes = renderer(recipe, base, learned.classes)
+        found: Sequence[Encoded] = in_memory(read_examples(rows), with_classes, limits, processes=1).rows
+    else:
+        found = stored
+    return evaluate_scores(
+        recipe_model=recipe.model,
+        base_path=base,
+        tuned_path=run / "model",
+        rows=found,
+        classes=learned.classes,
+        usual=int(Counter(learned.labels.tolist()).most_common(1)[0][0]) if learned.classes else 0,
+        capacity=decided.pack_tokens,
+        gate=recipe.evaluate.gate,
+        precision=decided.precision,
+        out=run / "evaluate",
+        progress=progress,
+    )
+
+
+def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress) -> Report:
+    """Return how base and tuned model compare in what they find likely."""
+    from luthier.evaluate.compare import compare
+    from luthier.recipe.methods import per_token
+    from luthier.tokens.encode import Limits, read_examples
+
+    decided = kept_plan(run)
+    with TemporaryDirectory() as folder:
+        return compare(
+            recipe_model=recipe.model,
+            base_path=base,
+            tuned_path=run / "model",
+            examples=partial(read_examples, rows),
+            stored=stored_tokens(recipe, run, rows, decided.max_length),
+            options=recipe.evaluate,
+            capacity=decided.pack_tokens,
+            limits=Limits(decided.max_length, recipe.train.too_long),
+            learn=recipe.train.learn,
+            rows=recipe.train.objective.rows,
+            capabilities=[*_capabilities(recipe, Path(folder), progress)],
+            precision=decided.precision,
+            out=run / "evaluate",
+            per_token=per_token(recipe.train.objective),
+            progress=progress,
+        )
+
+
+def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress | None = None) -> Report:
+    """Compare two models that are there, the recipe's with another, on all rows of the recipe's data.
+
+    Args:
+        recipe: Names the model (a folder with a whole model or an adapter, a hub name) and the data.
+        against: The model it is compared with; of an adapter its base.
+        run: Where rows and report go.
+        progress: Somebody who watches.
+    """
+    need("torch", "transformers", "peft", extra="train")
+    need_methods(recipe)
+    from luthier.data.prepare import prepare as prepare_data
+    from luthier.evaluate.compare import compare
+    from luthier.model.facts import facts, resolve
+    from luthier.tokens.encode import Limits, read_examples
+
+    watcher, base, rows = progress or Silent(), facts(against), recipe.train.objective.rows
+    tuned = Path(recipe.model).expanduser()
+    adapted = (tuned / "adapter_config.json").is_file()
+    if not adapted:
+        tuned = resolve(recipe.model)
+    data, names = sources_of(recipe)
+    none_held_back = data.split.model_copy(update={"valid": 0.0, "test": 0.0})
+    # A question asked twice counts twice.
+    clean = data.clean.model_copy(update={"duplicates": False, "near_duplicates": False})
+    data = data.model_copy(update={"split": none_held_back, "clean": clean})
+    prepared = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=watcher)
+    contexts = [base.context, None if adapted else facts(recipe.model).context]
+    longest = min([recipe.train.max_length, *(context for context in contexts if context)])
+    with TemporaryDirectory() as folder:
+        report = compare(
+            recipe_model=against,
+            base_path=Path(base.path),
+            tuned_path=tuned,
+            examples=partial(read_examples, run / "data" / "train.jsonl"),
+            options=recipe.evaluate,
+            capacity=longest,
+            limits=Limits(longest, recipe.train.too_long),
+            learn=recipe.train.learn,
+            rows=rows,
+            capabilities=[*_capabilities(recipe, Path(folder), watcher)],
+            precision="bf16" if hardware().gpu_memory_bytes else "fp32",
+            out=run / "evaluate",
+            dropped=prepared.data["rows"]["dropped"],
+            progress=watcher,
+        )
+    files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())
+    run.finish("evaluate", key=digest([base.fingerprint, recipe.model]), report=report.as_dict(), files=files)
+    return report
+
+
+def _capabilities(recipe: Recipe, folder: Path, progress: Progress) -> "Iterator[tuple[Capability, Examples]]":
+    """Yield what should not be lost, with its rows, prepared as training rows are but for duplicates and splits."""
+    from luthier.data.prepare import prepare as prepare_data
+    from luthier.evaluate.held_out import spread
+    from luthier.recipe.data import Clean, Split
+    from luthier.tokens.encode import read_examples
+
+    for number, asked in enumerate(recipe.evaluate.capabilities):
+        data = Data(sources=asked.files, split=Split(valid=0.0), clean=Clean(duplicates=False, near_duplicates=False))
+        out = folder / f"{number}"
+        report = prepare_data(data, out, rows="text" if asked.text else "conversation", progress=progress)
+        every = partial(read_examples, out / "train.jsonl")
+        yield asked, spread(every, asked.limit, of=report.data["rows"]["kept"])

@@ -1,0 +1,79 @@
+"""What a recipe needs before anything long begins: packages, files, a model, weights to go on from."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.core.errors import MissingExtra, RecipeError
+from luthier.recipe.methods import DeepSpeed
+from luthier.recipe.options import locate
+from luthier.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    from luthier.data.sources import SourceFile
+    from luthier.recipe.facts import ModelFacts
+
+
+def need(*packages: str, extra: str) -> None:
+    """Say which extra is missing before anything long begins."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, extra=extra)
+
+
+def need_methods(recipe: Recipe) -> None:
+    """Say which extra a method of the recipe needs, and what is wrong with a metric, while nothing is lost yet."""
+    options, metrics = recipe.train, recipe.evaluate.metrics
+    named = (options.technique, options.objective, options.optimizer, options.schedule, *options.track, *metrics)
+    for method in named:
+        if method.needs is not None:
+            need(method.needs[0], extra=method.needs[1])
+    for metric in metrics:
+        locate(metric)(metric)
+    capability_files(recipe)
+
+
+def model_facts(recipe: Recipe) -> "ModelFacts":
+    """Return what is known of the recipe's model without loading it."""
+    from luthier.model.facts import facts
+
+    return facts(recipe.model)
+
+
+def parent_weights(recipe: Recipe) -> Path | None:
+    """Return the file of weights a training begins with, or None when it begins with the base.
+
+    Raises:
+        RecipeError: There are none in the folder.
+    """
+    if recipe.train.continue_from is None:
+        return None
+    folder = Path(recipe.train.continue_from)
+    for home in (folder / "model", folder):
+        for name in ("adapter_model.safetensors", "model.safetensors"):
+            if (home / name).is_file():
+                return home / name
+    raise RecipeError(
+        f"there are no trained weights in `{folder}`",
+        hint="name a run whose training is finished, its `model` folder, or one of its `checkpoints/step-…`",
+        place="train.continue_from",
+    )
+
+
+def parallel_accepted(recipe: Recipe) -> None:
+    """Look whether what says how processes share the work, where that is a file, can be done."""
+    from luthier.recipe.deepspeed import accepted
+
+    if isinstance(recipe.train.parallel, DeepSpeed):
+        accepted(recipe.train.parallel, recipe.train)
+
+
+def capability_files(recipe: Recipe) -> "list[SourceFile]":
+    """Return the files whose rows measure what should not be lost; they must be there."""
+    from luthier.data.sources import find_files
+
+    return [
+        file
+        for asked in recipe.evaluate.capabilities
+        for file in find_files(asked.files, rows="text" if asked.text else "conversation")
+    ]
