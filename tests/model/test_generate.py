@@ -12,6 +12,7 @@ from luthier.model import generate as module
 from luthier.model.generate import Room, attending, generate, room, without_dropout
 from luthier.model.kernels import attention
 from luthier.model.load import load_model
+from luthier.model.sampling import Sampling
 
 PAD = 0
 NEVER: frozenset[int] = frozenset()
@@ -175,3 +176,31 @@ def test_a_cache_that_forgets_is_not_used(tmp_path: Path) -> None:
     with torch.no_grad():
         assert not module._remembers(load_model(save("rwkv", tmp_path / "rwkv")))
         assert module._remembers(load_model(save("mamba", tmp_path / "mamba")))
+
+
+DRAWN = Sampling(temperature=0.8, top_p=0.9, seed=3)
+
+
+def drawn(model: Any, prompts: list[list[int]], sampling: Sampling = DRAWN) -> list[list[int]]:
+    return generate(model, prompts, stop_ids=NEVER, max_new_tokens=12, pad_id=PAD, sampling=sampling)
+
+
+def test_what_is_drawn_depends_on_prompt_and_seed_alone(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = drawn(model, [*PROMPTS, PROMPTS[0]])
+    assert together[0] != together[5]
+    assert drawn(model, PROMPTS[::-1]) == together[4::-1]
+    monkeypatch.setattr(module, "BATCH_TOKENS", 1)
+    assert drawn(model, [*PROMPTS, PROMPTS[0]]) == together
+    assert drawn(model, PROMPTS, Sampling(0.8, 0.9, seed=4)) != together[:5]
+
+
+def test_next_to_no_temperature_and_the_smallest_nucleus_are_greedy(model: Any) -> None:
+    greedy = generate(model, PROMPTS, stop_ids=NEVER, max_new_tokens=12, pad_id=PAD)
+    assert drawn(model, PROMPTS, Sampling(temperature=1e-4)) == greedy
+    assert drawn(model, PROMPTS, Sampling(top_p=1e-9)) == greedy
+
+
+def test_a_model_that_cannot_be_packed_draws_the_same_in_any_batch(tmp_path: Path) -> None:
+    model = load_model(save("mamba", tmp_path))
+    prompts = [*PROMPTS, [9, 8, 7, 6], [50, 51]]
+    assert drawn(model, prompts) == [drawn(model, [prompt])[0] for prompt in prompts]

@@ -1,4 +1,4 @@
-"""Greedy answers, many prompts at a time, with the model's cache.
+"""Answers, greedy or drawn, many prompts at a time, with the model's cache.
 
 Shapes: B prompts of a batch, P tokens of its longest prompt, V vocabulary.
 """
@@ -13,6 +13,7 @@ import torch
 from transformers import DynamicCache
 
 from luthier.model.forward import batching, plain, takes
+from luthier.model.sampling import Choose, Sampling, greedy
 
 BATCH_TOKENS = 16_384
 """Prompts and answers of a batch together hold at most this many tokens: it bounds the cache's memory."""
@@ -24,8 +25,26 @@ CACHES = ("past_key_values", "cache_params", "state")
 CACHE_LIMIT = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 """Share of the largest logit by which a cache may change logits, by type of the weights."""
 
-Decode = Callable[[Any, Sequence[list[int]], Sequence[int], frozenset[int], int], Iterator[tuple[int, list[int]]]]
-"""Takes model, prompts, longest answers, stop ids and a padding id; yields place and answer as they are finished."""
+
+class Ending(NamedTuple):
+    """When an answer ends before its longest."""
+
+    ids: frozenset[int]
+    """Before one of these."""
+    seen: Callable[[Sequence[int]], bool] | None = None
+    """Behind a token with which this says so."""
+
+    def reached(self, answer: list[int], token: int, longest: int) -> bool:
+        """Add a token to an answer unless it ends before it, and return whether it ends."""
+        if token in self.ids:
+            return True
+        answer.append(token)
+        return len(answer) >= longest or (self.seen is not None and self.seen(answer))
+
+
+Decode = Callable[[Any, Sequence[list[int]], Sequence[int], Ending, Choose, int], Iterator[tuple[int, list[int]]]]
+"""Takes model, prompts, longest answers, what ends them, how a token is chosen and a padding id; yields place and
+answer as they are finished."""
 
 
 class Room(NamedTuple):
@@ -58,9 +77,11 @@ def generate(
     stop_ids: frozenset[int],
     max_new_tokens: int,
     pad_id: int,
+    sampling: Sampling | None = None,
+    ended: Callable[[Sequence[int]], bool] | None = None,
     on_done: Callable[[int], None] | None = None,
 ) -> list[list[int]]:
-    """Return the most likely continuation of each prompt, token by token, in the order of the prompts.
+    """Return the continuation of each prompt, token by token, in the order of the prompts.
 
     The result is that of one prompt at a time, up to rounding: products of another shape may sum in another
     order, and two tokens whose logits differ by no more than that may change places.
@@ -72,6 +93,9 @@ def generate(
         stop_ids: An answer ends before the first of these.
         max_new_tokens: Longest answer, at least 1. An answer of exactly `room(…).answer` tokens was cut.
         pad_id: Any id of the vocabulary; it stands where nothing looks.
+        sampling: How tokens are drawn; by default the most likely is taken. A prompt given n times gets n answers, and
+            each depends on its prompt and the seed alone.
+        ended: Told an answer so far, says whether it ends there, as `luthier.model.sampling.StopStrings` does.
         on_done: Called with the number of prompts answered so far, each time it grows.
 
     Raises:
@@ -84,6 +108,7 @@ def generate(
             raise ValueError(message)
     rooms = [room(model, len(prompt), max_new_tokens=max_new_tokens) for prompt in prompts]
     read = [list(prompt[-space.read :]) for prompt, space in zip(prompts, rooms, strict=True)]
+    keys = [*sampling.keys(read)] if sampling else []
     answers: list[list[int]] = [[] for _ in prompts]
     done = 0
     # Not inference_mode: buffers that a model renews in a forward pass (scaled rotary angles) would become
@@ -91,7 +116,9 @@ def generate(
     with torch.no_grad(), without_dropout(model), _answering(model) as (decode, alike):
         for members in _batches([len(ids) for ids in read], max_new_tokens, alike=alike):
             limits = [rooms[i].answer for i in members]
-            for place, answer in decode(model, [read[i] for i in members], limits, stop_ids, pad_id):
+            choose = sampling.chooser([keys[i] for i in members], max(limits)) if sampling else greedy
+            batch = [read[i] for i in members]
+            for place, answer in decode(model, batch, limits, Ending(stop_ids, ended), choose, pad_id):
                 answers[members[place]] = answer
                 done += 1
                 if on_done is not None:
@@ -165,7 +192,7 @@ def _batches(lengths: Sequence[int], max_new_tokens: int, *, alike: bool = False
 
 
 def _decode(
-    model: Any, prompts: Sequence[list[int]], limits: Sequence[int], stop_ids: frozenset[int], pad_id: int
+    model: Any, prompts: Sequence[list[int]], limits: Sequence[int], ending: Ending, choose: Choose, pad_id: int
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield place and answer of each prompt when it is finished. Finished prompts leave the batch."""
     device = next(model.parameters()).device
@@ -189,13 +216,10 @@ def _decode(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        chosen_B = logits_BV.argmax(dim=-1)
+        chosen_B = choose(logits_BV, alive, len(answers[alive[0]]))
         going = []
         for place, (row, token) in enumerate(zip(alive, chosen_B.tolist(), strict=True)):
-            stopped = token in stop_ids
-            if not stopped:
-                answers[row].append(token)
-            if stopped or len(answers[row]) >= limits[row]:
+            if ending.reached(answers[row], token, limits[row]):
                 yield row, answers[row]
             else:
                 going.append(place)
@@ -212,7 +236,8 @@ def _decode_alike(
     model: Any,
     prompts: Sequence[list[int]],
     limits: Sequence[int],
-    stop_ids: frozenset[int],
+    ending: Ending,
+    choose: Choose,
     _pad_id: int,
     *,
     cached: bool,
@@ -228,13 +253,9 @@ def _decode_alike(
     answers: list[list[int]] = [[] for _ in prompts]
     while alive:
         logits_BV, memory = _step(model, fed, memory, cached=cached)
-        chosen_B = logits_BV.argmax(dim=-1)
+        chosen_B = choose(logits_BV, range(len(prompts)), text_BP.shape[1] - len(prompts[0]))
         for row, token in enumerate(chosen_B.tolist()):
-            if row not in alive:
-                continue
-            if token not in stop_ids:
-                answers[row].append(token)
-            if token in stop_ids or len(answers[row]) >= limits[row]:
+            if row in alive and ending.reached(answers[row], token, limits[row]):
                 alive.remove(row)
                 yield row, answers[row]
         text_BP = torch.cat([text_BP, chosen_B[:, None]], dim=1)
