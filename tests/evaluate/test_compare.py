@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from luthier.core.errors import DataError, Failed, ModelError
 from luthier.core.example import TEXT, Example, Message, Source
 from luthier.core.progress import Silent
-from luthier.core.report import Comparison, Number, Report
+from luthier.core.report import Comparison, Number, Paragraph, Report, Section
 from luthier.evaluate import account
-from luthier.evaluate.compare import compare
+from luthier.evaluate.candidates import Candidate
+from luthier.evaluate.compare import Asked, compare
 from luthier.evaluate.likelihood import row_nll
 from luthier.evaluate.stats import paired
+from luthier.evaluate.subject import Loaded, Subject, Told
 from luthier.model.adapters import lora
 from luthier.model.load import load_model, load_tokenizer, stop_ids
 from luthier.recipe.evaluate import Evaluate
@@ -55,20 +57,18 @@ def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
         max_length: int = 512,
         stored: Any = None,
         kind: Rows = "conversation",
+        parts: Any = (),
         **options: int,
     ) -> Report:
+        asked = Asked(
+            examples=lambda: chosen, stored=stored, rows=kind, limits=Limits(max_length), capacity=512, precision="fp32"
+        )
         return compare(
-            recipe_model="tiny",
-            base_path=base,
-            tuned_path=tuned,
-            examples=lambda: chosen,
-            stored=stored,
-            options=Evaluate(**{"samples": 3, "answers": 3, "max_new_tokens": 24, **options}),
-            capacity=512,
-            limits=Limits(max_length),
-            learn="assistant",
-            rows=kind,
-            precision="fp32",
+            Candidate("tiny", base),
+            Candidate.of(str(tuned), tuned, base),
+            asked,
+            Evaluate(**{"samples": 3, "answers": 3, "max_new_tokens": 24, **options}),
+            parts=parts,
             out=tmp_path / "run" / "evaluate",
         )
 
@@ -133,7 +133,8 @@ def test_a_trained_adapter_is_better_and_the_keys_are_the_contract_s(
 def test_the_folder_holds_what_the_report_says(against, random_adapter: Path, tmp_path: Path) -> None:
     report = against(random_adapter)
     out = tmp_path / "run" / "evaluate"
-    assert {file.name for file in out.iterdir()} == {"report.json", "report.md", "report.html", "samples.jsonl"}
+    kept = {"report.json", "report.md", "report.html", "samples.jsonl", "answers.jsonl"}
+    assert {file.name for file in out.iterdir()} == kept
     assert json.loads((out / "report.json").read_text()) == report.as_dict()
     lines = (out / "samples.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == report.data["samples"]
@@ -428,3 +429,35 @@ def test_plain_text_is_documents_without_a_template(against, random_adapter: Pat
     assert "long ones in chunks" in told
     assert "conversation" not in told
     assert "chat template" not in told
+
+
+def test_every_answer_is_kept_and_few_are_shown(against, random_adapter: Path, tmp_path: Path) -> None:
+    report = against(random_adapter, answers=9, samples=2)
+    lines = (tmp_path / "run" / "evaluate" / "answers.jsonl").read_text().splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert [(answer["set"], set(answer["ended"])) for answer in answers] == [("held-out rows", {"base", "tuned"})] * 9
+    shown = [{key: answer[key] for key in ("source", "prompt", "expected", "base", "tuned")} for answer in answers]
+    assert report.data["samples"] == [shown[0], shown[4]]
+
+
+class Letters:
+    """A part that counts the parameters of a model, and refuses ones that have more."""
+
+    def measure(self, subject: Subject) -> int:
+        assert isinstance(subject, Loaded)
+        return subject.model.num_parameters()
+
+    def told(self, base: int, tuned: int) -> Told:
+        return Told(
+            data={"parameters": [base, tuned]},
+            refused=["it grew"] if tuned > base else (),
+            sections=[Section("Parameters", (Paragraph("Counted."),))],
+        )
+
+
+def test_a_part_measures_both_models_and_stands_in_the_report(against, random_adapter: Path) -> None:
+    report = against(random_adapter, parts=[Letters()])
+    base, tuned = report.data["parameters"]
+    assert 0 < base < tuned
+    assert report.data["gate"] == {"refused": ["it grew"]}
+    assert "Parameters" in [section.title for section in report.sections]

@@ -8,14 +8,14 @@ Shapes: R texts, C conversations.
 # ruff: noqa: N806 - names end in the letters of their shape
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from luthier.core.errors import DataError, ModelError
+from luthier.core.errors import DataError
 from luthier.core.files import publish_folder, write_text
 from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
@@ -23,66 +23,70 @@ from luthier.core.report import Number, Report, Section
 from luthier.evaluate import regression
 from luthier.evaluate.account import Compared, Metric, findings, next_steps, sections, summary
 from luthier.evaluate.answers import score
-from luthier.evaluate.held_out import Examples, HeldOut, Question, among, exam
+from luthier.evaluate.candidates import Candidate, Reading, each, reading
+from luthier.evaluate.held_out import Exam, Examples, HeldOut, Question, among, exam
 from luthier.evaluate.likelihood import RowNll
-from luthier.evaluate.measure import Measured, both, by_conversation, measure
+from luthier.evaluate.measure import Measured, by_conversation, measure
 from luthier.evaluate.preferences import Preferred, of_judged, of_pairs, prompts_of
 from luthier.evaluate.stats import Paired, mean, paired, perplexity, ratios, share
-from luthier.model.load import load_tokenizer, stop_ids
+from luthier.evaluate.subject import Part, Setting, Subject
 from luthier.model.new_tokens import ids_of
 from luthier.model.quantised import Quantised
 from luthier.recipe.evaluate import Capability, Evaluate
 from luthier.recipe.methods import Rows
 from luthier.tokens.encode import Limits
-from luthier.tokens.render import Encoded, Renderer
+from luthier.tokens.render import Encoded
 from luthier.tokens.store import Stored
 
 DROPPED = "dropped as they were prepared: `data/dropped.jsonl` says why"
 
-RENAMED = 0.01
-"""Share of the tokens that may have other names in the tuned model: reserved ones often get some."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The rows that models are compared on, and how they are read."""
+
+    examples: Examples
+    """Conversations no model learned from. Those that could not be learned are left out here too, and told."""
+    stored: Stored | None = None
+    """Their tokens, where they are on disk as the tuned model would be trained on them; else they are made."""
+    dropped: int = 0
+    """Rows of which no example could be made, to be told."""
+    rows: Rows = "conversation"
+    """What the examples are; of pairs and judged answers it is told which the models prefer, too."""
+    learn: str = "assistant"
+    """What training learned: `assistant`, `last` or `all`; the loss is measured on the same."""
+    per_token: bool = False
+    """Whether endings of a pair are compared by their likelihood per token."""
+    limits: Limits
+    """Training's limits on length, so that the same kind of conversations is measured."""
+    capacity: int
+    """Tokens of a forward pass, at least those of the longest text."""
+    precision: str
+    """`bf16`, `fp16` or `fp32`, as training computed."""
 
 
-def compare(  # noqa: PLR0913 - each is a fact of its own
-    *,
-    recipe_model: str,
-    base_path: Path,
-    tuned_path: Path,
-    examples: Examples,
-    stored: Stored | None = None,
+def compare(
+    base: Candidate,
+    tuned: Candidate,
+    asked: Asked,
     options: Evaluate,
-    capacity: int,
-    limits: Limits,
-    learn: str,
-    rows: Rows = "conversation",
+    *,
     capabilities: Sequence[tuple[Capability, Examples]] = (),
-    precision: str,
+    parts: Sequence[Part[Any]] = (),
     out: Path,
-    per_token: bool = False,
-    dropped: int = 0,
     progress: Progress | None = None,
 ) -> Report:
     """Measure base and tuned model on the same conversations, write `out` in one step, and return the report.
 
     Args:
-        recipe_model: Name of the base model, as the user wrote it.
-        base_path: Its folder.
-        tuned_path: A folder with a PEFT adapter (the base is loaded once, in as many bits as in training, and the
-            adapter put on it), or with a whole model (the two are loaded one after the other). Its tokenizer is used
-            when it has one.
-        examples: Conversations neither model learned from. Those that could not be learned are left out here too,
-            and told.
-        stored: Their tokens, where they are on disk as the tuned model would be trained on them; else they are made.
-        options: How many sample answers, and how long.
-        capacity: Tokens of a forward pass, at least `max_length`.
-        limits: Training's limits on length, so that the same kind of conversations is measured.
-        learn: What training learned: `assistant`, `last` or `all`; the loss is measured on the same.
-        rows: What the examples are; of pairs and judged answers it is told which the models prefer, too.
+        base: What the other is compared with.
+        tuned: A whole model, or an adapter: it is put on the base that was loaded once, in as many bits as in
+            training. Its tokenizer is used when it has one.
+        asked: The rows.
+        options: How many answers, how long, and what scores them.
         capabilities: What should not be lost, with its rows.
-        precision: `bf16`, `fp16` or `fp32`, as training computed.
-        out: Folder for `report.json`, `.md`, `.html` and `samples.jsonl`; replaced when all is done.
-        per_token: Whether endings of a pair are compared by their likelihood per token.
-        dropped: Rows of which no example could be made, to be told.
+        parts: What else is measured of both.
+        out: Folder for `report.json`, `.md`, `.html`, `samples.jsonl` and `answers.jsonl`; replaced when all is done.
         progress: Somebody who watches.
 
     Raises:
@@ -90,106 +94,109 @@ def compare(  # noqa: PLR0913 - each is a fact of its own
         ModelError: A model can't be loaded, the adapter is not of this base, or a model lacks tokens.
         Failed: A model's loss is not a number.
     """
-    # Not `tokenizer.json`: older models have vocab.json and merges.txt instead, and the template that was trained with
-    # stands in the tuned folder all the same.
-    home = tuned_path if (tuned_path / "tokenizer_config.json").is_file() else base_path
-    stops = sorted({*stop_ids(base_path), *stop_ids(tuned_path)})
-    tokenizer = load_tokenizer(home)
-    if home == tuned_path:
-        _one_vocabulary(base_path, tokenizer)
-    renderer = Renderer(tokenizer, stops, learn=learn, rows=rows, place=str(home))
-    own = exam(examples, renderer, limits, stored=stored, answers=options.answers)
-    others = [
-        exam(
-            kept,
-            Renderer(tokenizer, stops, rows="text" if asked.text else "conversation", place=str(home)),
-            limits,
-            answers=0 if asked.text else options.answers,
-        )
-        for asked, kept in capabilities
-    ]
+    read = reading(base, tuned)
+    renderer = read.renderer(asked.rows, asked.learn)
+    own = exam(asked.examples, renderer, asked.limits, stored=asked.stored, answers=options.answers)
+    others = [_exam(one, examples, read, asked.limits, options) for one, examples in capabilities]
+    setting = Setting(capacity=asked.capacity, precision=asked.precision, max_new_tokens=options.max_new_tokens)
 
-    def ask(model: Any, name: str) -> list[Measured]:
-        return [
-            measure(
-                model,
-                name if number == 0 else f"{name}: {capabilities[number - 1][0].name}",
-                one,
-                renderer=renderer,
-                max_new_tokens=options.max_new_tokens,
-                capacity=capacity,
-                precision=precision,
-                progress=progress or Silent(),
-            )
-            for number, one in enumerate([own, *others])
-        ]
+    def ask(subject: Subject) -> tuple[list[Measured], list[Any]]:
+        names = ["", *(one.name for one, _ in capabilities)]
+        measured = [measure(subject, one, of=name) for name, one in zip(names, [own, *others], strict=True)]
+        return measured, [part.measure(subject) for part in parts]
 
-    (base, *base_others), (tuned, *tuned_others) = both(base_path, tuned_path, ask, precision)
-    held_out, questions = own.held_out, own.questions
-    preferred = _preferred(held_out.texts, base, tuned, rows, per_token=per_token)
-    if preferred is not None:
-        base, tuned = (_of_the_likely(model, preferred, held_out) for model in (base, tuned))
-    spoken = f", chat template of the {'tuned' if home == tuned_path else 'base'} model" if rows != "text" else ""
-    answered = score(own.expected, base.answers, tuned.answers, options.metrics)
-    found = Compared(
-        paired=_paired(base, tuned),
-        texts=len(held_out.texts),
-        tokens=int(base.conversations.tokens_R.sum()),
-        alike=bool(np.array_equal(base.conversations.nll_R, tuned.conversations.nll_R)),
-        samples=_samples(questions, base, tuned, options.samples),
-        metrics=(
-            *(preferred.metrics if preferred else _of_bytes(base, tuned, held_out, examples) if rows == "text" else ()),
-            *(answered.metrics if answered else ()),
-            *_metrics(base, tuned),
-        ),
-        cut={"base": base.cut, "tuned": tuned.cut},
-        clipped=tuned.clipped,
-        left_out=held_out.left_out | ({DROPPED: dropped} if dropped else {}),
-        max_new_tokens=options.max_new_tokens,
-        setting=f"{precision}{_bits(tuned_path)}{_new(tuned_path)}{spoken}",
-        noun="document" if rows == "text" else "conversation",
-        preferred=preferred,
-        answered=answered,
-    )
+    (before, base_parts), (after, tuned_parts) = each(base, tuned, renderer, setting, progress or Silent(), ask)
+    told = [part.told(*kept) for part, *kept in zip(parts, base_parts, tuned_parts, strict=True)]
+    found = _found(own, before[0], after[0], asked, options, _setting(asked, tuned, read))
     kept = regression.of_own_rows(found.paired, found.verdict, found.metrics)
-    for (asked, _), one, before, after in zip(capabilities, others, base_others, tuned_others, strict=True):
-        scored = score(one.expected, before.answers, after.answers, ())
-        kept += regression.of_capability(asked, _paired(before, after), scored)
+    for (one, _), test, was, now in zip(capabilities, others, before[1:], after[1:], strict=True):
+        scored = score(test.expected, was.answers.texts, now.answers.texts, ())
+        kept += regression.of_capability(one, _paired(was, now), scored)
     values = {"perplexity": perplexity(found.paired.tuned), **{metric.name: metric.tuned for metric in found.metrics}}
-    refused = [*regression.refusals(options.gate, found.verdict, values)]
+    for part in told:
+        values |= part.values
+    refused = [
+        *regression.refusals(options.gate, found.verdict, values),
+        *(why for part in told for why in part.refused),
+    ]
+    data = _data(found, {"base": base.told, "tuned": tuned.told}, kept, refused)
+    for part in told:
+        data |= part.data
     report = Report(
         title="Base against tuned",
         summary=summary(found),
-        data=_data(found, {"base": recipe_model, "tuned": str(tuned_path)}, kept, refused),
-        sections=(*sections(found), Section("Regression check", (regression.table(kept),))),
-        findings=(*regression.findings(kept, refused), *findings(found)),
+        data=data,
+        sections=(
+            *sections(found),
+            *(section for part in told for section in part.sections),
+            Section("Regression check", (regression.table(kept),)),
+        ),
+        findings=(
+            *regression.findings(kept, refused),
+            *(finding for part in told for finding in part.findings),
+            *findings(found),
+        ),
         next_steps=next_steps(found, out),
     )
+    every = [
+        answer
+        for name, test, was, now in zip(
+            [regression.OWN, *(one.name for one, _ in capabilities)], [own, *others], before, after, strict=True
+        )
+        for answer in _answers(name, test, was, now)
+    ]
     with publish_folder(out) as folder:
-        lines = [json.dumps(sample, ensure_ascii=False) + "\n" for sample in found.samples]
-        write_text(folder / "samples.jsonl", "".join(lines))
+        _write_lines(folder / "samples.jsonl", found.samples)
+        _write_lines(folder / "answers.jsonl", every)
         write_report(report, folder)
     return report
 
 
-def _one_vocabulary(base: Path, tokenizer: Any) -> None:
-    """Refuse two models to whom the same number is another token: one of them would read nonsense.
+def _exam(asked: Capability, examples: Examples, read: Reading, limits: Limits, options: Evaluate) -> Exam:
+    """Return what is asked of a capability."""
+    renderer = read.renderer("text" if asked.text else "conversation")
+    return exam(examples, renderer, limits, answers=0 if asked.text else options.answers)
 
-    Raises:
-        ModelError: More than `RENAMED` of the tokens are others.
-    """
-    if not (base / "tokenizer_config.json").is_file():
-        return
-    known = {number: token for token, number in load_tokenizer(base).get_vocab().items()}
-    tokens = tokenizer.get_vocab()
-    others = sum(known.get(number, token) != token for token, number in tokens.items())
-    if others > RENAMED * len(tokens):
-        raise ModelError(
-            f"{others:,} of {len(tokens):,} tokens are others to the base: perplexity per token can't be compared over "
-            "different vocabularies",
-            hint="compare models that share one tokenizer",
-            place=str(base),
-        )
+
+def _found(own: Exam, base: Measured, tuned: Measured, asked: Asked, options: Evaluate, setting: str) -> Compared:
+    """Return all that the recipe's own rows say."""
+    preferred = _preferred(own.held_out.texts, base, tuned, asked.rows, per_token=asked.per_token)
+    if preferred is not None:
+        base, tuned = (_of_the_likely(model, preferred, own.held_out) for model in (base, tuned))
+    answered = score(own.expected, base.answers.texts, tuned.answers.texts, options.metrics)
+    of_text = asked.rows == "text"
+    return Compared(
+        paired=_paired(base, tuned),
+        texts=len(own.held_out.texts),
+        tokens=int(base.conversations.tokens_R.sum()),
+        alike=bool(np.array_equal(base.conversations.nll_R, tuned.conversations.nll_R)),
+        samples=_samples(own.questions, base, tuned, options.samples),
+        metrics=(
+            *(preferred.metrics if preferred else ()),
+            *(_of_bytes(base, tuned, own.held_out, asked.examples) if of_text else ()),
+            *(answered.metrics if answered else ()),
+            *_metrics(base, tuned),
+        ),
+        cut={name: model.answers.ended.count(False) for name, model in (("base", base), ("tuned", tuned))},
+        clipped=tuned.answers.clipped,
+        left_out=own.held_out.left_out | ({DROPPED: asked.dropped} if asked.dropped else {}),
+        max_new_tokens=options.max_new_tokens,
+        setting=setting,
+        noun="document" if of_text else "conversation",
+        preferred=preferred,
+        answered=answered,
+    )
+
+
+def _setting(asked: Asked, tuned: Candidate, read: Reading) -> str:
+    """Return how was measured, in words."""
+    whose = "tuned" if read.home == tuned.path else "base"
+    spoken = f", chat template of the {whose} model" if asked.rows != "text" else ""
+    return f"{asked.precision}{_bits(tuned.path)}{_new(tuned.path)}{spoken}"
+
+
+def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _paired(base: Measured, tuned: Measured) -> Paired:
@@ -240,30 +247,42 @@ def _of_bytes(base: Measured, tuned: Measured, held_out: HeldOut, examples: Exam
     return (Metric("bits_per_byte", "bits per byte of text", bits[0], bits[1], percent=False, change=bits[2]),)
 
 
+def _answers(name: str, exam: Exam, base: Measured, tuned: Measured) -> Iterator[dict[str, Any]]:
+    """Yield every question with what both models answered, and whether the answer ended by itself."""
+    answers = zip(base.answers.texts, tuned.answers.texts, base.answers.ended, tuned.answers.ended, strict=True)
+    for question, (before, after, before_ended, after_ended) in zip(exam.questions, answers, strict=True):
+        yield {
+            "set": name,
+            **_sample(question, before, after),
+            "ended": {"base": before_ended, "tuned": after_ended},
+        }
+
+
+def _sample(question: Question, base: str, tuned: str) -> dict[str, Any]:
+    source = question.example.source
+    return {
+        "source": {"file": source.file, "line": source.line},
+        "prompt": question.prompt,
+        "expected": question.expected,
+        "base": base,
+        "tuned": tuned,
+    }
+
+
 def _samples(questions: Sequence[Question], base: Measured, tuned: Measured, count: int) -> list[dict[str, Any]]:
     """Return up to `count` answers, evenly spread over all."""
     count = min(count, len(questions))
     shown = {number * len(questions) // count for number in range(count)}
-    every = enumerate(zip(questions, base.answers, tuned.answers, strict=True))
-    return [
-        {
-            "source": {"file": question.example.source.file, "line": question.example.source.line},
-            "prompt": question.prompt,
-            "expected": question.expected,
-            "base": before,
-            "tuned": after,
-        }
-        for place, (question, before, after) in every
-        if place in shown
-    ]
+    every = enumerate(zip(questions, base.answers.texts, tuned.answers.texts, strict=True))
+    return [_sample(*answered) for place, answered in every if place in shown]
 
 
 def _metrics(base: Measured, tuned: Measured) -> list[Metric]:
-    count = len(base.answers)
+    count = len(base.answers.texts)
     if not count:
         return []
-    ended = [share(count - model.cut, count) for model in (base, tuned)]
-    length = [mean([len(answer) for answer in model.answers]) for model in (base, tuned)]
+    ended = [share(model.answers.ended.count(True), count) for model in (base, tuned)]
+    length = [mean([len(answer) for answer in model.answers.texts]) for model in (base, tuned)]
     return [
         Metric("answers_ended", "answers that end by themselves", ended[0], ended[1], percent=True),
         Metric("answer_characters", "characters of an answer, mean", length[0], length[1], percent=False),

@@ -40,8 +40,10 @@ class Question:
     """What both models are asked, and what the row answers."""
 
     example: Example
-    ids: tuple[int, ...]
+    messages: tuple[Message, ...]
+    """The turns before the answer."""
     prompt: str
+    """The same as people read it."""
     expected: str
 
 
@@ -69,7 +71,7 @@ def exam(examples: Examples, renderer: Renderer, limits: Limits, *, stored: Stor
 
     Args:
         examples: The rows.
-        renderer: Makes texts and prompts of them, as in training.
+        renderer: Makes texts of them, as in training.
         limits: On their length, as in training.
         stored: Their tokens, where they are on disk.
         answers: How many prompts are answered, evenly spread over all.
@@ -78,7 +80,7 @@ def exam(examples: Examples, renderer: Renderer, limits: Limits, *, stored: Stor
         DataError: No row can be measured.
     """
     measured = held_out(examples, stored, renderer, limits)
-    return Exam(measured, questions(examples, measured.conversations, renderer, answers))
+    return Exam(measured, questions(examples, measured.conversations, answers))
 
 
 def held_out(examples: Examples, stored: Stored | None, renderer: Renderer, limits: Limits) -> HeldOut:
@@ -111,16 +113,14 @@ def _kind(reason: str) -> str:
     return "without a learned token" if reason.startswith("no token") else "refused by the chat template"
 
 
-def questions(examples: Examples, measured: Sequence[Source], renderer: Renderer, count: int) -> list[Question]:
+def questions(examples: Examples, measured: Sequence[Source], count: int) -> list[Question]:
     """Return up to `count` questions, evenly spread over the conversations that have one."""
     if not count:
         return []
     asked = [place for place, example in enumerate(among(examples(), measured)) if _is_asked(example)]
     count = min(count, len(asked))
     chosen = {asked[index * len(asked) // count] for index in range(count)}
-    return [
-        _question(example, renderer) for place, example in enumerate(among(examples(), measured)) if place in chosen
-    ]
+    return [_question(example) for place, example in enumerate(among(examples(), measured)) if place in chosen]
 
 
 def _is_asked(example: Example) -> bool:
@@ -138,11 +138,10 @@ def among(examples: Iterable[Example], measured: Sequence[Source]) -> Iterator[E
             source = next(wanted, None)
 
 
-def _question(example: Example, renderer: Renderer) -> Question:
+def _question(example: Example) -> Question:
     place = last_answer(example)
     before = example.messages[:place]
-    ids = tuple(renderer.prompt_ids(before, tools=example.tools))
-    return Question(example, ids, _told(before), example.messages[place].text)
+    return Question(example, before, _told(before), example.messages[place].text)
 
 
 def last_answer(example: Example) -> int:

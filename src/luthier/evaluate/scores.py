@@ -23,7 +23,7 @@ from luthier.core.publish import write_report
 from luthier.core.report import Block, Finding, Number, Paragraph, Report, Section, Table
 from luthier.core.text import plural
 from luthier.evaluate.account import shown
-from luthier.evaluate.measure import with_adapter
+from luthier.evaluate.candidates import with_adapter
 from luthier.evaluate.regression import OWN, refusals
 from luthier.evaluate.regression import findings as gate_findings
 from luthier.evaluate.stats import FEWEST, Verdict, mcnemar, mean, resampled, share, smallest_share

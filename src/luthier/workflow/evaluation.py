@@ -87,27 +87,31 @@ def _scored(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress
 
 def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress) -> Report:
     """Return how base and tuned model compare in what they find likely."""
-    from luthier.evaluate.compare import compare
+    from luthier.evaluate.candidates import Candidate
+    from luthier.evaluate.compare import Asked, compare
     from luthier.recipe.methods import per_token
     from luthier.tokens.encode import Limits, read_examples
 
     decided = kept_plan(run)
+    asked = Asked(
+        examples=partial(read_examples, rows),
+        stored=stored_tokens(recipe, run, rows, decided.max_length),
+        rows=recipe.train.objective.rows,
+        learn=recipe.train.learn,
+        per_token=per_token(recipe.train.objective),
+        limits=Limits(decided.max_length, recipe.train.too_long),
+        capacity=decided.pack_tokens,
+        precision=decided.precision,
+    )
+    tuned = run / "model"
     with TemporaryDirectory() as folder:
         return compare(
-            recipe_model=recipe.model,
-            base_path=base,
-            tuned_path=run / "model",
-            examples=partial(read_examples, rows),
-            stored=stored_tokens(recipe, run, rows, decided.max_length),
-            options=recipe.evaluate,
-            capacity=decided.pack_tokens,
-            limits=Limits(decided.max_length, recipe.train.too_long),
-            learn=recipe.train.learn,
-            rows=recipe.train.objective.rows,
+            Candidate(recipe.model, base),
+            Candidate.of(str(tuned), tuned, base),
+            asked,
+            recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), progress)],
-            precision=decided.precision,
             out=run / "evaluate",
-            per_token=per_token(recipe.train.objective),
             progress=progress,
         )
 
@@ -124,7 +128,8 @@ def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress |
     need("torch", "transformers", "peft", extra="train")
     need_methods(recipe)
     from luthier.data.prepare import prepare as prepare_data
-    from luthier.evaluate.compare import compare
+    from luthier.evaluate.candidates import Candidate
+    from luthier.evaluate.compare import Asked, compare
     from luthier.model.facts import facts, resolve
     from luthier.tokens.encode import Limits, read_examples
 
@@ -141,21 +146,23 @@ def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress |
     prepared = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=watcher)
     contexts = [base.context, None if adapted else facts(recipe.model).context]
     longest = min([recipe.train.max_length, *(context for context in contexts if context)])
+    asked = Asked(
+        examples=partial(read_examples, run / "data" / "train.jsonl"),
+        dropped=prepared.data["rows"]["dropped"],
+        rows=rows,
+        learn=recipe.train.learn,
+        limits=Limits(longest, recipe.train.too_long),
+        capacity=longest,
+        precision="bf16" if hardware().gpu_memory_bytes else "fp32",
+    )
     with TemporaryDirectory() as folder:
         report = compare(
-            recipe_model=against,
-            base_path=Path(base.path),
-            tuned_path=tuned,
-            examples=partial(read_examples, run / "data" / "train.jsonl"),
-            options=recipe.evaluate,
-            capacity=longest,
-            limits=Limits(longest, recipe.train.too_long),
-            learn=recipe.train.learn,
-            rows=rows,
+            Candidate(against, Path(base.path)),
+            Candidate.of(str(tuned), tuned, Path(base.path)),
+            asked,
+            recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), watcher)],
-            precision="bf16" if hardware().gpu_memory_bytes else "fp32",
             out=run / "evaluate",
-            dropped=prepared.data["rows"]["dropped"],
             progress=watcher,
         )
     files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())

@@ -1,0 +1,154 @@
+"""What is compared, once it is open: how likely it finds texts, and what it answers.
+
+A part of an evaluation measures each subject while it is open, one after the other, and compares what it kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from luthier.core.errors import ModelError
+from luthier.core.progress import Progress
+from luthier.core.report import Finding, Number, Section
+from luthier.evaluate.held_out import Question
+from luthier.evaluate.likelihood import RowNll, row_nll
+from luthier.model.forward import precise
+from luthier.model.generate import generate, room
+from luthier.tokens.render import Encoded, Renderer
+from luthier.tokens.store import Stored
+
+
+class Absent(NamedTuple):
+    """Why there is no number."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was answered to some questions."""
+
+    texts: tuple[str, ...]
+    ended: tuple[bool, ...]
+    """Whether each ended by itself, before the limit."""
+    clipped: int = 0
+    """Prompts that did not fit the context."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """How all subjects compute and answer."""
+
+    capacity: int
+    """Tokens of a forward pass, at least those of the longest text."""
+    precision: str
+    """`bf16`, `fp16` or `fp32`."""
+    max_new_tokens: int
+
+
+class Subject(Protocol):
+    """A model that answers, wherever it runs."""
+
+    @property
+    def name(self) -> str:
+        """Return `base`, `tuned`, `tuned_2` and so on."""
+
+    def likelihood(self, texts: Sequence[Encoded], *, of: str = "") -> RowNll | Absent:
+        """Return how likely it finds what is learned of each text; `of` says of what rows, to those who watch."""
+
+    def answers(self, questions: Sequence[Question], *, of: str = "") -> Answers:
+        """Return what it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory."""
+
+    name: str
+    model: Any
+    renderer: Renderer
+    """Its tokenizer and the chat template it is asked in."""
+    setting: Setting
+    progress: Progress
+
+    def likelihood(self, texts: Sequence[Encoded], *, of: str = "") -> RowNll | Absent:
+        """Return how likely the model finds what is learned of each text.
+
+        Raises:
+            ModelError: A text holds a token it doesn't know.
+        """
+        self._knows_the_tokens(texts)
+        return row_nll(
+            self.model,
+            texts,
+            capacity=self.setting.capacity,
+            precision=self.setting.precision,
+            stage=_told("measure", self.name, of),
+            progress=self.progress,
+        )
+
+    def answers(self, questions: Sequence[Question], *, of: str = "") -> Answers:
+        """Return the most likely answers."""
+        tokenizer, stops = self.renderer.tokenizer, self.renderer.stop_ids
+        prompts = [self.renderer.prompt_ids(one.messages, tools=one.example.tools) for one in questions]
+        longest = self.setting.max_new_tokens
+        self.progress.start(_told("ask", self.name, of), len(prompts), "prompt")
+        with precise(self.model, self.setting.precision):
+            answers = generate(
+                self.model,
+                prompts,
+                stop_ids=stops,
+                max_new_tokens=longest,
+                pad_id=min(stops) if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+                on_done=self.progress.update,
+            )
+        self.progress.end()
+        rooms = [room(self.model, len(prompt), max_new_tokens=longest) for prompt in prompts]
+        return Answers(
+            tuple(tokenizer.decode(answer, skip_special_tokens=True) for answer in answers),
+            tuple(len(answer) < space.answer for answer, space in zip(answers, rooms, strict=True)),
+            sum(space.read < len(prompt) for prompt, space in zip(prompts, rooms, strict=True)),
+        )
+
+    def _knows_the_tokens(self, texts: Sequence[Encoded]) -> None:
+        known = self.model.get_input_embeddings().weight.shape[0]
+        largest = (
+            texts.most("highest") if isinstance(texts, Stored) else max(int(text.input_ids.max()) for text in texts)
+        )
+        if largest >= known:
+            raise ModelError(
+                f"the {self.name} model knows {known:,} tokens, the held-out texts hold token {largest:,}:"
+                " perplexity per token can't be compared over different vocabularies",
+                hint="compare models that share one tokenizer",
+            )
+
+
+def _told(doing: str, name: str, of: str) -> str:
+    return f"{doing} {name}: {of}" if of else f"{doing} {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a part of an evaluation adds to the report on two subjects."""
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of the report."""
+    values: Mapping[str, Number] = field(default_factory=dict)
+    """Numbers of the tuned model that a gate may name."""
+    refused: Sequence[str] = ()
+    """What the part says no to, in words: a gate that says no."""
+    sections: Sequence[Section] = ()
+    findings: Sequence[Finding] = ()
+
+
+Kept = TypeVar("Kept")
+
+
+class Part(Protocol[Kept]):
+    """Something else that is measured of every subject, such as benchmarks."""
+
+    def measure(self, subject: Subject) -> Kept:
+        """Return what is kept of a subject while it is open. Called in the order of the models, the base first."""
+
+    def told(self, base: Kept, tuned: Kept) -> Told:
+        """Return what both say."""
