@@ -1,7 +1,7 @@
 """From what is remembered of kept rows to the part of each."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,8 +42,12 @@ def parts_of_files(files: Sequence[tuple[Part, int]]) -> Parts:
     return np.repeat(np.array([PARTS.index(part) for part, _ in files], np.uint8), [rows for _, rows in files])
 
 
-def intruders(kept: Kept, split: Split, fixed: Parts, *, clusters: Numbers | None = None) -> dict[int, Refusal]:
-    """Return the rows that would be learned, or chosen by, though they belong to a row that is held out, and why.
+def intruders(
+    kept: Kept, split: Split, fixed: Parts, *, clusters: Numbers | None = None
+) -> tuple[Numbers, Callable[[int], Refusal]]:
+    """Return the rows that would be learned, or chosen by, though they belong to a row that is held out.
+
+    Their numbers come ascending, with what says why of one of them.
 
     Args:
         kept: The columns of the rows.
@@ -51,11 +55,13 @@ def intruders(kept: Kept, split: Split, fixed: Parts, *, clusters: Numbers | Non
         fixed: What their files decide. (N,)
         clusters: Near duplicates have the same number. (N,)
     """
-    found = {}
-    for row, why in torn(_units(kept, split, clusters), fixed):
-        matched = kept.source(why)
-        found[row] = Refusal("held_out", f"has the prompt of {matched}, which is held out, or belongs to it", matched)
-    return found
+    rows, held = torn(_units(kept, split, clusters), fixed)
+
+    def why(row: int) -> Refusal:
+        matched = kept.source(int(held[np.searchsorted(rows, row)]))
+        return Refusal("held_out", f"has the prompt of {matched}, which is held out, or belongs to it", matched)
+
+    return rows, why
 
 
 def held_back(

@@ -242,8 +242,7 @@ def _held_out(
     fixed = parts_of_files([(file.part, file.kept) for file in read])
     if fixed.any():
         clusters = near.clusters[kept.left] if near else None
-        belong = intruders(kept, asked.data.split, fixed[kept.left], clusters=clusters)
-        intake.take_out(np.array(sorted(belong), np.int64), belong.__getitem__)
+        intake.take_out(*intruders(kept, asked.data.split, fixed[kept.left], clusters=clusters))
     bounds = np.cumsum([0, *(file.kept for file in read)])
     left = np.diff(np.searchsorted(kept.left, bounds)).tolist()
     return [replace(file, kept=count) for file, count in zip(read, left, strict=True)], fixed[kept.left]

@@ -161,8 +161,8 @@ def _of_classes_held_back(
     return [*dict.fromkeys(made.of[order[last]].tolist())]
 
 
-def torn(made: Units, fixed: Parts) -> list[tuple[int, int]]:
-    """Return the rows whose unit goes to a higher part than their file, each with the first row that is why.
+def torn(made: Units, fixed: Parts) -> tuple[Rows, Rows]:
+    """Return the rows whose unit goes to a higher part than their file, ascending, and for each the first that is why.
 
     Such rows would be learned, or chosen by, and then be tested.
     """
@@ -172,4 +172,4 @@ def torn(made: Units, fixed: Parts) -> list[tuple[int, int]]:
     why = np.full(len(made.first), -1)
     why[made.of[decides]] = decides
     rows = np.flatnonzero(fixed < highest[made.of])
-    return [*zip(rows.tolist(), why[made.of[rows]].tolist(), strict=True)]
+    return rows, why[made.of[rows]]
