@@ -135,7 +135,7 @@ def test_numbers_are_text_and_nothing_is_the_empty_text() -> None:
         ({"messages": [{"role": "user"}]}, "does_not_fit"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
-            "does_not_fit",
+            "not_text",
         ),
         ({"messages": [{"role": "user", "content": {"a": 1}}]}, "does_not_fit"),
         ({"question": ["Q"], "answer": "A"}, "does_not_fit"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luthier.core.example import Example, Source
-from luthier.data.convert import Converter
+from luthier.data.convert import MOST_NAMES, Converter, Seen
 from luthier.data.formats.choice import CHOICES, QUESTIONS
 from luthier.data.formats.classification import LABELS, TEXTS
 from luthier.data.formats.completion import ANSWERS, PROMPTS
@@ -44,11 +44,21 @@ def refused(row: Row, rows: Rows = "conversation", **options: Any) -> str:
         ({"question": "Q", "answers": ["A", "A"]}, "completion"),
         ({"task_id": "t/0", "prompt": "Q", "canonical_solution": "A", "test": "assert"}, "completion"),
         ({"source": "Q", "target": "A"}, "completion"),
+        ({"src": "Q", "tgt": "A"}, "completion"),
+        ({"human": "Q", "ai": "A"}, "completion"),
+        ({"Q": "Q", "A": "A"}, "completion"),
+        ({"inputs": "Q", "targets": "A"}, "completion"),
+        ({"context": "Q", "response": "A"}, "completion"),
+        ({"question": "Q", "sql": "A"}, "completion"),
         ({"column 1": "Q", "column 2": "A"}, "completion"),
         ({"text": "Q", "code": "A"}, "completion"),
         ({"text": "\n\nHuman: Q\n\nAssistant: A"}, "transcript"),
         ({"text": "### Human: Q### Assistant: A"}, "transcript"),
         ({"transcript": "User: Q\n\nAssistant: A"}, "transcript"),
+        ({"text": "User: Q\nAssistant: A"}, "transcript"),
+        ({"id": 1, "turns": ["Q", "A"]}, "openai"),
+        ({"id": 1, "data": ["Q", "A"]}, "openai"),
+        ({"conversation": [{"user": "Q"}, {"assistant": "A"}]}, "sharegpt"),
         ({"conversation": "Human: Q\n\nAssistant: A"}, "sharegpt"),
         ({"text": "Q", "category": "A"}, "classification"),
         ({"text": "Q", "label": ["A"]}, "classification"),
@@ -81,6 +91,19 @@ def test_question_and_answer_are_found_under_every_name(row: Row, detected: str)
             {"German": "Katze", "English": "cat"},
             "translation",
             ["u:Translate from German to English:\n\nKatze", "a:cat"],
+        ),
+        (
+            {"src_lang": "de", "tgt_lang": "en", "source": "Katze", "target": "cat"},
+            "translation",
+            ["u:Translate from German to English:\n\nKatze", "a:cat"],
+        ),
+        (
+            {
+                "systemInstruction": {"parts": [{"text": "S"}]},
+                "contents": [{"role": "user", "parts": [{"text": "Q"}]}, {"role": "model", "parts": [{"text": "A"}]}],
+            },
+            "openai",
+            ["s:S", "u:Q", "a:A"],
         ),
         ({"translation": {"xx": "a", "zh-CN": "b"}}, "translation", ["u:Translate from xx to Chinese:\n\na", "a:b"]),
         ({"context": "C", "question": "Q", "answer": "A"}, "qa", ["u:Q\n\nC", "a:A"]),
@@ -152,6 +175,8 @@ def test_an_answer_that_says_more_than_which_stays_and_one_that_is_none_costs_th
         ({"text": "Q", "label": []}, "no_label"),
         ({"text": "Q", "label": [{"a": 1}]}, "does_not_fit"),
         ({"text": "Human: only asks"}, "unknown_format"),
+        ({"question_id": 81, "turns": ["Q", "and Q again"]}, "unknown_format"),  # MT-Bench: both ask
+        ({"source": "x", "target": "y", "source_lang": None, "target_lang": "en"}, "does_not_fit"),
         ({"id": "x", "no": "y", "it": "z"}, "unknown_format"),
         ({"column 1": "a", "column 2": "b", "column 3": "c"}, "unknown_format"),
     ],
@@ -331,3 +356,20 @@ def test_hostile_texts_take_no_longer_than_others(hostile: str) -> None:
     ):
         convert(row)
     assert time.perf_counter() - began < 5
+
+
+def test_what_every_row_calls_otherwise_is_counted_and_not_remembered() -> None:
+    def seen(size: int) -> Seen:
+        whole, converter = Seen(), Converter(Data(sources=("x",)))
+        for number in range(3 * MOST_NAMES):
+            row = {"question": "Q", "answer": "A", f"note {number}": ["x"]}
+            assert isinstance(converter.convert(RawRow(row, Source("x", number + 1))), Example)
+            if (number + 1) % size == 0:
+                whole.add(converter.seen)
+                converter.seen = Seen()
+        return whole
+
+    found = seen(1)
+    assert (len(found.unused), found.other_unused) == (MOST_NAMES, 2 * MOST_NAMES)
+    assert (len(found.mappings), found.other_mappings) == (1, 0)
+    assert found == seen(500)

@@ -37,6 +37,7 @@ def run_checks(found: Evidence) -> list[Check]:
             "roles", "every turn is by somebody luthier knows, in an order", ("unknown_role", "wrong_order"), account
         ),
         _dropped("min_length", "no row was too short to learn from", SHORT, account),
+        _media(account),
         advise.max_length(found),
         _duplicates(account),
         spotted.check(
@@ -126,6 +127,16 @@ def _dropped(name: str, fine: str, reasons: tuple[str, ...], account: Account) -
 
 MANY_DROPPED = 0.05
 """Share of the rows above which a loss is no accident."""
+
+
+def _media(account: Account) -> Check | None:
+    count = account.by_reason["not_text"]
+    if not count:
+        return None
+    first = account.first["not_text"]
+    details = f"{plural(count, 'row')} about pictures, sounds or files dropped, e.g. {first.source}: {first.detail}"
+    hint = "luthier trains models of texts; describe in words what the rows are about, or leave them out"
+    return Check("media", "warning", details, hint)
 
 
 def _foreign(account: Account, rows: Rows) -> Check | None:
@@ -298,8 +309,12 @@ def _trimmed(seen: Seen) -> Check:
     return Check("repaired_rows", "note", details)
 
 
+MOST_COLUMNS = 8
+
+
 def _unused(seen: Seen) -> Check:
     if not seen.unused:
         return Check("unused_columns", "ok", "every column is used or kept as a tag")
-    names = ", ".join(f"`{name}` ({plural(count, 'row')})" for name, count in seen.unused.most_common(8))
-    return Check("unused_columns", "note", f"columns that play no part: {names}")
+    names = ", ".join(f"`{name}` ({plural(count, 'row')})" for name, count in seen.unused.most_common(MOST_COLUMNS))
+    more = len(seen.unused) > MOST_COLUMNS or seen.other_unused
+    return Check("unused_columns", "note", f"columns that play no part: {names}{', and others' if more else ''}")

@@ -7,9 +7,10 @@ from typing import Any
 
 from luthier.core.example import Example, Message, Source
 from luthier.core.text import one_line
-from luthier.data.formats import kto
+from luthier.data import media
+from luthier.data.formats import evened_name, kto
 from luthier.data.formats.parts import Parts
-from luthier.data.formats.turns import has_turns
+from luthier.data.formats.turns import are_texts, has_turns
 from luthier.data.nested.unfolded import Told
 from luthier.data.rows import RawRow, Refusal
 from luthier.data.shapes import Shape, shape_of, shapes_of
@@ -23,6 +24,12 @@ LONGEST_TAG = 64
 MOST_SHAPES = 1000
 """Different sets of columns that are remembered; files whose every row has its own are possible."""
 
+IN_TURN = ("turns", "data", "utterances")
+"""Columns whose lists of texts two people said in turn, unless `question_id` makes them MT-Bench's questions."""
+
+MOST_NAMES = 1000
+"""Different mappings and unused columns that are told apart in the report: the first; of the rest, how many rows."""
+
 ONE_CLASS = "a classifier learns one for each text, `--set train.objective=sft` all of them"
 
 
@@ -35,6 +42,10 @@ class Seen:
     unused: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[bool] = field(default_factory=Counter)
     """Rows learned as conversations that are marked as good or bad answers."""
+    other_mappings: int = 0
+    """Rows with further mappings."""
+    other_unused: int = 0
+    """Cells in further columns that play no part."""
     trimmed: int = 0
     unfolded: dict[str, Told] = field(default_factory=dict)
     """What records with several rows became, by their shape."""
@@ -42,8 +53,8 @@ class Seen:
     def add(self, later: "Seen") -> None:
         """Take in what was met in the rows that come next."""
         self.formats += later.formats
-        self.mappings += later.mappings
-        self.unused += later.unused
+        self.other_mappings += later.other_mappings + _add(self.mappings, later.mappings)
+        self.other_unused += later.other_unused + _add(self.unused, later.unused)
         self.verdicts += later.verdicts
         self.trimmed += later.trimmed
         self.unfold(later.unfolded)
@@ -52,6 +63,17 @@ class Seen:
         """Take in what records with several rows became."""
         for shape, later in told.items():
             self.unfolded.setdefault(shape, Told()).add(later)
+
+
+def _add(seen: Counter[Any], later: Counter[Any]) -> int:
+    """Add the counts of what is known, or among the first that are. Return the sum of the others."""
+    others = 0
+    for name, count in later.items():
+        if name in seen or len(seen) < MOST_NAMES:
+            seen[name] += count
+        else:
+            others += count
+    return others
 
 
 class Converter:
@@ -73,6 +95,8 @@ class Converter:
         """Return the row's example, or why it gives none."""
         for shape in self._candidates(raw.row):
             parts = shape.format.parts(raw.row, shape.columns)
+            if not isinstance(parts, Refusal) and shape.media:
+                parts = media.shown(raw.row, shape.media, [*parts.messages, *parts.rejected]) or parts
             if not isinstance(parts, Refusal):
                 parts = self._learned(parts, raw.row, shape)
             if isinstance(parts, Refusal):
@@ -117,7 +141,11 @@ class Converter:
             if len(self._shapes) < MOST_SHAPES:
                 self._shapes[names] = shapes
         if not shapes and self.data.format == "auto" and not self.data.fields and self.rows == "conversation":
-            turns = [name for name in names if has_turns(row[name])]
+            turns = [name for name in names if has_turns(row[name])] or [
+                name for name in names if evened_name(name) in IN_TURN and are_texts(row[name])
+            ]
+            if "question_id" in names:
+                turns = [name for name in turns if not are_texts(row[name])]
             return [shape_of("openai", {"messages": turns[0]}, names)] if len(turns) == 1 else []
         return shapes
 

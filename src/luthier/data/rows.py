@@ -16,6 +16,7 @@ REASONS = {
     "too_long": "a single row larger than luthier reads",
     "unknown_format": "no columns that luthier knows, or none of the format or the fields asked for",
     "does_not_fit": "the columns are there, but what they hold does not fit the format",
+    "not_text": "a picture, a sound, a film or a file belongs to it, and a model of texts learns from texts alone",
     "unknown_role": "a turn by a role that luthier doesn't know",
     "no_answer": "no turn of the assistant, so nothing to learn",
     "empty_answer": "nothing, or too little, in every answer",

@@ -167,13 +167,17 @@ def _came_in(outcome: Outcome) -> tuple[Block, ...]:
         (file.name, file.encoding, human_bytes(file.size), f"{file.rows:,}", f"{file.kept:,}", "; ".join(_told(file)))
         for file in outcome.files
     )
-    mappings = tuple(
+    seen = outcome.seen
+    shown = seen.mappings.most_common(20)
+    mappings = [
         (name, ", ".join(f"{part}: `{one_line(column, 40)}`" for part, column in columns), f"{count:,}")
-        for (name, columns), count in outcome.seen.mappings.most_common(20)
-    )
+        for (name, columns), count in shown
+    ]
+    if others := seen.mappings.total() + seen.other_mappings - sum(count for _, count in shown):
+        mappings.append(("", "under other names", f"{others:,}"))
     return (
         Table("Files", ("file", "encoding", "size", "rows", "kept", "told"), rows),
-        Table("Formats found", ("format", "columns", "rows"), mappings),
+        Table("Formats found", ("format", "columns", "rows"), tuple(mappings)),
     )
 
 

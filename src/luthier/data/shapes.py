@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from luthier.data import media
 from luthier.data.formats import FORMATS, Format, evened_name, kto
 from luthier.recipe.data import NEEDED, Data, Fields
 from luthier.recipe.data import Format as Name
@@ -19,6 +20,8 @@ class Shape:
     """Columns that play no part."""
     verdict: str | None
     """Column of conversations that may say whether the answer is a good one."""
+    media: list[str]
+    """Columns that may hold pictures or sounds."""
 
 
 def shapes_of(names: tuple[str, ...], data: Data, formats: Sequence[Name]) -> list[Shape]:
@@ -39,7 +42,8 @@ def shapes_of(names: tuple[str, ...], data: Data, formats: Sequence[Name]) -> li
 def shape_of(name: Name, columns: dict[str, str], names: Sequence[str]) -> Shape:
     """Return a shape of which it is known which column plays which part."""
     others = tuple(column for column in names if column not in columns.values())
-    return Shape(name, FORMATS[name], columns, others, kto.verdict({evened_name(other): other for other in others}))
+    verdict = kto.verdict({evened_name(other): other for other in others})
+    return Shape(name, FORMATS[name], columns, others, verdict, media.columns_of(others))
 
 
 def _by_fields(names: tuple[str, ...], name: Name, fields: Fields) -> dict[str, str] | None:

@@ -23,10 +23,13 @@ PROMPTS = (
     "user",
     "human",
     "input",
+    "inputs",
     "request",
     "problem",
     "message",
     "source",
+    "src",
+    "source_text",
     "text",
 )
 ANSWERS = (
@@ -44,27 +47,42 @@ ANSWERS = (
     "agent",
     "bot",
     "gpt",
+    "ai",
     "output",
     "target",
+    "targets",
+    "tgt",
+    "target_text",
     "solution",
     "canonical_solution",
     "correct_answer",
     "best_answer",
     "code",
+    "sql",
 )
 CONTEXTS = ("context", "passage")
 
 UNNAMED = ("column_1", "column_2")
 """What the columns of a table without a header are called; of two, the second is the answer."""
 
+SHORT = {"prompt": "q", "answer": "a"}
+"""Names that say enough together."""
+
 
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the first column of each list that is there; of several, the more telling name stands first."""
+    """Return the first column of each list that is there; of several, the more telling name stands first.
+
+    Where nothing is asked, an answer is one to its context.
+    """
     if names.keys() >= {*UNNAMED} and "column_3" not in names:
         return dict(zip(("prompt", "answer"), (names[name] for name in UNNAMED), strict=True))
     found = columns_of(
         names, prompt=PROMPTS, context=CONTEXTS, answer=ANSWERS, system=openai.SYSTEMS, tools=openai.TOOLS
     )
+    if names.keys() >= {*SHORT.values()}:
+        found = {**{part: names[name] for part, name in SHORT.items()}, **found}
+    if "prompt" not in found and "context" in found:
+        found["prompt"] = found.pop("context")
     return found if {"prompt", "answer"} <= found.keys() else None
 
 

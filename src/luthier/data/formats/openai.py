@@ -10,7 +10,7 @@ from luthier.data.formats.turns import cell, columns_of, conversation, text_of
 from luthier.data.rows import Refusal
 
 TOOLS = ("tools", "functions")
-SYSTEMS = ("system", "system_prompt")
+SYSTEMS = ("system", "system_prompt", "system_instruction", "systeminstruction")
 COLUMNS = ("messages", "chat", "dialogue", "dialog", "contents")
 
 
@@ -34,10 +34,17 @@ def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal
     messages = conversation(row[column], column)
     if isinstance(messages, Refusal):
         return messages
-    system = text_of(cell(row, columns, "system"), f"`{columns.get('system')}`")
+    system = _system(cell(row, columns, "system"), f"`{columns.get('system')}`")
     if isinstance(system, Refusal):
         return system
     if system.strip() and not any(message.role == "system" for message in messages):
         messages = [Message("system", system), *messages]
     tools = tools_of(cell(row, columns, "tools"))
     return tools if isinstance(tools, Refusal) else Parts(messages, tools=tools)
+
+
+def _system(value: Any, what: str) -> str | Refusal:
+    """Return the system prompt, which Gemini's rows have in parts."""
+    if isinstance(value, dict) and isinstance(value.get("parts"), list):
+        value = "".join(str(part.get("text", "")) for part in value["parts"] if isinstance(part, dict))
+    return text_of(value, what)

@@ -1,4 +1,6 @@
-"""`{"translation": {"en": …, "de": …}}`, or a column for each language: from the first to the second.
+"""`{"translation": {"en": …, "de": …}}`, a column for each language, or texts beside columns that name their languages.
+
+The first is translated to the second.
 
 The user asks for the translation in English, naming both languages, as nothing in the row does.
 """
@@ -87,8 +89,23 @@ COLUMNS = {
 }
 
 
+SIDES = ("source", "target")
+NAMED = {
+    "source": ("source", "src", "source_text", "source_sentence", "text"),
+    "target": ("target", "tgt", "target_text", "target_sentence", "translation"),
+    "source_language": ("source_language", "source_lang", "src_language", "src_lang"),
+    "target_language": ("target_language", "target_lang", "tgt_language", "tgt_lang"),
+}
+"""Columns of two texts, and those that name the language of each."""
+
+
 def columns(names: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the column that holds both languages, or exactly two that are called by one and no other question."""
+    """Return the columns with texts and languages, the one with both, or exactly two called by languages.
+
+    Those called by languages mean a translation only where no column asks and answers.
+    """
+    if len(found := columns_of(names, **NAMED)) == len(NAMED):
+        return found
     if found := columns_of(names, translation=("translation",)):
         return found
     languages = [own for name, own in names.items() if name in COLUMNS]
@@ -101,20 +118,31 @@ def columns(names: Mapping[str, str]) -> dict[str, str] | None:
 
 def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal:
     """Return the text in the first language as what is asked about, and the second as the answer."""
+    if "source_language" in columns:
+        source, target = ((row.get(columns[f"{side}_language"]), row.get(columns[side])) for side in SIDES)
+        return _translated(source, target)
     pair: Any = row.get(columns["translation"]) if "translation" in columns else {c: row[c] for c in columns.values()}
     if not isinstance(pair, dict) or len(pair) != 2:
         held = f"{len(pair)} languages" if isinstance(pair, dict) else f"a {kind(pair)}"
         return Refusal("does_not_fit", f"`{columns['translation']}` holds {held}, not a text in each of two")
-    source, target = (text_of(text, f"`{one_line(language, 40)}`") for language, text in pair.items())
-    if isinstance(source, Refusal):
-        return source
-    if isinstance(target, Refusal):
-        return target
-    if not source.strip():
-        return Refusal("no_prompt", f"`{one_line(next(iter(pair)), 40)}` is empty")
-    before, after = (_name(language) for language in pair)
-    ask = f"Translate from {before} to {after}:\n\n{source}"
-    return Parts([Message("user", ask), Message("assistant", target)])
+    return _translated(*pair.items())
+
+
+def _translated(source: tuple[Any, Any], target: tuple[Any, Any]) -> Parts | Refusal:
+    """Return the request to translate, and the translation, given language and text of both."""
+    found = []
+    for language, text in (source, target):
+        if not isinstance(language, str) or not language.strip():
+            return Refusal("does_not_fit", "a language has no name")
+        said = text_of(text, f"`{one_line(language, 40)}`")
+        if isinstance(said, Refusal):
+            return said
+        found.append((_name(language), said))
+    (before, asked), (after, answer) = found
+    if not asked.strip():
+        return Refusal("no_prompt", f"the text in {one_line(before, 40)} is empty")
+    ask = f"Translate from {before} to {after}:\n\n{asked}"
+    return Parts([Message("user", ask), Message("assistant", answer)])
 
 
 def _name(language: str) -> str:

@@ -10,6 +10,7 @@ from luthier.core.example import Message
 from luthier.core.text import one_line
 from luthier.data.formats.calls import answering, calling
 from luthier.data.formats.speakers import spoken
+from luthier.data.formats.templates import filled
 from luthier.data.readers.json_text import kind, parse
 from luthier.data.rows import Refusal
 
@@ -89,7 +90,7 @@ def said(value: Any, role: str, column: str) -> list[Message] | Refusal:
 def conversation(value: Any, column: str) -> list[Message] | Refusal:
     """Return the turns in a list, in a cell that holds such a list as JSON text, or in a transcript."""
     if isinstance(value, str):
-        value = spoken(value) or parse(value)
+        value = spoken(value) or filled(value) or parse(value)
     if not isinstance(value, list):
         said = "not a list of turns" if isinstance(value, Refusal) else f"a {kind(value)}, not a list of turns"
         return Refusal("does_not_fit", f"`{column}` is {said}")
@@ -112,15 +113,20 @@ def has_turns(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and _role_key(one) for one in value)
 
 
+def are_texts(value: Any) -> bool:
+    """Say whether a value is a list of texts, which two may have said in turn."""
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(turn, str) for turn in value)
+
+
 def _apart(turns: list[Any]) -> list[Any]:
-    """Return the turns one by one where they come as texts in turn, or as pairs `{"human": …, "assistant": …}`."""
-    if len(turns) > 1 and all(isinstance(turn, str) for turn in turns):
+    """Return the turns one by one where they come as texts in turn, as `{"user": …}`, or as both sides of a pair."""
+    if are_texts(turns):
         return [
             {"role": role, "content": text} for role, text in zip(cycle(("user", "assistant")), turns, strict=False)
         ]
     apart: list[Any] = []
     for turn in turns:
-        named = isinstance(turn, dict) and len(turn) > 1 and not _role_key(turn) and ROLES.keys() >= turn.keys()
+        named = isinstance(turn, dict) and turn and not _role_key(turn) and ROLES.keys() >= turn.keys()
         apart += [{"role": role, "content": text} for role, text in turn.items()] if named else [turn]
     return apart
 
@@ -173,8 +179,10 @@ def _content(value: Any, number: int) -> tuple[str, dict[str, Any]] | Refusal:
     for part in value:
         text = _part_text(part)
         if text is None:
-            named = part.get("type") if isinstance(part, dict) else kind(part)
-            return Refusal("does_not_fit", f"turn {number} holds a part that is not text: {one_line(str(named), 40)}")
+            named = part.get("type") if isinstance(part, dict) else None
+            reason = "not_text" if isinstance(named, str) and named != "text" else "does_not_fit"
+            what = one_line(str(named or kind(part)), 40)
+            return Refusal(reason, f"turn {number} holds a part that is not text: {what}")
         texts.append(text)
         verdict = next((part[key] for key in LEARNED_KEYS if isinstance(part, dict) and key in part), None)
         told |= verdict is not None
