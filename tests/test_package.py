@@ -40,8 +40,9 @@ def name_of(call: ast.Call) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_code_runs_that_came_with_data_or_a_model(path: Path) -> None:
     forbidden = {"eval", "exec", "torch.load", "pickle.load", "pickle.loads", "os.system", "os.popen", "yaml.load"}
+    walled_in = {"exec"} if path.parts[-3:] == ("evaluate", "sandbox", "sides.py") else set()
     for call in calls(path):
-        assert name_of(call) not in forbidden, f"{path}:{call.lineno}"
+        assert name_of(call) not in forbidden - walled_in, f"{path}:{call.lineno}"
         for keyword in call.keywords:
             value = getattr(keyword.value, "value", None)
             assert not (keyword.arg in ("trust_remote_code", "shell") and value is True), f"{path}:{call.lineno}"
