@@ -9,36 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.evaluate import contrast as module
-from luthier.evaluate.contrast import Contrast, contrast, holm, judged, newcombe, rows_for
+from luthier.evaluate.contrast import Contrast, contrast, holm, judged, rows_for
 from luthier.evaluate.metrics.metric import Metric, ratio
 
 SHARE = Metric("right", "right answers", lambda *_: np.zeros((0, 2)))
 
 
-def cells(both: int, gained: int, lost: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
-    base = np.repeat([True, False, True, False], [both, gained, lost, neither])
-    return base, np.repeat([True, True, False, False], [both, gained, lost, neither])
-
-
 def figures(values: np.ndarray) -> np.ndarray:
     return np.column_stack([values.astype(float), np.ones(len(values))])
-
-
-def test_the_interval_of_two_shares_is_newcombe_s() -> None:
-    found = newcombe(*cells(36, 12, 2, 0))  # Newcombe 1998, table II: method 10
-    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0569, 0.3404), abs=5e-5)
-
-
-@pytest.mark.parametrize("rows", [30, 100, 1000])
-@pytest.mark.parametrize(("before", "after", "agree"), [(0.5, 0.6, 0.4), (0.2, 0.3, 0.3), (0.5, 0.5, 0.6)])
-def test_intervals_of_shares_cover_the_truth_as_often_as_they_say(
-    rows: int, before: float, after: float, agree: float
-) -> None:
-    both = before * after + agree * np.sqrt(before * (1 - before) * after * (1 - after))
-    shares = [both, after - both, before - both, 1 - before - after + both]
-    drawn = np.random.default_rng(rows).multinomial(rows, shares, size=2000)
-    found = [newcombe(*cells(*row)) for row in drawn]
-    assert 0.935 <= mean(number.low <= after - before <= number.high for number in found) <= 0.98
 
 
 @pytest.mark.slow
@@ -56,18 +34,8 @@ def test_intervals_of_scores_cover_the_truth_and_alarms_are_false_one_time_in_tw
         assert found is not None
         covered.append(found.change.low <= 0 <= found.change.high)
         false.append(found.p < 0.05)
-    assert 0.92 <= mean(covered) <= 0.98
+    assert 0.93 <= mean(covered) <= 0.97
     assert mean(false) <= 0.075
-
-
-def test_the_change_that_is_called_detectable_is_detected_four_times_of_five() -> None:
-    rows, moved = 200, 0.3
-    reach = (1.96 + 0.8416) * np.sqrt(moved / rows)
-    gained, lost = (moved + reach) / 2, (moved - reach) / 2
-    drawn = np.random.default_rng(5).multinomial(rows, [0.4, gained, lost, 0.6 - moved], size=2000)
-    found = [contrast(SHARE, *map(figures, cells(*row))) for row in drawn]
-    assert 0.74 <= mean(one.p < 0.05 for one in found) <= 0.83  # McNemar's exact test is a little strict
-    assert mean(one.detectable for one in found) == pytest.approx(reach, rel=0.02)
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))

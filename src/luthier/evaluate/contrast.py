@@ -5,15 +5,17 @@ Shapes: R rows, K figures of an answer (see `metrics.metric`), S resamples.
 # ruff: noqa: N803, N806 - names end in the letters of their shape
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from luthier.core.report import Number
+from luthier.evaluate.bootstrap import CHUNK, reach, weights
 from luthier.evaluate.metrics.metric import Floats, Metric
-from luthier.evaluate.stats import CONFIDENCE, FEWEST, NORMAL, POWER, Verdict, mcnemar, outside, share, student
+from luthier.evaluate.shares import change, detectable
+from luthier.evaluate.stats import CONFIDENCE, FEWEST, Verdict, detectable_by, mcnemar, share, within
 
 RESAMPLES = 2_000
 LEVEL = 1 - CONFIDENCE
@@ -24,8 +26,8 @@ SAME = 0.01
 NOISE = 1e-9
 """Resamples that differ by no more are alike but for rounding."""
 
-CHUNK = 2**21
-"""Numbers drawn at a time."""
+STEP = 1e-5
+"""Of the sum of a figure over all rows: what it is moved by to see how the score follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class Contrast:
 def contrast(metric: Metric, base_RK: Floats, tuned_RK: Floats, *, seed: int = 0) -> Contrast | None:
     """Return how a metric compares; None where it says nothing of these rows.
 
-    Of answers that are right or wrong, shares have Wilson's interval, their difference Newcombe's, and the test is
-    McNemar's exact one. Of anything else, intervals are the expanded percentile bootstrap (`stats`) over rows, and the
+    Of answers that are right or wrong, shares have Wilson's interval, their difference Tango's, and the test is
+    McNemar's exact one (`shares`). Of anything else, intervals are from the studentised bootstrap over rows, and the
     test exchanges the answers of both models at random (Fisher 1935; Riezler & Maxwell 2005, W05-0908).
 
     Args:
@@ -61,7 +63,7 @@ def contrast(metric: Metric, base_RK: Floats, tuned_RK: Floats, *, seed: int = 0
         return None
     if _right_or_wrong(base_RK) and _right_or_wrong(tuned_RK):
         return _of_shares(base_RK[:, 0] > 0, tuned_RK[:, 0] > 0)
-    return _of_sums(metric.score, base_RK, tuned_RK, seed)
+    return _of_sums(metric, base_RK, tuned_RK, seed)
 
 
 def _counted(base_RK: Floats, tuned_RK: Floats) -> NDArray[np.bool_]:
@@ -82,73 +84,65 @@ def _of_shares(base_R: NDArray[np.bool_], tuned_R: NDArray[np.bool_]) -> Contras
     base, tuned = share(int(base_R.sum()), rows), share(int(tuned_R.sum()), rows)
     if rows < FEWEST:
         return Contrast(base, tuned, Number(tuned.value - base.value, rows), None, None)
-    moved = max(gained + lost, 3) / rows  # of none, up to three may hide (rule of three)
-    reach = (NORMAL.inv_cdf(0.5 + CONFIDENCE / 2) + NORMAL.inv_cdf(POWER)) * math.sqrt(moved / rows)
-    return Contrast(base, tuned, newcombe(base_R, tuned_R), mcnemar(gained, lost), reach)
+    return Contrast(base, tuned, change(gained, lost, rows), mcnemar(gained, lost), detectable(gained + lost, rows))
 
 
-def newcombe(base_R: NDArray[np.bool_], tuned_R: NDArray[np.bool_]) -> Number:
-    """Return the difference of two shares of the same rows, tuned less base, with its 95 % interval.
-
-    Source: Newcombe 1998, Statistics in Medicine 17, pages 2635-2650, method 10: Wilson's intervals of both shares,
-    joined by how far the rows agree.
-    """
-    rows = len(base_R)
-    both, neither = int((base_R & tuned_R).sum()), int((~base_R & ~tuned_R).sum())
-    gained, lost = int((tuned_R & ~base_R).sum()), int((base_R & ~tuned_R).sum())
-    first, second = share(both + gained, rows), share(both + lost, rows)
-    margins = math.prod((both + gained, lost + neither, both + lost, gained + neither))
-    agree = both * neither - gained * lost
-    # Corrected for continuity, as the source has it.
-    corrected = max(agree - rows / 2, 0.0) if agree > 0 else agree
-    phi = corrected / math.sqrt(margins) if margins else 0.0
-    change = first.value - second.value
-    below = (first.value - _low(first), _high(second) - second.value)
-    above = (_high(first) - first.value, second.value - _low(second))
-    low, high = (math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b)) for a, b in (below, above))
-    return Number(change, rows, change - low, change + high)
-
-
-def _low(number: Number) -> float:
-    return number.value if number.low is None else number.low
-
-
-def _high(number: Number) -> float:
-    return number.value if number.high is None else number.high
-
-
-def _of_sums(score: Callable[[Floats], Floats], base_RK: Floats, tuned_RK: Floats, seed: int) -> Contrast:
-    rows = len(base_RK)
+def _of_sums(metric: Metric, base_RK: Floats, tuned_RK: Floats, seed: int) -> Contrast:
+    score, rows = metric.score, len(base_RK)
     sums = np.stack([base_RK.sum(axis=0), tuned_RK.sum(axis=0)])
     before, after = score(sums)
     numbers = [Number(float(value), rows) for value in (before, after, after - before)]
     if rows < FEWEST:
         return Contrast(numbers[0], numbers[1], numbers[2], None, None)
-    generator = np.random.Generator(np.random.Philox(key=seed))
-    drawn = [(score(w @ base_RK), score(w @ tuned_RK)) for w in _weights(generator, rows)]
-    base_S, tuned_S = (np.concatenate(part) for part in zip(*drawn, strict=True))
-    columns = (base_S, tuned_S, tuned_S - base_S)
-    base, tuned, change = (_interval(number, column, rows) for number, column in zip(numbers, columns, strict=True))
-    p = _exchanged(score, base_RK, tuned_RK, generator)
-    if np.ptp(columns[2]) <= NOISE:  # every row changed alike: resampling can't show what others would do
+    drawn = [_drawn(score, weight_SR, base_RK, tuned_RK) for weight_SR in weights(rows, RESAMPLES, seed)]
+    score_S3, error_S3 = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    _, error_13 = _drawn(score, np.ones((1, rows)), base_RK, tuned_RK)
+    base, tuned, apart = (
+        _interval(number, score_S - number.value, error_S, float(error))
+        for number, score_S, error_S, error in zip(numbers, score_S3.T, error_S3.T, error_13[0], strict=True)
+    )
+    if metric.percent:
+        base, tuned, apart = within(base, 0, 1), within(tuned, 0, 1), within(apart, -1, 1)
+    p = _exchanged(score, base_RK, tuned_RK, np.random.Generator(np.random.Philox(key=seed)))
+    if np.ptp(score_S3[:, 2]) <= NOISE:  # every row changed alike: resampling can't show what others would do
         return Contrast(base, tuned, numbers[2], p, None)
-    error = float(np.std(columns[2])) * math.sqrt(rows / (rows - 1))
-    reach = (student(0.5 + CONFIDENCE / 2, rows - 1) + student(POWER, rows - 1)) * error
-    return Contrast(base, tuned, change, p, reach)
+    return Contrast(base, tuned, apart, p, detectable_by(float(error_13[0, 2]), rows))
 
 
-def _weights(generator: np.random.Generator, rows: int) -> Iterator[Floats]:
-    """Yield how often each row is drawn in each of some resamples: (S, R), until there are enough."""
-    left = RESAMPLES
-    while left:
-        size = min(left, max(1, CHUNK // rows))
-        yield generator.multinomial(rows, np.full(rows, 1 / rows), size=size).astype(np.float64)
-        left -= size
+def _drawn(
+    score: Callable[[Floats], Floats], weight_SR: Floats, base_RK: Floats, tuned_RK: Floats
+) -> tuple[Floats, Floats]:
+    """Return scores of base, tuned and their difference in resamples, and the standard errors: shape (S, 3) each.
+
+    The error is the infinitesimal jackknife's (Jaeckel 1972; Efron 1981): how far each row moves the score.
+    """
+    rows = len(base_RK)
+    scores, moves_SR = [], []
+    for figures_RK in (base_RK, tuned_RK):
+        sums_SK = weight_SR @ figures_RK
+        scores.append(score(sums_SK))
+        moves_SR.append(_slopes(score, sums_SK, np.abs(figures_RK).sum(axis=0)) @ figures_RK.T)
+    base_SR, tuned_SR = moves_SR
+    squares = [(weight_SR * moved_SR**2).sum(axis=1) for moved_SR in (base_SR, tuned_SR, tuned_SR - base_SR)]
+    errors_S3 = np.sqrt(np.stack(squares, axis=1) * rows / (rows - 1))
+    return np.stack([*scores, scores[1] - scores[0]], axis=1), errors_S3
 
 
-def _interval(number: Number, drawn_S: Floats, rows: int) -> Number:
-    low, high = np.quantile(drawn_S, [outside(rows), 1 - outside(rows)])
-    return Number(number.value, rows, float(min(low, number.value)), float(max(high, number.value)))
+def _slopes(score: Callable[[Floats], Floats], sums_SK: Floats, scale_K: Floats) -> Floats:
+    """Return how the score rises with each figure's sum; 0 for figures that no drawn row has. Shape (S, K)."""
+    here_S, slopes_SK = score(sums_SK), np.zeros_like(sums_SK)
+    for figure, scale in enumerate(scale_K.tolist()):
+        step, moved_SK = STEP * scale, sums_SK.copy()
+        moved_SK[:, figure] += step
+        had_S = sums_SK[:, figure] != 0
+        with np.errstate(all="ignore"):
+            slopes_SK[had_S, figure] = (score(moved_SK)[had_S] - here_S[had_S]) / step
+    return slopes_SK
+
+
+def _interval(number: Number, away_S: Floats, error_S: Floats, error: float) -> Number:
+    low, high = reach(away_S, error_S, error, CONFIDENCE)
+    return Number(number.value, number.n, number.value - low, number.value + high)
 
 
 def _exchanged(
