@@ -5,7 +5,8 @@
 A world draws pairs of models on the same rows, of which the true difference is known. Of each number of rows: how often
 the 95 % interval of the difference holds the truth; how often the tuned model is called better though nothing changed;
 and how often a difference is called what it is, half of them better and half worse, that is as large as such rows are
-said to show (the median of what is stated without a difference). The functions are those of the package, with 2,000 resamples.
+said to show (the median of what is stated without a difference). The functions are the package's own, with 2,000
+resamples.
 """
 
 import argparse
@@ -48,9 +49,7 @@ def of_figures(metric: Metric, base: np.ndarray, tuned: np.ndarray, seed: int) -
 # --- worlds: of a number of rows and a true difference ---------------------------------------------------------------
 
 
-def likelihood(
-    lengths: float, tails: Callable[[Random, int], np.ndarray]
-) -> Callable[[Random, int, float, int], Told]:
+def likelihood(lengths: float, tails: Callable[[Random, int], np.ndarray]) -> Callable[[Random, int, float, int], Told]:
     """Nats per token: log-normal lengths, the difference of a row noisier where it is short."""
 
     def draw(random: Random, rows: int, gain: float, seed: int) -> Told:
@@ -109,7 +108,11 @@ def macro_f1(random: Random, rows: int, gain: float, seed: int) -> Told:
     base, tuned = np.where(np.isin(case, (0, 2)), labels, wrong[0]), np.where(case < 2, labels, wrong[1])
 
     def figures(told: np.ndarray) -> np.ndarray:
-        hits, true, said = np.eye(LABELS)[labels] * (labels == told)[:, None], np.eye(LABELS)[labels], np.eye(LABELS)[told]
+        hits, true, said = (
+            np.eye(LABELS)[labels] * (labels == told)[:, None],
+            np.eye(LABELS)[labels],
+            np.eye(LABELS)[told],
+        )
         return np.concatenate([hits, true, said], axis=1)
 
     def score(sums: np.ndarray) -> np.ndarray:
@@ -178,8 +181,8 @@ def share(told: list[Told], verdict: str) -> float:
 def table(lines: list[Line], pairs: int) -> str:
     error = 1.96 * math.sqrt(0.05 * 0.95 / pairs) * 100
     head = (
-        f"# Statistics by simulation\n\n{pairs:,} pairs a line; coverage is known to ± {error:.1f} points, what is detected"
-        f" to ± {1.96 * math.sqrt(0.16 / pairs) * 100:.1f}.\n\n"
+        f"# Statistics by simulation\n\n{pairs:,} pairs a line; coverage is known to ± {error:.1f} points, what is"
+        f" detected to ± {1.96 * math.sqrt(0.16 / pairs) * 100:.1f}.\n\n"
         "| world | rows | interval covers, nothing changed | interval covers, changed | falsely better | detectable |"
         " detected |\n| --- | --- | --- | --- | --- | --- | --- |\n"
     )

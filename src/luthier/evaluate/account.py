@@ -257,7 +257,7 @@ def _method(found: Compared) -> str:
     )
     if paired.detectable is not None:
         text += (
-            f" Intervals are 95 %, from resampling whole {found.noun}s (expanded percentile bootstrap); the change is"
+            f" Intervals are 95 %, from resampling whole {found.noun}s (studentised bootstrap); the change is"
             f" compared {found.noun} by {found.noun}."
             f" These {found.noun}s show a true difference of {short_number(paired.detectable)} nats per token,"
             f" a factor of {short_number(perplexity(Number(paired.detectable, 1)).value)} in perplexity,"
@@ -267,7 +267,7 @@ def _method(found: Compared) -> str:
         text += (
             f" {plural(found.answered.count, 'prompt')}, evenly spread over the held-out ones, were answered by both "
             f"models, greedily: always the most likely next token. Metrics: {found.answered.why}. Shares have Wilson's "
-            "interval, their change Newcombe's, and McNemar's exact test; other scores are resampled, and tested by "
+            "interval, their change Tango's, and McNemar's exact test; other scores are resampled, and tested by "
             "exchanging answers at random. “Better” and “worse” count all metrics together (Holm)."
         )
     return text

@@ -54,7 +54,7 @@ def reach(away_S: Floats, error_S: Floats, error: float, confidence: float) -> t
 
 
 def shown_by(away_S: Floats, error_S: Floats, error: float, confidence: float, power: float) -> float:
-    """Return the smallest difference whose interval leaves out 0 in `power` of the resamples, moved by it; see `reach`."""
+    """Return the smallest difference whose interval leaves out 0 in `power` of the resamples, moved by it."""
     if not error:
         return 0.0
     errors = sum(reach(away_S, error_S, error, confidence)) / 2 / error

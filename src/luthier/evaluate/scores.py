@@ -201,7 +201,7 @@ def of_pairs(scores_R: Floats, lengths_R: Labels) -> Found:
                     ),
                     Paragraph(
                         "The base model has no head, so it ranks by chance. Intervals are 95 %: Wilson's for shares, "
-                        "resampled pairs (expanded percentile bootstrap) for the mean."
+                        "resampled pairs (studentised bootstrap) for the mean."
                     ),
                 ),
             ),

@@ -2,7 +2,7 @@
 
 Shapes: N rows that changed, L of them lost.
 """
-# ruff: noqa: N806 - names end in the letters of their shape
+# ruff: noqa: N803, N806 - names end in the letters of their shape
 
 import math
 from collections.abc import Callable
@@ -104,7 +104,7 @@ def _below(most: int, count: int, share: float) -> float:
 
 def _binomial(hits_L: NDArray[np.int64], count: int, share: float) -> NDArray[np.float64]:
     if share <= 0 or share >= 1:
-        return (hits_L == round(share * count)).astype(np.float64)
+        return np.asarray(hits_L == round(share * count), dtype=np.float64)
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])
     ways_L = logs[count] - logs[hits_L] - logs[count - hits_L]
     found: NDArray[np.float64] = np.exp(ways_L + hits_L * math.log(share) + (count - hits_L) * math.log1p(-share))

@@ -137,7 +137,9 @@ def _resampled(sums_KR: Floats, counts_R: Floats, seed: int) -> Iterator[tuple[f
     columns_RM = np.stack([counts_R, counts_R**2, *rest_KR, *rest_KR**2, *(rest_KR * counts_R)], axis=1)
     drawn_SM = np.concatenate([weight_SR @ columns_RM for weight_SR in weights(rows, count, seed)])
     (count_S, square_S), found_SM = drawn_SM[:, :2].T, drawn_SM[:, 2:]
-    for value, rest_R, sums_S3 in zip(values_K, rest_KR, np.moveaxis(found_SM.reshape(count, 3, -1), 2, 0), strict=True):
+    for value, rest_R, sums_S3 in zip(
+        values_K, rest_KR, np.moveaxis(found_SM.reshape(count, 3, -1), 2, 0), strict=True
+    ):
         away_S = sums_S3[:, 0] / count_S
         squares_S = sums_S3[:, 1] - 2 * away_S * sums_S3[:, 2] + away_S**2 * square_S
         error_S = np.sqrt(np.maximum(squares_S, 0.0) * rows / (rows - 1)) / count_S
