@@ -8,16 +8,19 @@ Shapes: D documents and T tokens of a pack, S supervised positions, V vocabulary
 # ruff: noqa: N803, N806 - names end in the letters of their shape
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from luthier.model.kernels.attention import Memory
 
 
 class Packed(Protocol):
@@ -130,20 +133,20 @@ def lengths(pack: Packed) -> NDArray[np.int64]:
     return np.diff(pack.bounds[: pack.documents + 1]).astype(np.int64) + pack.shared
 
 
+def places(bounds: NDArray[Any], shared: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
+    """Yield where in a pack the tokens of each document stand: what it shares, where the one before has them."""
+    found = np.zeros(0, dtype=np.int64)
+    for start, end, common in zip(bounds[:-1], bounds[1:], shared, strict=True):
+        found = np.concatenate([found[:common], np.arange(start, end)])
+        yield found
+
+
 def unshared(pack: Packed) -> Packed:
     """Return the pack with every document whole and without filler, the same supervised positions in the same order."""
     if not pack.shared.any():
         return pack
-    starts_D = pack.bounds[: pack.documents].astype(np.int64)
-    whole_D = lengths(pack)
-    bounds = np.concatenate([[0], np.cumsum(whole_D)])
-    # Where each token stands in the pack: what a document shares, in the one before.
-    place_T = np.concatenate(
-        [
-            np.concatenate([np.arange(common) + starts_D[d - 1], np.arange(length - common) + starts_D[d]])
-            for d, (common, length) in enumerate(zip(pack.shared, whole_D, strict=True))
-        ]
-    )
+    bounds = np.concatenate([[0], np.cumsum(lengths(pack))])
+    place_T = np.concatenate([*places(pack.bounds[: pack.documents + 1], pack.shared)])
     return Documents(
         input_ids=pack.input_ids[place_T],
         position_ids=pack.position_ids[place_T],
@@ -176,11 +179,15 @@ def _part(pack: Packed, chosen_D: NDArray[np.bool_]) -> Documents:
     )
 
 
-def packed_logits(model: torch.nn.Module, pack: Packed) -> torch.Tensor:
-    """Return the supervised logits of a model with packed attention: the head runs on the S positions alone."""
+def packed_logits(model: torch.nn.Module, pack: Packed, memory: "Memory | None" = None) -> torch.Tensor:
+    """Return the supervised logits of a model with packed attention: the head runs on the S positions alone.
+
+    With a memory, the first document may share what an earlier pass kept in it.
+    """
     device = next(model.parameters()).device
     keep_S = torch.from_numpy(pack.predict_at).to(device)
-    logits: torch.Tensor = model(**packed_inputs(pack, device), logits_to_keep=keep_S).logits
+    remembered = {} if memory is None else {"memory": memory}
+    logits: torch.Tensor = model(**packed_inputs(pack, device), logits_to_keep=keep_S, **remembered).logits
     return logits[0]
 
 

@@ -14,6 +14,58 @@ from transformers import AttentionInterface
 NAME = "luthier_packed"
 """The implementation's name. Transformers builds no mask for a name it doesn't know: we need none."""
 
+Path = list[tuple[int, int]]
+"""Stretches of tokens, each by where it begins and ends, that read one after another are a document."""
+
+
+def first_of(path: Path, count: int) -> Path:
+    """Return the way along the first `count` tokens of a path."""
+    found: Path = []
+    for start, end in path:
+        if count <= 0:
+            break
+        found.append((start, min(end, start + count)))
+        count -= end - start
+    return found
+
+
+def onward(path: Path, start: int, end: int) -> Path:
+    """Return a path and a further stretch."""
+    if path and path[-1][1] == start:
+        return [*path[:-1], (path[-1][0], end)]
+    return [*path, (start, end)]
+
+
+def along(path: Path, tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tokens of a path, for `tensor` of shape (1, G, T, D)."""
+    pieces = [tensor[:, :, start:end] for start, end in path]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
+
+
+class Memory:
+    """Keys and values of a document of an earlier pass, as far as the first document of the next begins like it."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+        """How many first tokens of the last document of a pass are kept for the next: set before each pass."""
+        self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def before(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values of a pass with those that were kept before them."""
+        if layer not in self._layers:
+            return key, value
+        keys, values = self._layers[layer]
+        return torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+
+    def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor, path: Path) -> None:
+        """Keep what the next pass begins with: of the last document, whose path this is, the first tokens."""
+        kept = first_of(path, self.kept)
+        if kept:
+            # Copies: a slice would hold the keys of the whole pass.
+            self._layers[layer] = along(kept, key).clone(), along(kept, value).clone()
+        else:
+            self._layers.pop(layer, None)
+
 
 def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     module: torch.nn.Module,
@@ -24,6 +76,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     *,
     bounds: list[int],
     shared: list[int] | None = None,
+    memory: "Memory | None" = None,
     prefixes: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -32,7 +85,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     s_aux: torch.Tensor | None = None,
     **_unused: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Return causal attention within each document; none sees another, but for the beginning that two share.
+    """Return causal attention within each document; none sees another, but for beginnings that are shared.
 
     Args:
         module: The attention layer, which knows its number.
@@ -41,8 +94,9 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
         value: Shape (1, G, T, D).
         attention_mask: Must be None: documents are told by `bounds`.
         bounds: D + 1 integers: where documents begin, and the end of the last.
-        shared: D integers: how many first tokens of the document before stand before this one too. That document
-            must hold them itself. None for none.
+        shared: D integers: how many first tokens of the document before stand before this one too, wherever they stand
+            themselves. The first one shares what is in the memory. None for none.
+        memory: What earlier passes left, and where this one leaves what the next will share. None for neither.
         prefixes: For each layer keys and values that stand before every document: shapes (1, G, K, D). None for none.
         scaling: Factor on query times key; 1/sqrt(D) when None.
         dropout: Share of attention weights set to zero.
@@ -73,13 +127,13 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     grouped = query.shape[1] != key.shape[1]
     pieces = []
     with torch.autocast(query.device.type, enabled=False):
-        earlier = 0  # where the document before begins
+        if memory is not None:
+            key, value = memory.before(module.layer_idx, key, value)  # type: ignore[arg-type]
+        earlier = key.shape[2] - query.shape[2]
+        path: Path = [(0, earlier)]  # where the tokens of the document stand among keys
         for (start, end), common in zip(pairwise(bounds), shared or [0] * (len(bounds) - 1), strict=True):
-            keys, values = key[:, :, start:end], value[:, :, start:end]
-            if common:
-                seen = slice(earlier, earlier + common)
-                keys = torch.cat([key[:, :, seen], keys], dim=2)
-                values = torch.cat([value[:, :, seen], values], dim=2)
+            path = onward(first_of(path, common), earlier + start, earlier + end)
+            keys, values = along(path, key), along(path, value)
             if first is not None:
                 keys, values = torch.cat([first[0], keys], dim=2), torch.cat([first[1], values], dim=2)
             own, length = end - start, keys.shape[2]
@@ -87,7 +141,6 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
             mask = None
             if length > own or (sliding_window is not None and length > sliding_window):
                 mask = _banded(own, length, sliding_window or length, device=query.device)
-            earlier = start
             if plain:
                 piece = functional.scaled_dot_product_attention(
                     *document,
@@ -101,6 +154,8 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
                 sees = _banded(own, length, length, device=query.device) if mask is None else mask
                 piece = _explicit(*document, sees=sees, scaling=scaling, dropout=dropout, softcap=softcap, sinks=s_aux)
             pieces.append(piece)
+        if memory is not None:
+            memory.keep(module.layer_idx, key, value, path)  # type: ignore[arg-type]
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous().to(dtype), None
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks by the task definitions of lm-evaluation-harness."""
