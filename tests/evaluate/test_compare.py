@@ -58,7 +58,7 @@ def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
         stored: Any = None,
         kind: Rows = "conversation",
         parts: Any = (),
-        **options: int,
+        **options: Any,
     ) -> Report:
         asked = Asked(
             examples=lambda: chosen, stored=stored, rows=kind, limits=Limits(max_length), capacity=512, precision="fp32"
@@ -121,13 +121,15 @@ def test_a_trained_adapter_is_better_and_the_keys_are_the_contract_s(
     assert [set(sample) for sample in data["samples"]] == [{"source", "prompt", "expected", "base", "tuned"}] * 3
     assert {frozenset(metric) for metric in data["metrics"]} == {frozenset(METRIC)}
     assert [metric["name"] for metric in data["metrics"]] == [
-        *("exact_match", "token_f1", "chrf", "repetition"), *("answers_ended", "answer_characters"),
+        *("exact_match", "token_f1", "chrf", "repetition"),
+        *("bits_per_byte", "nll_per_row", "nll_all_tokens", "perplexity_all_tokens"),
+        *("answers_ended", "answer_characters"),
     ]  # fmt: skip
     assert (data["benchmarks"], data["gate"]) == ([], {"refused": []})
     assert [(one["name"], one["measure"], one["status"]) for one in data["regression"]] == [
         ("held-out rows", "perplexity", "OK")
     ]
-    assert len(numbers(data)) == 25
+    assert len(numbers(data)) == 36
 
 
 def test_the_folder_holds_what_the_report_says(against, random_adapter: Path, tmp_path: Path) -> None:
@@ -199,7 +201,10 @@ def test_questions_are_spread_over_the_rows_and_end_before_the_last_answer(
 
 def test_without_samples_nothing_is_asked(against, random_adapter: Path) -> None:
     report = against(random_adapter, answers=0)
-    assert (report.data["samples"], report.data["metrics"]) == ([], [])
+    assert report.data["samples"] == []
+    assert {metric["name"] for metric in report.data["metrics"]} == {
+        *("bits_per_byte", "nll_per_row", "nll_all_tokens", "perplexity_all_tokens")
+    }
     assert not any(isinstance(block, Comparison) for section in report.sections for block in section.blocks)
 
 
@@ -461,3 +466,38 @@ def test_a_part_measures_both_models_and_stands_in_the_report(against, random_ad
     assert 0 < base < tuned
     assert report.data["gate"] == {"refused": ["it grew"]}
     assert "Parameters" in [section.title for section in report.sections]
+
+
+def test_texts_longer_than_the_window_are_measured_whole(
+    against, random_adapter: Path, rows: tuple[Example, ...]
+) -> None:
+    long = Example((Message("user", "Hello?"), Message("assistant", "Ho. " * 300)), Source("rows.jsonl", 91))
+    report = against(random_adapter, chosen=[*rows, long], max_length=128, answers=0, window={"tokens": 128})
+    assert report.data["rows"] == 25
+    assert report.data["texts"] > 30
+    assert not any("not measured" in finding.text for finding in report.findings)
+    assert "windows of 128 tokens that move by 64" in str(report.sections)
+    wide = against(random_adapter, chosen=rows, answers=0, window={"tokens": 400})
+    assert wide.data == against(random_adapter, chosen=rows, answers=0).data
+
+
+def test_bytes_and_rows_count_what_is_learned(against, random_adapter: Path, rows: tuple[Example, ...]) -> None:
+    data = against(random_adapter, answers=0).data
+    found = {metric["name"]: metric for metric in data["metrics"]}
+    answers = sum(len(row.messages[1].text.encode()) for row in rows)
+    bits = data["nll"]["tuned"]["value"] * data["tokens"] / np.log(2)
+    # A template may put a space before an answer or a line end behind it.
+    assert found["bits_per_byte"]["value"] == pytest.approx(bits / answers, rel=0.1)
+    assert found["nll_per_row"]["value"] == pytest.approx(data["nll"]["tuned"]["value"], rel=0.2)
+    assert found["nll_all_tokens"]["n"] == 24
+
+
+def test_drawn_answers_and_texts_that_end_them(against, random_adapter: Path, tmp_path: Path) -> None:
+    greedy = against(random_adapter).data["samples"]
+    letters = {letter for sample in greedy for letter in sample["tuned"]}
+    ended = against(random_adapter, stop=tuple(letters)).data
+    assert [sample["tuned"] for sample in ended["samples"]] == [""] * 3
+    assert {metric["name"]: metric["value"] for metric in ended["metrics"]}["answers_ended"] == 1
+    drawn = [against(random_adapter, sampling={"seed": seed}).data["samples"] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1]
+    assert drawn[0] not in (drawn[2], greedy)

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as some
 from transformers import AutoModelForCausalLM
 
 from luthier.core.example import Source
-from luthier.evaluate.likelihood import row_nll
+from luthier.evaluate.likelihood import likelihood, row_nll
+from luthier.evaluate.windows import windows
 from luthier.model.adapters import lora
 from luthier.model.load import load_model
+from luthier.recipe.evaluate import Window
 from luthier.tokens import pack as packing
 from luthier.tokens.render import Encoded
 from luthier.tokens.store import Shard, Stored, shard_name
@@ -150,3 +154,60 @@ def test_stored_rows_and_windows_measure_the_same(
     monkeypatch.setattr(packing, "WINDOW", 5)
     windows = row_nll(model, Stored(tmp_path, 2), capacity=512)
     assert windows.nll_R == pytest.approx(wanted.nll_R, rel=1e-5)
+
+
+def test_all_tokens_and_learned_ones_come_from_the_same_passes(
+    model: Any, tiny_llama: Path, encoded: list[Encoded]
+) -> None:
+    found = likelihood(model, encoded, np.zeros(len(encoded), dtype=np.int64), capacity=512)
+    assert found.every is not None
+    whole = [row(one.input_ids.tolist(), [True] * one.length) for one in encoded]
+    assert found.learned.nll_R == pytest.approx(plain(tiny_llama, encoded), rel=1e-5)
+    assert found.every.nll_R == pytest.approx(plain(tiny_llama, whole), rel=1e-5)
+    assert found.every.tokens_R.tolist() == [one.length - 1 for one in encoded]
+
+
+def strided(path: Path, text: Encoded, window: int, stride: int) -> tuple[float, float]:
+    """Return the loss of all and of learned tokens as Transformers' documentation of perplexity has it."""
+    model = AutoModelForCausalLM.from_pretrained(path, attn_implementation="sdpa").eval()
+    ids = torch.from_numpy(text.input_ids.astype(np.int64))[None]
+    every = learned = 0.0
+    reached = 0
+    for begin in range(0, text.length, stride):
+        end = min(begin + window, text.length)
+        with torch.no_grad():
+            logits = model(input_ids=ids[:, begin:end], use_cache=False).logits[0, :-1]
+        loss = torch.nn.functional.cross_entropy(logits, ids[0, begin + 1 : end], reduction="none")
+        counted = torch.arange(begin + 1, end) >= reached
+        every += float(loss[counted].sum())
+        learned += float(loss[counted & torch.from_numpy(text.learned[begin + 1 : end])].sum())
+        reached = end
+        if end == text.length:
+            break
+    return every, learned
+
+
+@pytest.mark.parametrize(("tokens", "stride"), [(64, 32), (100, 99), (50, 7), (400, 200)])
+def test_a_window_slides_as_the_documentation_of_transformers_has_it(
+    model: Any, tiny_llama: Path, tokens: int, stride: int
+) -> None:
+    random = np.random.default_rng(tokens)
+    text = row(random.integers(3, 250, 301).tolist(), (random.random(301) < 0.4).tolist())
+    parts = [*windows(text, Window(tokens=tokens, stride=stride))]
+    fresh = np.array([first for _, first in parts])
+    found = likelihood(model, [part for part, _ in parts], fresh, capacity=512)
+    assert found.every is not None
+    wanted = strided(tiny_llama, text, tokens, stride)
+    assert (found.every.nll_R.sum(), found.learned.nll_R.sum()) == pytest.approx(wanted, rel=1e-5)
+    assert found.every.tokens_R.sum() == 300
+
+
+@given(some.integers(1, 90), some.integers(2, 40), some.data())
+def test_each_token_is_measured_in_one_window_and_something_precedes_it(length: int, tokens: int, data: Any) -> None:
+    stride = data.draw(some.integers(1, tokens - 1))
+    text = row([*range(length)], [True] * length)
+    parts = [*windows(text, Window(tokens=tokens, stride=stride))]
+    counted = [part.input_ids[max(1, fresh) :].tolist() for part, fresh in parts]
+    assert [token for part in counted for token in part] == [*range(1, length)]
+    assert [part.input_ids[1:][part.learned[1:]].tolist() for part, _ in parts] == counted
+    assert max(part.length for part, _ in parts) <= tokens

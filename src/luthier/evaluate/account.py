@@ -76,6 +76,8 @@ class Compared:
     max_new_tokens: int
     setting: str
     """In which precision and with which chat template it was measured."""
+    slid: bool = False
+    """Whether longer texts were read through a window."""
     noun: str = "conversation"
     """What was measured, in one word: plain text has documents."""
     preferred: "Preferred | None" = None
@@ -248,7 +250,9 @@ def _method(found: Compared) -> str:
     paired = found.paired
     where = plural(paired.base.n, f"held-out {found.noun}")
     if found.texts > paired.base.n:
-        why = "long ones in chunks" if found.noun == "document" else "because the chat template rewrites earlier turns"
+        rewritten = "because the chat template rewrites earlier turns"
+        why = "long ones in chunks" if found.noun == "document" else rewritten
+        why = "long ones in windows" if found.slid else why
         where += f" ({plural(found.texts, 'text')}, {why})"
     text = (
         "Perplexity is exp of the mean negative log-likelihood of"

@@ -5,7 +5,7 @@ most of their words.
 
 Shapes: R texts, C conversations.
 """
-# ruff: noqa: N806 - names end in the letters of their shape
+# ruff: noqa: N803, N806 - names end in the letters of their shape
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from luthier.core.errors import DataError
 from luthier.core.files import publish_folder, write_text
@@ -24,7 +25,7 @@ from luthier.evaluate import regression
 from luthier.evaluate.account import Compared, Metric, findings, next_steps, sections, summary
 from luthier.evaluate.answers import score
 from luthier.evaluate.candidates import Candidate, Reading, each, reading
-from luthier.evaluate.held_out import Exam, Examples, HeldOut, Question, among, exam
+from luthier.evaluate.held_out import Exam, Examples, HeldOut, Question, exam
 from luthier.evaluate.likelihood import RowNll
 from luthier.evaluate.measure import Measured, by_conversation, measure
 from luthier.evaluate.preferences import Preferred, of_judged, of_pairs, prompts_of
@@ -32,6 +33,7 @@ from luthier.evaluate.stats import Paired, mean, paired, perplexity, ratios, sha
 from luthier.evaluate.subject import Part, Setting, Subject
 from luthier.model.new_tokens import ids_of
 from luthier.model.quantised import Quantised
+from luthier.model.sampling import Sampling
 from luthier.recipe.evaluate import Capability, Evaluate
 from luthier.recipe.methods import Rows
 from luthier.tokens.encode import Limits
@@ -96,18 +98,29 @@ def compare(
     """
     read = reading(base, tuned)
     renderer = read.renderer(asked.rows, asked.learn)
-    own = exam(asked.examples, renderer, asked.limits, stored=asked.stored, answers=options.answers)
+    window = options.window
+    own = exam(asked.examples, renderer, asked.limits, stored=asked.stored, window=window, answers=options.answers)
     others = [_exam(one, examples, read, asked.limits, options) for one, examples in capabilities]
-    setting = Setting(capacity=asked.capacity, precision=asked.precision, max_new_tokens=options.max_new_tokens)
+    setting = Setting(
+        capacity=max(asked.capacity, window.tokens if window else 0),
+        precision=asked.precision,
+        max_new_tokens=options.max_new_tokens,
+        stop=options.stop,
+        sampling=_sampling(options),
+    )
 
     def ask(subject: Subject) -> tuple[list[Measured], list[Any]]:
         names = ["", *(one.name for one, _ in capabilities)]
-        measured = [measure(subject, one, of=name) for name, one in zip(names, [own, *others], strict=True)]
+        every = asked.rows == "conversation"
+        measured = [
+            measure(subject, one, every=every and not name, of=name)
+            for name, one in zip(names, [own, *others], strict=True)
+        ]
         return measured, [part.measure(subject) for part in parts]
 
     (before, base_parts), (after, tuned_parts) = each(base, tuned, renderer, setting, progress or Silent(), ask)
     told = [part.told(*kept) for part, *kept in zip(parts, base_parts, tuned_parts, strict=True)]
-    found = _found(own, before[0], after[0], asked, options, _setting(asked, tuned, read))
+    found = _found(own, before[0], after[0], asked, options, _setting(asked, options, tuned, read))
     kept = regression.of_own_rows(found.paired, found.verdict, found.metrics)
     for (one, _), test, was, now in zip(capabilities, others, before[1:], after[1:], strict=True):
         scored = score(test.expected, was.answers.texts, now.answers.texts, ())
@@ -155,7 +168,12 @@ def compare(
 def _exam(asked: Capability, examples: Examples, read: Reading, limits: Limits, options: Evaluate) -> Exam:
     """Return what is asked of a capability."""
     renderer = read.renderer("text" if asked.text else "conversation")
-    return exam(examples, renderer, limits, answers=0 if asked.text else options.answers)
+    return exam(examples, renderer, limits, window=options.window, answers=0 if asked.text else options.answers)
+
+
+def _sampling(options: Evaluate) -> Sampling | None:
+    asked = options.sampling
+    return None if asked is None else Sampling(asked.temperature, asked.top_p, asked.seed)
 
 
 def _found(own: Exam, base: Measured, tuned: Measured, asked: Asked, options: Evaluate, setting: str) -> Compared:
@@ -173,8 +191,8 @@ def _found(own: Exam, base: Measured, tuned: Measured, asked: Asked, options: Ev
         samples=_samples(own.questions, base, tuned, options.samples),
         metrics=(
             *(preferred.metrics if preferred else ()),
-            *(_of_bytes(base, tuned, own.held_out, asked.examples) if of_text else ()),
             *(answered.metrics if answered else ()),
+            *(() if preferred else _losses(base, tuned, own.held_out)),
             *_metrics(base, tuned),
         ),
         cut={name: model.answers.ended.count(False) for name, model in (("base", base), ("tuned", tuned))},
@@ -182,17 +200,20 @@ def _found(own: Exam, base: Measured, tuned: Measured, asked: Asked, options: Ev
         left_out=own.held_out.left_out | ({DROPPED: asked.dropped} if asked.dropped else {}),
         max_new_tokens=options.max_new_tokens,
         setting=setting,
+        slid=options.window is not None,
         noun="document" if of_text else "conversation",
         preferred=preferred,
         answered=answered,
     )
 
 
-def _setting(asked: Asked, tuned: Candidate, read: Reading) -> str:
+def _setting(asked: Asked, options: Evaluate, tuned: Candidate, read: Reading) -> str:
     """Return how was measured, in words."""
+    window = options.window
+    slid = f", windows of {window.tokens:,} tokens that move by {window.step:,}" if window else ""
     whose = "tuned" if read.home == tuned.path else "base"
     spoken = f", chat template of the {whose} model" if asked.rows != "text" else ""
-    return f"{asked.precision}{_bits(tuned.path)}{_new(tuned.path)}{spoken}"
+    return f"{asked.precision}{_bits(tuned.path)}{_new(tuned.path)}{spoken}{slid}"
 
 
 def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -236,15 +257,31 @@ def _of_the_likely(model: Measured, preferred: Preferred, held_out: HeldOut) -> 
     return replace(model, conversations=by_conversation(RowNll(nll_R, tokens_R), held_out))
 
 
-def _of_bytes(base: Measured, tuned: Measured, held_out: HeldOut, examples: Examples) -> tuple[Metric]:
-    """Return the bits a byte of the documents costs: what compares models with different tokenizers."""
-    sizes = [
-        sum(len(turn.text.encode()) for turn in example.messages)
-        for example in among(examples(), held_out.conversations)
-    ]
-    nats_KC = np.stack([base.conversations.nll_R, tuned.conversations.nll_R])
-    bits = ratios(np.stack([*nats_KC, nats_KC[1] - nats_KC[0]]) / np.log(2), np.array(sizes, dtype=np.float64))
-    return (Metric("bits_per_byte", "bits per byte of text", bits[0], bits[1], percent=False, change=bits[2]),)
+def _losses(base: Measured, tuned: Measured, held_out: HeldOut) -> Iterator[Metric]:
+    """Yield the loss by other counts than learned tokens: bytes, conversations, all tokens."""
+    pair = (base.conversations, tuned.conversations)
+    tokens_C, bytes_C = base.conversations.tokens_R, held_out.bytes
+    if bytes_C.any():
+        bits = _ratios(pair, bytes_C, 1 / np.log(2))
+        yield Metric(
+            "bits_per_byte", "bits per byte of what is learned", bits[0], bits[1], percent=False, change=bits[2]
+        )
+    shares = [RowNll(one.nll_R / np.maximum(one.tokens_R, 1), np.sign(one.tokens_R)) for one in pair]
+    rows = _ratios((shares[0], shares[1]), np.sign(tokens_C))
+    label = "nats per learned token, mean of rows"
+    yield Metric("nll_per_row", label, rows[0], rows[1], percent=False, change=rows[2])
+    if base.every is None or tuned.every is None:
+        return
+    every = _ratios((base.every, tuned.every), base.every.tokens_R)
+    yield Metric("nll_all_tokens", "nats per token, prompts too", every[0], every[1], percent=False, change=every[2])
+    whole = [perplexity(number) for number in every[:2]]
+    yield Metric("perplexity_all_tokens", "perplexity, prompts too", whole[0], whole[1], percent=False)
+
+
+def _ratios(pair: tuple[RowNll, RowNll], counts_C: NDArray[np.int64], scale: float = 1.0) -> list[Number]:
+    """Return the loss of base and tuned model and their difference by some count of each conversation."""
+    base_C, tuned_C = (one.nll_R[counts_C > 0] * scale for one in pair)
+    return ratios(np.stack([base_C, tuned_C, tuned_C - base_C]), counts_C[counts_C > 0].astype(np.float64))
 
 
 def _answers(name: str, exam: Exam, base: Measured, tuned: Measured) -> Iterator[dict[str, Any]]:

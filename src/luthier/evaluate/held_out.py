@@ -2,6 +2,7 @@
 
 Shapes: R texts, C conversations.
 """
+# ruff: noqa: N803, N806 - names end in the letters of their shape
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,9 +15,14 @@ from luthier.core.errors import DataError
 from luthier.core.example import Example, Message, Source
 from luthier.evaluate.answers import expected_of
 from luthier.evaluate.metrics.metric import Expected
+from luthier.evaluate.windows import windows
+from luthier.recipe.evaluate import Window
 from luthier.tokens.encode import Limits, in_memory
 from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.store import Stored
+
+ENDLESS = 2**31
+"""Longest text where a window slides over it."""
 
 Examples = Callable[[], Iterable[Example]]
 """Gives the held-out conversations from the first on, at each call: no more than one is in memory."""
@@ -32,6 +38,10 @@ class HeldOut:
     """Those that are measured, in the order of the file."""
     conversation_of: NDArray[np.int64]
     """Which conversation each text belongs to. Shape (R,)."""
+    fresh: NDArray[np.int64]
+    """The first token of each text that counts: those before it count in the text before. Shape (R,)."""
+    bytes: NDArray[np.int64]
+    """UTF-8 bytes of what is learned of each conversation: what its tokens say, without control tokens. Shape (C,)."""
     left_out: dict[str, int]
 
 
@@ -66,7 +76,15 @@ def spread(examples: Examples, count: int, *, of: int) -> Examples:
     return lambda: (example for place, example in enumerate(examples()) if place in chosen)
 
 
-def exam(examples: Examples, renderer: Renderer, limits: Limits, *, stored: Stored | None = None, answers: int) -> Exam:
+def exam(
+    examples: Examples,
+    renderer: Renderer,
+    limits: Limits,
+    *,
+    stored: Stored | None = None,
+    window: Window | None = None,
+    answers: int,
+) -> Exam:
     """Return what models are measured on.
 
     Args:
@@ -74,20 +92,28 @@ def exam(examples: Examples, renderer: Renderer, limits: Limits, *, stored: Stor
         renderer: Makes texts of them, as in training.
         limits: On their length, as in training.
         stored: Their tokens, where they are on disk.
+        window: How longer ones are read; the limit on length is none then.
         answers: How many prompts are answered, evenly spread over all.
 
     Raises:
         DataError: No row can be measured.
     """
-    measured = held_out(examples, stored, renderer, limits)
+    measured = held_out(examples, renderer, limits, stored=stored, window=window)
     return Exam(measured, questions(examples, measured.conversations, answers))
 
 
-def held_out(examples: Examples, stored: Stored | None, renderer: Renderer, limits: Limits) -> HeldOut:
+def held_out(
+    examples: Examples,
+    renderer: Renderer,
+    limits: Limits,
+    *,
+    stored: Stored | None = None,
+    window: Window | None = None,
+) -> HeldOut:
     """Return the rows that can be measured, see `exam`."""
     texts: Sequence[Encoded]
-    if stored is None:
-        made = in_memory(examples(), renderer, limits, processes=1)
+    if stored is None or window is not None:
+        made = in_memory(examples(), renderer, limits if window is None else Limits(ENDLESS), processes=1)
         texts, reasons = made.rows, Counter(_kind(reason) for _, reason in made.left_out)
     else:
         texts, reasons = stored, Counter(_kind(reason) for _, reason in stored.left_out())
@@ -97,13 +123,44 @@ def held_out(examples: Examples, stored: Stored | None, renderer: Renderer, limi
             f"no held-out conversation can be measured ({why})",
             hint="hold rows back with `data.split.valid`, or raise `train.max_length`",
         )
+    conversations, place_R = _conversations(texts)
+    sizes_C = _sizes(examples, texts, renderer, conversations, place_R)
+    fresh_R = np.zeros(len(texts), dtype=np.int64)
+    if window is not None:
+        parts = [part for text in texts for part in windows(text, window)]
+        texts, fresh_R = [part for part, _ in parts], np.array([fresh for _, fresh in parts], dtype=np.int64)
+        place_R = _conversations(texts)[1]
+    return HeldOut(texts, conversations, place_R, fresh_R, sizes_C, dict(reasons))
+
+
+def _conversations(texts: Sequence[Encoded]) -> tuple[tuple[Source, ...], NDArray[np.int64]]:
+    """Return the conversations that texts are of, and of which each is, shape (R,)."""
     conversations: list[Source] = []
     conversation_of = []
     for text in texts:
         if conversations[-1:] != [text.source]:  # the texts of one follow each other
             conversations.append(text.source)
         conversation_of.append(len(conversations) - 1)
-    return HeldOut(texts, tuple(conversations), np.array(conversation_of, dtype=np.int64), dict(reasons))
+    return tuple(conversations), np.array(conversation_of, dtype=np.int64)
+
+
+def _sizes(
+    examples: Examples,
+    texts: Sequence[Encoded],
+    renderer: Renderer,
+    conversations: Sequence[Source],
+    place_R: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return the bytes of what is learned of each conversation, shape (C,)."""
+    if renderer.rows == "text":  # always learned whole, and its chunks may part a character
+        sizes = [
+            sum(len(turn.text.encode()) for turn in example.messages) for example in among(examples(), conversations)
+        ]
+        return np.array(sizes, dtype=np.int64)
+    learned = ([*map(int, text.input_ids[text.learned])] for text in texts)
+    told = (renderer.tokenizer.decode(ids, skip_special_tokens=True) for ids in learned)
+    sizes_C = np.bincount(place_R, weights=[len(text.encode()) for text in told], minlength=len(conversations))
+    return sizes_C.astype(np.int64)
 
 
 def _kind(reason: str) -> str:

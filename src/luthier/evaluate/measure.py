@@ -24,17 +24,27 @@ class Measured:
     """Shape (R,) each."""
     conversations: RowNll
     """Summed over the texts of each conversation. Shape (C,) each."""
+    every: RowNll | None
+    """Of all tokens of each conversation, where that is more than what is learned. Shape (C,) each."""
     answers: Answers
 
 
-def measure(subject: Subject, exam: Exam, *, of: str = "") -> Measured:
-    """Return what a subject does with the rows of an exam; `of` is the name of rows that are not the recipe's own."""
+def measure(subject: Subject, exam: Exam, *, every: bool = False, of: str = "") -> Measured:
+    """Return what a subject does with the rows of an exam.
+
+    Args:
+        subject: What is open.
+        exam: The rows.
+        every: Whether to measure all tokens, beside what is learned.
+        of: The name of rows that are not the recipe's own.
+    """
     held_out = exam.held_out
-    texts = subject.likelihood(held_out.texts, of=of)
-    assert not isinstance(texts, Absent)
-    conversations = by_conversation(texts, held_out)
+    found = subject.likelihood(held_out, every=every, of=of)
+    assert not isinstance(found, Absent)
+    conversations = by_conversation(found.learned, held_out)
     _is_a_number(conversations, subject.name, held_out.conversations)
-    return Measured(texts, conversations, subject.answers(exam.questions, of=of))
+    whole = None if found.every is None else by_conversation(found.every, held_out)
+    return Measured(found.learned, conversations, whole, subject.answers(exam.questions, of=of))
 
 
 def _is_a_number(measured: RowNll, name: str, conversations: Sequence[Source]) -> None:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from luthier.core.errors import ModelError
 from luthier.core.progress import Progress
 from luthier.core.report import Finding, Number, Section
-from luthier.evaluate.held_out import Question
-from luthier.evaluate.likelihood import RowNll, row_nll
+from luthier.evaluate.held_out import HeldOut, Question
+from luthier.evaluate.likelihood import Likelihood, likelihood, row_nll
 from luthier.model.forward import precise
 from luthier.model.generate import generate, room
+from luthier.model.sampling import Sampling, StopStrings
 from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.store import Stored
 
@@ -44,6 +45,10 @@ class Setting:
     precision: str
     """`bf16`, `fp16` or `fp32`."""
     max_new_tokens: int
+    stop: tuple[str, ...] = ()
+    """Texts at which an answer ends."""
+    sampling: Sampling | None = None
+    """How answers are drawn; None for the most likely ones."""
 
 
 class Subject(Protocol):
@@ -53,8 +58,14 @@ class Subject(Protocol):
     def name(self) -> str:
         """Return `base`, `tuned`, `tuned_2` and so on."""
 
-    def likelihood(self, texts: Sequence[Encoded], *, of: str = "") -> RowNll | Absent:
-        """Return how likely it finds what is learned of each text; `of` says of what rows, to those who watch."""
+    def likelihood(self, held_out: HeldOut, *, every: bool = False, of: str = "") -> Likelihood | Absent:
+        """Return how likely it finds held-out texts.
+
+        Args:
+            held_out: The texts.
+            every: Whether to measure all their tokens beside what is learned.
+            of: What rows these are, for those who watch.
+        """
 
     def answers(self, questions: Sequence[Question], *, of: str = "") -> Answers:
         """Return what it answers."""
@@ -71,25 +82,24 @@ class Loaded:
     setting: Setting
     progress: Progress
 
-    def likelihood(self, texts: Sequence[Encoded], *, of: str = "") -> RowNll | Absent:
-        """Return how likely the model finds what is learned of each text.
+    def likelihood(self, held_out: HeldOut, *, every: bool = False, of: str = "") -> Likelihood | Absent:
+        """Return how likely the model finds held-out texts, see `Subject`.
 
         Raises:
             ModelError: A text holds a token it doesn't know.
         """
-        self._knows_the_tokens(texts)
-        return row_nll(
-            self.model,
-            texts,
-            capacity=self.setting.capacity,
-            precision=self.setting.precision,
-            stage=_told("measure", self.name, of),
-            progress=self.progress,
-        )
+        self._knows_the_tokens(held_out.texts)
+        setting = self.setting
+        where = {"stage": _told("measure", self.name, of), "progress": self.progress}
+        how: dict[str, Any] = {"capacity": setting.capacity, "precision": setting.precision, **where}
+        if every:
+            return likelihood(self.model, held_out.texts, held_out.fresh, **how)
+        return Likelihood(row_nll(self.model, held_out.texts, **how))
 
     def answers(self, questions: Sequence[Question], *, of: str = "") -> Answers:
-        """Return the most likely answers."""
+        """Return its answers: the most likely ones, unless the setting says that they are drawn."""
         tokenizer, stops = self.renderer.tokenizer, self.renderer.stop_ids
+        ending = StopStrings(tokenizer, self.setting.stop)
         prompts = [self.renderer.prompt_ids(one.messages, tools=one.example.tools) for one in questions]
         longest = self.setting.max_new_tokens
         self.progress.start(_told("ask", self.name, of), len(prompts), "prompt")
@@ -100,13 +110,17 @@ class Loaded:
                 stop_ids=stops,
                 max_new_tokens=longest,
                 pad_id=min(stops) if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+                sampling=self.setting.sampling,
+                ended=ending if self.setting.stop else None,
                 on_done=self.progress.update,
             )
         self.progress.end()
         rooms = [room(self.model, len(prompt), max_new_tokens=longest) for prompt in prompts]
+        texts = [tokenizer.decode(answer, skip_special_tokens=True) for answer in answers]
+        cut = [len(answer) >= space.answer for answer, space in zip(answers, rooms, strict=True)]
         return Answers(
-            tuple(tokenizer.decode(answer, skip_special_tokens=True) for answer in answers),
-            tuple(len(answer) < space.answer for answer, space in zip(answers, rooms, strict=True)),
+            tuple(map(ending.before, texts)),
+            tuple(not full or ending.before(text) != text for full, text in zip(cut, texts, strict=True)),
             sum(space.read < len(prompt) for prompt, space in zip(prompts, rooms, strict=True)),
         )
 

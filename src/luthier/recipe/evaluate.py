@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from luthier.recipe.methods import Named, Positive, UpToOne
+from luthier.recipe.data import Seed
+from luthier.recipe.methods import Named, Positive, PositiveReal, UpToOne
 from luthier.recipe.metrics import Metric
 from luthier.recipe.options import Options
 
@@ -52,6 +53,42 @@ class Gate(Options):
     """Largest values: {perplexity: 3.0, repetition: 0.1}."""
 
 
+class Window(Options):
+    """A window that slides over texts longer than it, so that none is left out and each token has some before it."""
+
+    tokens: Annotated[int, Field(ge=2)]
+    """How many tokens the model sees at a time, at most its context."""
+
+    stride: Positive | None = None
+    """Tokens by which it moves on, each measured once; the others of a window are only read. By default half of it."""
+
+    @property
+    def step(self) -> int:
+        """Return the stride."""
+        return self.tokens // 2 if self.stride is None else self.stride
+
+    @model_validator(mode="after")
+    def something_precedes(self) -> "Window":
+        """Refuse a stride that leaves nothing before the first token that is measured."""
+        if self.step >= self.tokens:
+            message = f"`stride` must be below `tokens` ({self.tokens}), got {self.step}"
+            raise ValueError(message)
+        return self
+
+
+class Sampling(Options):
+    """Answers are drawn by the probability of their tokens."""
+
+    temperature: PositiveReal = 1.0
+    """Below 1 the likely tokens become likelier."""
+
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Only the fewest tokens that together have this much of the probability are drawn."""
+
+    seed: Seed = 0
+    """The same seed gives the same answers, whatever else is asked."""
+
+
 class Evaluate(Options):
     """How base and tuned model are compared on the held-out rows."""
 
@@ -72,6 +109,17 @@ class Evaluate(Options):
 
     max_new_tokens: Positive = 128
     """Longest answer, in tokens."""
+
+    stop: tuple[Named, ...] = ()
+    """Texts at which an answer ends, beside the model's own stop tokens: ["\\n\\n", "Question:"]."""
+
+    sampling: Sampling | None = None
+    """How answers are drawn: {temperature: 0.7, top_p: 0.95}. By default the most likely token is taken."""
+
+    window: Window | None = None
+    """How texts are read that are longer than the model's context: {tokens: 2048, stride: 1024}. By default as in
+    training: plain text in chunks of `train.max_length`, of which none sees the one before; longer conversations are
+    left out, and told."""
 
     @property
     def refuses(self) -> bool:

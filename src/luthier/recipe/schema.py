@@ -319,6 +319,17 @@ class Recipe(Options):
         return self
 
     @model_validator(mode="after")
+    def a_window_slides_over_texts(self) -> "Recipe":
+        """Refuse a window over endings that are compared whole."""
+        objective = self.train.objective
+        if self.evaluate.window is not None and objective.rows not in ("conversation", "text"):
+            message = (
+                f"`evaluate.window` has no meaning for `objective: {objective.kind}`, which compares whole endings"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def only_what_merges_is_exported(self) -> "Recipe":
         """Refuse an export whose model could never be made, before anything is trained for it."""
         technique = self.train.technique
