@@ -21,7 +21,7 @@ from luthier.core.errors import DataError, Interrupted, RecipeError, RunError
 from luthier.core.files import write_bytes
 from luthier.core.processes import place
 from luthier.core.report import Report
-from luthier.core.run import Run
+from luthier.core.run import COPIES, Run
 from luthier.core.text import did_you_mean
 from luthier.recipe.load import load_recipe, parse_recipe, recipe_text
 from luthier.recipe.schema import Recipe, Train
@@ -41,7 +41,7 @@ ALIASES = {
 }
 """Other names that keywords go by."""
 
-ROWS = "rows.jsonl"
+ROWS = COPIES[1]
 """Where data from memory are kept in the run."""
 
 

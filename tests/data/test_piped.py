@@ -47,3 +47,26 @@ def test_rows_are_prepared_from_a_pipe_and_the_run_goes_on_without_it(tmp_path: 
     assert prepared["told"] == {"stdin": ["no extension: read as `.csv` by its content"]}
     assert (tmp_path / "run" / "stdin").read_text() == rows
     assert json.loads(again.stdout)["rows"] == prepared["rows"]
+
+
+def luthier(run: Path, piped: str, *asked: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "luthier", "prepare", "--data", "-", "--out", str(run), "--json", *asked]
+    return subprocess.run(command, input=piped, capture_output=True, text=True, check=False)
+
+
+def test_private_pieces_that_had_to_go_are_nowhere_in_the_run(tmp_path: Path) -> None:
+    rows = "prompt,answer\n" + "".join(f"Q{number},write to jane{number}@mail.org\n" for number in range(20))
+    mask = ("--set", "data.clean.privacy.action=mask")
+    first, again, piped_again = (luthier(tmp_path, piped, *mask) for piped in (rows, "", rows))
+    assert json.loads(first.stdout)["rows"]["kept"] == 20
+    assert "is removed from the run" in first.stdout
+    assert json.loads(again.stdout)["rows"] == json.loads(piped_again.stdout)["rows"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"@mail.org" in path.read_bytes()]
+    other = luthier(tmp_path, "", *mask, "--set", "data.split.valid=0.2")
+    assert (other.returncode, "pipe it in again" in other.stderr) == (2, True)
+
+
+def test_plain_text_that_is_piped_in_is_learned_as_such(tmp_path: Path) -> None:
+    prepared = luthier(tmp_path, "Once upon a time there was a luthier.\n\nShe made violins.\n" * 500)
+    assert json.loads(prepared.stdout)["learned_from"] == "text"
+    assert "pretrain" in prepared.stderr

@@ -26,6 +26,9 @@ from luthier.core.files import described, fsync_path, space_needed, write_json
 STAGES = ("prepare", "tokens", "plan", "train", "evaluate", "merge", "export")
 """The road, in order."""
 
+COPIES = ("stdin", "rows.jsonl")
+"""What was piped in, and rows from memory: copies, so that a run goes on with what it was begun with."""
+
 Listener = Callable[[dict[str, Any]], object]
 """Takes an event. One that returns `"stop"` asks a training to save its state and end."""
 

@@ -1,24 +1,25 @@
 """Sources that are no files yet: what is piped in, and data sets on the hub. They become files, and stay the same ones.
 
 A run that goes on must read what it began with. So what is piped in is kept in the run directory, and of a data set the
-commit and the names of its files.
+commit and the names of its files. What was kept and is gone, because private pieces had to go, gives no file.
 """
 
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import DataError
 from luthier.core.files import write_json
+from luthier.core.run import COPIES
 from luthier.data.hub import fetched, listed, named
 
 PIPED = "-"
 """The source that stands for what is piped in."""
 
-KEPT = "stdin"
+KEPT = COPIES[0]
 LISTED = "hub.json"
 """Names in the run directory."""
 
@@ -32,12 +33,13 @@ def is_elsewhere(source: str) -> bool:
     return source == PIPED or named(source) is not None
 
 
-def fetch(sources: Sequence[str], run: Path) -> tuple[list[str], dict[Path, str]]:
+def fetch(sources: Sequence[str], run: Path, gone: Collection[str] = ()) -> tuple[list[str], dict[Path, str]]:
     """Return the sources as files, and the names under which some of them are shown.
 
     Args:
         sources: As the user named them.
         run: The run directory.
+        gone: Copies that were prepared already: where one isn't there any more, it is left out.
 
     Raises:
         DataError: Nothing is piped in, or the hub can't be reached or has nothing of that name.
@@ -47,14 +49,16 @@ def fetch(sources: Sequence[str], run: Path) -> tuple[list[str], dict[Path, str]
     names: dict[Path, str] = {}
     for source in sources:
         if source == PIPED:
-            path = _piped(run / KEPT)
-            shown = {path: KEPT}
+            path = _piped(run / KEPT, gone=KEPT in gone)
+            shown = {path: KEPT} if path else {}
         elif (wanted := named(source)) is not None:
             known = _known(run / LISTED)
             if source not in known:
                 known[source] = listed(wanted)
                 write_json(run / LISTED, known)
             shown = fetched(wanted, known[source]["commit"], known[source]["files"])
+        elif source in gone and not Path(source).is_file():
+            continue
         else:
             resolved.append(source)
             continue
@@ -67,7 +71,14 @@ def _known(path: Path) -> dict[str, dict[str, Any]]:
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
-def _piped(kept: Path) -> Path:
+def head() -> bytes:
+    """Return how what is piped in begins, without taking it; nothing where that can't be looked at."""
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty() or not hasattr(sys.stdin.buffer, "peek"):
+        return b""
+    return bytes(sys.stdin.buffer.peek())
+
+
+def _piped(kept: Path, *, gone: bool) -> Path | None:
     """Keep what is piped in, and return where; without anything, what was kept before."""
     if sys.stdin is not None and not sys.stdin.closed and not sys.stdin.isatty():
         coming = kept.with_name(f".{kept.name}.tmp")
@@ -77,6 +88,8 @@ def _piped(kept: Path) -> Path:
             coming.replace(kept)
         else:
             coming.unlink()
+    if not kept.is_file() and gone:
+        return None
     if not kept.is_file():
         raise DataError(
             "nothing is piped in",

@@ -23,11 +23,13 @@ from luthier.core.hardware import peak_memory
 from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
 from luthier.core.report import Report
+from luthier.core.run import COPIES
 from luthier.data.account import Account
 from luthier.data.batches import Batch, Limits, batches
 from luthier.data.checks import run_checks
 from luthier.data.clean import findings
-from luthier.data.clean.privacy import shown, told, vault
+from luthier.data.clean.privacy import shown, vault
+from luthier.data.clean.privacy.told import checks as privacy_checks
 from luthier.data.diversity import Diversity, Looking, spread
 from luthier.data.evidence import Evidence
 from luthier.data.held_back import checks, held_back, intruders, parts_of_files
@@ -70,6 +72,8 @@ class Asked:
     tokenizer: Tokenizer
     leaks: Leaks | None
     train: Train
+    copied: bool
+    """Whether sources are copies that luthier made in the run."""
 
 
 class LookedAt(NamedTuple):
@@ -111,7 +115,8 @@ def prepare(
     began = time.monotonic()
     named = files_of(data, shown_as, rows=rows)
     files = [file for _, file in named]
-    asked = Asked(data, rows, tokenizer, looker(data.decontaminate), train)
+    copied = not {out.with_name(name) for name in COPIES}.isdisjoint(file.path for file in files)
+    asked = Asked(data, rows, tokenizer, looker(data.decontaminate), train, copied)
     privacy = data.clean.privacy
     if privacy.vault is not None:
         vault.refuse_place(Path(privacy.vault).expanduser(), out.parent, {file.path for file in files})
@@ -212,7 +217,7 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
             *([near.check()] if near else []),
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
             *findings.checks(intake.notes),
-            *told.checks(asked.data.clean, intake.notes),
+            *privacy_checks(asked.data.clean, intake.notes, copied=asked.copied),
             *([rewritten.check()] if rewritten else []),
         ],
         splits=found.splits,

@@ -13,6 +13,9 @@ Kind = Literal["email", "phone", "card", "iban", "ip", "identity", "credentials"
 
 Action = Literal["off", "flag", "mask", "pseudonymise", "drop"]
 
+GOES: tuple[Action, ...] = ("mask", "pseudonymise", "drop")
+"""What is done with pieces that must not be seen any more."""
+
 
 class Presidio(Method):
     """Names of people, and whatever else Microsoft's presidio is told to look for."""
@@ -111,3 +114,8 @@ class Privacy(Options):
         ours: dict[str, Action] = {kind: getattr(self, kind) or self.action for kind in kinds}
         theirs = {entity.lower(): self.ner.action for entity in self.ner.entities} if self.ner else {}
         return {**theirs, **ours}
+
+    @property
+    def removes(self) -> bool:
+        """Whether anything must not be seen any more."""
+        return not {*GOES}.isdisjoint(self.actions().values())

@@ -11,7 +11,7 @@ from luthier.core.progress import Progress, Silent
 from luthier.core.report import Report
 from luthier.core.run import Run
 from luthier.recipe.schema import Recipe
-from luthier.workflow.data import prepare, sources_of
+from luthier.workflow.data import prepare
 from luthier.workflow.needs import model_facts, need
 from luthier.workflow.runs import done_before, unchanged
 
@@ -140,7 +140,6 @@ def inspect(
         progress: Somebody who watches.
     """
     need("transformers", "numpy", extra="train")
-    from luthier.data.sources import files_of
     from luthier.recipe.plan import longest
     from luthier.tokens.encode import Limits
     from luthier.tokens.inspect import Looked, look, report
@@ -151,9 +150,7 @@ def inspect(
     limits = Limits(longest(recipe, model)[0], recipe.train.too_long)
     with tempfile.TemporaryDirectory(prefix="luthier-inspect-") as folder:
         run = Run(Path(folder))
-        prepare(recipe, run, progress)
-        data, names = sources_of(recipe, run)
-        files = [file.name for _, file in files_of(data, names, rows=recipe.train.objective.rows)]
+        files = [*prepare(recipe, run, progress).data["encodings"]]
         rows, total = prepared_rows(run, split, files, limit=limit)
         mine = renderer(recipe, base, _classes(recipe, run))
     checks = verify(mine, room=_room(recipe, model, mine))  # first: it finds a template that never ends

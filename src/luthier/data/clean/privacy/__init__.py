@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from luthier.core.example import Example
 from luthier.data.clean.privacy.find import find, without
-from luthier.data.clean.privacy.hiding import GOES, Show, hiding
+from luthier.data.clean.privacy.hiding import Show, hiding
 from luthier.data.clean.privacy.hits import Hit
 from luthier.data.clean.privacy.rewrite import Look, Rewriter
 from luthier.data.clean.privacy.standins import StandIns
@@ -16,7 +16,7 @@ from luthier.data.clean.privacy.told import in_words
 from luthier.data.clean.step import Notes, Step
 from luthier.data.rows import Refusal
 from luthier.recipe.options import locate
-from luthier.recipe.privacy import Action, Privacy
+from luthier.recipe.privacy import GOES, Action, Privacy
 
 
 def step(options: Privacy) -> Step | None:

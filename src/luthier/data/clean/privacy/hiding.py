@@ -7,12 +7,10 @@ from typing import Any
 from luthier.data.clean.control import INVISIBLE
 from luthier.data.clean.privacy.find import find
 from luthier.data.clean.privacy.rewrite import Look, Rewriter
-from luthier.recipe.privacy import Action
+from luthier.recipe.privacy import GOES, Action
 
 Show = Callable[[Any], Any]
 """Returns whatever JSON can hold as it may be shown."""
-
-GOES = ("mask", "pseudonymise", "drop")
 
 
 def as_it_is(value: Any) -> Any:

@@ -39,17 +39,27 @@ def in_words(kinds: Sequence[str]) -> str:
     return " and ".join([", ".join(nouns[:-1]), nouns[-1]] if len(nouns) > 1 else nouns)
 
 
-def checks(options: Clean, steps: Mapping[str, Notes]) -> list[Check]:
+NOT_KEPT = Check(
+    "copies",
+    "note",
+    "private pieces have to go, so what was piped in or came from memory is removed from the run once it is prepared",
+)
+
+
+def checks(options: Clean, steps: Mapping[str, Notes], *, copied: bool) -> list[Check]:
     """Return what was found and what was done about it: personal data, secrets, profanity.
 
     Args:
         options: What the recipe asks for.
         steps: What each step that ran has to tell.
+        copied: Whether sources are copies that luthier made in the run.
     """
     told = []
     if notes := steps.get("privacy"):
         actions = options.privacy.actions()
         personal = [kind for kind in actions if kind not in SECRETS]
+        if options.privacy.removes and copied:
+            told.append(NOT_KEPT)
         told += [
             _check("personal_data", "no personal data seen that has a form of its own", personal, actions, notes),
             _check("secrets", "no key, token or password seen", SECRETS, actions, notes),
