@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from data_files import Write, prepare_sources
+from pydantic import ValidationError
 
 from luthier.cli.options import given_recipe
-from luthier.data.first import are_plain_text
+from luthier.core.errors import DataError
+from luthier.data.first import are_plain_text, missing_columns
 from luthier.recipe.data import Data, Fields
 
 QA = json.dumps({"question": "Q", "answer": "A"}) + "\n"
@@ -65,3 +67,40 @@ def test_plain_text_without_a_recipe_is_pretrained_on_unless_an_objective_is_nam
     assert objective(text) == "pretrain"
     assert objective(text, "train.objective=sft") == "sft"
     assert objective(rows) == "sft"
+
+
+@pytest.mark.parametrize(
+    ("options", "place", "hint"),
+    [
+        ({"split": {"group_by": "usr"}}, "data.split.group_by", "did you mean `user`?"),
+        ({"split": {"stratify": "nothing"}}, "data.split.stratify", "the columns are `question`, `answer`, `user`"),
+        ({"fields": {"prompt": "question", "answer": "anwser"}}, "data.fields.answer", "did you mean `answer`?"),
+    ],
+)
+def test_a_column_that_none_of_the_first_rows_has_is_told_with_those_there_are(
+    options: dict[str, object], place: str, hint: str, write: Write
+) -> None:
+    path = write("rows.jsonl", json.dumps({"question": "Q", "answer": "A", "empty": " ", "user": 7}) + "\n")
+    [problem] = missing_columns(Data(sources=(str(path),), **options), "conversation")
+    assert (problem.place, problem.hint) == (place, hint)
+
+
+def test_columns_that_are_there_and_files_that_are_not_are_no_problem(write: Write, tmp_path: Path) -> None:
+    path = write("rows.jsonl", json.dumps({"question": "Q", "answer": "A", "user": 7}) + "\n")
+    assert not missing_columns(Data(sources=(str(path),), split={"group_by": "user"}), "conversation")
+    assert not missing_columns(Data(sources=(str(tmp_path / "none"),), split={"group_by": "user"}), "conversation")
+
+
+@pytest.mark.parametrize(("option", "value"), [("header", False), ("sheets", ("one",))])
+def test_an_option_about_tables_without_a_table_is_refused(
+    option: str, value: object, write: Write, tmp_path: Path
+) -> None:
+    path = write("rows.jsonl", QA)
+    with pytest.raises(DataError) as error:
+        prepare_sources(tmp_path, path, **{option: value})
+    assert error.value.place == f"data.{option}"
+
+
+def test_how_to_look_for_test_items_without_any_is_refused() -> None:
+    with pytest.raises(ValidationError, match="`ngram` says how to look for test items"):
+        Data(sources=("x",), decontaminate={"ngram": 8})

@@ -44,6 +44,7 @@ def test_a_column_that_no_row_has_is_told(option: str, write: Write, tmp_path: P
             prepare_sources(tmp_path, path, split={option: column})
         assert error.value.place == f"data.split.{option}"
         assert f"`{column}`" in error.value.problem
+        assert "`answer`" in error.value.hint
 
 
 def test_every_class_has_its_share_of_the_held_back_rows(write: Write, tmp_path: Path) -> None:

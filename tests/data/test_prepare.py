@@ -217,3 +217,16 @@ def test_memory_stays_flat_in_the_rows(write: Write, tmp_path: Path, name: str) 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.8 * len(text)
+
+
+def test_where_no_row_is_left_all_are_listed_with_their_reasons(write: Write, tmp_path: Path) -> None:
+    empty = write("rows.jsonl", '{"question": "Q", "answer": ""}\n' * 3 + '{"question": "Q"}\n')
+    with pytest.raises(DataError) as error:
+        prepare_sources(tmp_path, empty)
+    assert error.value.problem == "no row is left of 4: 3 empty_answer, 1 unknown_format"
+    assert "nothing, or too little, in every answer" in error.value.hint
+    assert str(tmp_path / "dropped.jsonl") in error.value.hint
+    dropped = read_jsonl(tmp_path / "dropped.jsonl")
+    assert [row["reason"] for row in dropped] == [*["empty_answer"] * 3, "unknown_format"]
+    prepare_sources(tmp_path, write("rows.jsonl", '{"question": "Q", "answer": "A"}\n'))
+    assert not (tmp_path / "dropped.jsonl").exists()

@@ -49,7 +49,11 @@ def prepare(*, out: Path | None, as_json: bool, quiet: bool, verbose: bool, **as
     luthier prepare recipe.yaml --set data.split.valid=0.2
     """
     hello("luthier prepare: reading the recipe …", quiet=quiet)
-    asked["model"] = asked["model"] or ("bundled" if asked["recipe"] is None else None)  # the data needs no model
+    if asked["model"] is None and asked["recipe"] is None:  # the data needs none
+        asked["model"] = "bundled"
+        if not any(change.startswith("model=") for change in asked["overrides"]):
+            told = "no model was named: tokens are counted by the bundled one's tokenizer; `--model` names yours"
+            hello(told, quiet=quiet)
     recipe, text = given_recipe(**asked)
     from luthier import workflow
 

@@ -32,11 +32,6 @@ class HeldBack(NamedTuple):
     """Whether near duplicates were torn apart: kept together, they would leave too little to hold out."""
 
 
-def stratum_column(split: Split) -> str | None:
-    """Return the column that `split.stratify` names."""
-    return split.stratify if split.stratify and split.stratify != "auto" else None
-
-
 def parts_of_files(files: Sequence[tuple[Part, int]]) -> Parts:
     """Return the part that the files decide of each row, (N,), given the part and the number of kept rows of each."""
     return np.repeat(np.array([PARTS.index(part) for part, _ in files], np.uint8), [rows for _, rows in files])
@@ -84,7 +79,7 @@ def held_back(
         clusters: Near duplicates have the same number. (N,)
 
     Raises:
-        DataError: No row is left to train on, or none has a column that the options name.
+        DataError: No row is left to train on.
     """
     if fixed.all():
         raise DataError(
@@ -96,8 +91,8 @@ def held_back(
     taken = {"valid": 0.0} if data.valid_sources else {}
     taken |= {"test": 0.0} if data.test_sources else {}
     strata = None
-    if (column := stratum_column(split)) is not None:
-        strata = _named(kept, "stratum_key", column, "stratify")
+    if split.stratum_column is not None:
+        strata = kept["stratum_key"]
     elif split.stratify and rows in ("class", "judged"):
         strata = np.array([value_key(name, seed=split.seed) for name in labels], np.uint64)[kept["label"]]
     split = split.model_copy(update=taken)
@@ -164,16 +159,5 @@ def _keys(kept: Kept, split: Split) -> Numbers:
     prompts = kept["prompt_key"]
     if split.group_by is None:
         return prompts
-    groups = _named(kept, "group_key", split.group_by, "group_by")
+    groups = kept["group_key"]
     return np.where(groups == 0, prompts, groups)
-
-
-def _named(kept: Kept, name: str, column: str, option: str) -> Numbers:
-    numbers = kept[name]
-    if not numbers.any():
-        raise DataError(
-            f"no row has the column `{column}`, or holds anything in it",
-            hint=f"correct `data.split.{option}`",
-            place=f"data.split.{option}",
-        )
-    return numbers

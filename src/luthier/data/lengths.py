@@ -21,6 +21,8 @@ class Tokenizer(NamedTuple):
     """Makes what counts, once in each process that prepares rows. None estimates lengths from bytes."""
     special: tuple[str, ...] = ()
     """Its control tokens, as they are written."""
+    how: str = "estimated from bytes"
+    """How tokens are counted, for people."""
 
 
 UNKNOWN = Tokenizer()

@@ -67,6 +67,8 @@ class Outcome:
     checks: Sequence[Check]
     splits: Mapping[str, int]
     tokens: Mapping[str, Mapping[str, Any]]
+    counted: str
+    """How tokens were counted."""
     limit: Limit
     lengths: Counted
     """Histogram of the tokens of each part."""

@@ -24,7 +24,6 @@ from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
 from luthier.core.report import Report
 from luthier.core.run import COPIES
-from luthier.data.account import Account
 from luthier.data.batches import Batch, Limits, batches
 from luthier.data.checks import run_checks
 from luthier.data.clean import findings
@@ -32,9 +31,11 @@ from luthier.data.clean.privacy import shown, vault
 from luthier.data.clean.privacy.told import checks as privacy_checks
 from luthier.data.diversity import Diversity, Looking, spread
 from luthier.data.evidence import Evidence
+from luthier.data.first import columns, no_such_column
 from luthier.data.held_back import checks, held_back, intruders, parts_of_files
 from luthier.data.histograms import counted
 from luthier.data.intake import Intake
+from luthier.data.kept import Kept
 from luthier.data.leakage.account import check, searched
 from luthier.data.leakage.look import Leaks, looker
 from luthier.data.learned import Learned
@@ -46,6 +47,7 @@ from luthier.data.outcome import Effort, FileRead, Limit, Outcome
 from luthier.data.output import write_as
 from luthier.data.present import present
 from luthier.data.refine import Refined, Refiner
+from luthier.data.rows import REASONS
 from luthier.data.sources import SourceFile, files_of, raise_all
 from luthier.data.split import PARTS, Parts
 from luthier.data.tally import Tally
@@ -109,7 +111,8 @@ def prepare(
         limits: How large batches are. The result doesn't depend on it.
 
     Raises:
-        DataError: A source can't be read, holds no row that fits, or nothing is left.
+        DataError: A source can't be read, holds no row that fits, no row has a column that `data.split` names, or
+            nothing is left; then `dropped.jsonl`, with every row and its reason, stands beside `out`.
         Problems: Several of those.
     """
     began = time.monotonic()
@@ -128,7 +131,8 @@ def prepare(
         processes, why = how_many(data.processes, sum(file.size for file in files))
         with Crew(partial(Refiner, data, rows, tokenizer, asked.leaks), processes) as crew:
             read = _take_in_all(intake, named, crew.refine(coming), asked, progress)
-        _refuse_nothing_left(intake.account)
+        _refuse_nothing_left(intake, out)
+        _refuse_missing_columns(intake.kept, data, rows)
         if privacy.vault is not None:
             vault.write(Path(privacy.vault).expanduser(), intake.notes["privacy"].stand_ins)
         outcome = _outcome(intake, read, asked, folder, out.name)
@@ -177,16 +181,33 @@ def _take_in_all(
     return done
 
 
-def _refuse_nothing_left(account: Account) -> None:
+def _refuse_nothing_left(intake: Intake, out: Path) -> None:
+    """Raise where every row was dropped, and leave them beside the folder that there will not be."""
+    account, left = intake.account, out.with_name(intake.dropped.path.name)
+    left.unlink(missing_ok=True)
     if account.kept:
         return
+    intake.dropped.close()
+    intake.dropped.path.replace(left)
     counts = ", ".join(f"{count:,} {reason}" for reason, count in account.by_reason.most_common())
-    reason, first = next(iter(account.first.items()))
+    reason = account.by_reason.most_common(1)[0][0]
+    first = account.first[reason]
     raise DataError(
         f"no row is left of {account.rows_in:,}: {counts}",
-        hint=f"the first is {reason}: {first.detail}; correct the rows, `data.format` or `data.fields`",
+        hint=f"{reason} means: {REASONS[reason]} (here: {first.detail}); `{left}` has all rows, each with its reason",
         place=str(first.source),
     )
+
+
+def _refuse_missing_columns(kept: Kept, data: Data, rows: Rows) -> None:
+    """Raise where no kept row holds anything in a column that decides the split."""
+    split = data.split
+    for option, column, key in (
+        ("group_by", split.group_by, "group_key"),
+        ("stratify", split.stratum_column, "stratum_key"),
+    ):
+        if column and not kept[key].any():
+            raise no_such_column(column, f"data.split.{option}", columns(data, rows))
 
 
 def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Path, name: str) -> Outcome:
@@ -222,6 +243,7 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
         ],
         splits=found.splits,
         tokens=found.lengths.summary(),
+        counted=asked.tokenizer.how,
         limit=Limit(limit, over.rows, over.share, asked.train.too_long),
         lengths=counted(found.lengths.values, limit=limit),
         turns=counted({"turns": kept["turns"]}) if talks else None,

@@ -57,6 +57,7 @@ def _data(outcome: Outcome) -> dict[str, Any]:
         "splits": dict(outcome.splits),
         "checks": [check.as_dict() for check in outcome.checks],
         "tokens": {part: dict(values) for part, values in outcome.tokens.items()},
+        "counted": outcome.counted,
         "max_length": asdict(outcome.limit),
         "histograms": {name: found.as_dict() for name, found in histograms.items() if found},
         "diversity": asdict(outcome.looked),

@@ -14,7 +14,6 @@ from luthier.data.clean import Cleaner
 from luthier.data.clean.step import Notes
 from luthier.data.clean.vocabulary import Vocabulary
 from luthier.data.convert import Converter, Seen
-from luthier.data.held_back import stratum_column
 from luthier.data.jsonl import example_line
 from luthier.data.kept import Numbers
 from luthier.data.keys import parted, prompt_key, value_key
@@ -71,7 +70,7 @@ class Refiner:
     def __init__(self, data: Data, rows: Rows, tokenizer: Tokenizer = UNKNOWN, leaks: Leaks | None = None) -> None:
         self.rows = rows
         self._seed = data.split.seed
-        self._values = {"group_key": data.split.group_by, "stratum_key": stratum_column(data.split)}
+        self._values = {"group_key": data.split.group_by, "stratum_key": data.split.stratum_column}
         self._leaks = leaks
         self._near = compared(data.clean, rows)
         self._converter = Converter(data, rows)

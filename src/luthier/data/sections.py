@@ -54,7 +54,7 @@ def sections(outcome: Outcome) -> tuple[Section, ...]:
         Section("Quality checks", (_checks(outcome.checks),), detail=True),
         Section("What was dropped, and why", _counts(outcome.account)),
         Section("Leaks from tests", blocks(outcome.leaks)),
-        Section("Token statistics", (_tokens(outcome.tokens),)),
+        Section("Token statistics", (_tokens(outcome.tokens, outcome.counted),)),
         Section("How long the rows are", tuple(_lengths(outcome)), detail=True),
         Section("Output files", (_files(outcome),)),
         Section("Labels", _labels(outcome.labels), detail=True),
@@ -106,10 +106,9 @@ def _counts(account: Account) -> tuple[Block, ...]:
     return (Table("", ("reason", "rows", "first at", "because"), tuple(rows)),)
 
 
-def _tokens(tokens: Mapping[str, Mapping[str, Any]]) -> Table:
+def _tokens(tokens: Mapping[str, Mapping[str, Any]], how: str) -> Table:
     columns = ("min", "median", "mean", "p95", "max")
     rows = tuple((part, *(_number(tokens[part][column]) for column in columns)) for part in _parts(tokens))
-    how = "estimated from bytes" if tokens["total"]["estimate"] else "by the model's tokenizer, without template"
     return Table(f"Tokens, {how}", ("part", *columns), rows)
 
 

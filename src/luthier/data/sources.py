@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from luthier.core.errors import DataError, LuthierError, Problems
 from luthier.core.text import did_you_mean, printable
-from luthier.data.readers import DOCUMENTS, READERS
+from luthier.data.readers import DOCUMENTS, READERS, TABLES, WORKBOOKS
 from luthier.data.readers.packed import UNPACKERS, DamagedError, entries
 from luthier.data.readers.packed import SourceFile as SourceFile
 from luthier.data.readers.sniff import ALIKE, ARCHIVE, look
@@ -69,7 +69,7 @@ def files_of(
     So of rows that are equal, one that is held out is the first. Rows of `train` are still to be split.
 
     Raises:
-        DataError: As `find_files`, or no file is left to train on.
+        DataError: As `find_files`, or no file is left to train on, or an option is about files of which there is none.
         Problems: Several of those.
     """
     found: dict[tuple[Path, int | None], tuple[Part, SourceFile]] = {}
@@ -82,6 +82,7 @@ def files_of(
                 found.setdefault((file.path.resolve(), file.member), (part, file))
         except LuthierError as problem:
             problems.append(problem)
+    problems += _ignored(data, [file for _, file in found.values()]) if not problems else []
     raise_all(problems)
     if all(part != "train" for part, _ in found.values()):
         raise DataError(
@@ -90,6 +91,22 @@ def files_of(
             place="data.sources",
         )
     return [*found.values()]
+
+
+def _ignored(data: Data, files: Sequence[SourceFile]) -> list[LuthierError]:
+    """Return what options ask of files of which there are none."""
+    kinds = {file.kind for file in files}
+    asked = (
+        ("header", data.header != "auto" and kinds.isdisjoint(TABLES), "a table (CSV, TSV, a sheet)"),
+        ("sheets", data.sheets != "all" and kinds.isdisjoint(WORKBOOKS), "a workbook"),
+    )
+    return [
+        DataError(
+            f"no source is {what}, so there is nothing to do with it", hint="leave it out", place=f"data.{option}"
+        )
+        for option, ignored, what in asked
+        if ignored
+    ]
 
 
 def raise_all(problems: Sequence[LuthierError]) -> None:

@@ -337,6 +337,16 @@ class Decontaminate(Options):
     action: Literal["drop", "tell"] = "drop"
     """What becomes of a leaked row: dropped, or kept and told in the report."""
 
+    @model_validator(mode="after")
+    def looks_for_something(self) -> "Decontaminate":
+        """Refuse to say how to look where nothing is looked for."""
+        usual = type(self).model_fields
+        said = [name for name in usual if getattr(self, name) != usual[name].default]
+        if said and not self.against:
+            message = f"`{said[0]}` says how to look for test items, and `against` names no file that has some"
+            raise ValueError(message)
+        return self
+
 
 Part = Literal["train", "valid", "test"]
 
@@ -362,6 +372,11 @@ class Split(Options):
 
     group_by: Named | None = None
     """Column whose rows stay together, such as a user, a conversation or a document."""
+
+    @property
+    def stratum_column(self) -> str | None:
+        """The column that `stratify` names."""
+        return self.stratify if self.stratify and self.stratify != "auto" else None
 
     @model_validator(mode="after")
     def leaves_rows_to_train_on(self) -> "Split":

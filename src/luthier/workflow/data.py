@@ -71,13 +71,14 @@ def _prepare(recipe: Recipe, run: Run, progress: Progress) -> Report:
             place=gone[0][0],
         )
     run.log("stage", stage="prepare", state="began")
+    counter, how = _counter(recipe, data, names)
     report = prepare_data(
         data,
         run / "data",
         rows=rows,
         shown_as=names,
         progress=progress,
-        tokenizer=Tokenizer(_counter(recipe, data, names), special),
+        tokenizer=Tokenizer(counter, special, how),
         train=train,
     )
     files = sorted(path for path in (run / "data").rglob("*") if path.is_file())
@@ -102,18 +103,23 @@ def only_text(recipe: Recipe) -> bool:
         return are_plain_text(data.model_copy(update={"sources": (*data.sources, file.name)}))
 
 
-def _counter(recipe: Recipe, data: Data, names: dict[Path, str]) -> "Callable[[], CountTokens] | None":
-    """Return what makes a counter of tokens: the model's tokenizer, where it is here and counts fast enough."""
+def _counter(recipe: Recipe, data: Data, names: dict[Path, str]) -> "tuple[Callable[[], CountTokens] | None, str]":
+    """Return what makes a counter of tokens, if the model's tokenizer is here and counts fast enough, and say how."""
     from luthier.data.sources import files_of
     from luthier.model.facts import tokenizer_file
 
     file = tokenizer_file(recipe.model)
-    if file is None or importlib.util.find_spec("tokenizers") is None:
-        return None
+    whose = f"the tokenizer of `{recipe.model}`"
+    if file is None:
+        return None, f"estimated from bytes: {whose} is not on this machine"
+    if importlib.util.find_spec("tokenizers") is None:
+        return None, "estimated from bytes: counting needs `pip install 'luthier[train]'`"
     from luthier.tokens.count import countable, counter
 
     size = sum(source.size for _, source in files_of(data, names, rows=recipe.train.objective.rows))
-    return partial(counter, file, size) if countable(file, size) else None
+    if not countable(file, size):
+        return None, f"estimated from bytes: {whose} can't be read, or takes too long for so much text"
+    return partial(counter, file, size), f"by {whose}, without template"
 
 
 def _changed_sources(run: Run, inputs: list[list[str]]) -> str:

@@ -90,6 +90,7 @@ def check(recipe: Recipe) -> None:
     Raises:
         LuthierError: Something is not. All at once, as `Problems`, when several are not.
     """
+    from luthier.data.first import missing_columns
     from luthier.data.leakage.evaluations import evaluation_files
     from luthier.data.sources import files_of
     from luthier.model.facts import facts, is_local
@@ -99,6 +100,7 @@ def check(recipe: Recipe) -> None:
     rows = recipe.train.objective.rows
     for look in (
         lambda: data.sources and files_of(data, names, rows=rows),
+        lambda: problems.extend(missing_columns(data, rows)),
         lambda: evaluation_files(data.decontaminate.against),
         lambda: capability_files(recipe),
         lambda: is_local(recipe.model) and facts(recipe.model),

@@ -29,5 +29,11 @@ READERS: dict[str, Callable[[Opened], Iterator[Piece]]] = {
 BINARY = (*apart.NEEDS,)
 """Kinds of files that are no text, so that they have no encoding."""
 
+WORKBOOKS = (".xlsx", ".xlsb", ".xls", ".ods")
+"""Kinds of files that have sheets."""
+
+TABLES = (".csv", ".tsv", ".tab", *WORKBOOKS)
+"""Kinds of files whose first line may name the columns."""
+
 DOCUMENTS = (".txt", ".md", ".html", ".htm")
 """Kinds of files that are one text, which only an objective for plain text learns from."""
