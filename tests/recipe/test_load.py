@@ -224,8 +224,12 @@ def test_several_mistakes_are_problems_and_one_is_a_recipe_error():
 @pytest.mark.parametrize(
     ("lines", "problem", "hint"),
     [
-        ("seeed: 1", "unknown key `seeed`", "did you mean `data.split.seed` or `train.seed`?"),
-        ("seed: 1", "unknown key `seed`", "write it under `data.split` or `train`"),
+        (
+            "seeed: 1",
+            "unknown key `seeed`",
+            "did you mean `data.split.seed` or `train.seed` or `evaluate.sampling.seed`?",
+        ),
+        ("seed: 1", "unknown key `seed`", "write it under `data.split` or `train` or `evaluate.sampling`"),
         ("warmup: 0.1", "unknown key `warmup`", "write it under `train.schedule`"),
         (
             "train: {model: x}",
@@ -234,9 +238,9 @@ def test_several_mistakes_are_problems_and_one_is_a_recipe_error():
         ),
         ("zzz: 1", "unknown key `zzz`", "a recipe takes name, model, data, train, evaluate, export"),
         (
-            "evaluate: {zzz: 1}",
-            "unknown key `evaluate.zzz`",
-            "`evaluate` takes answers, metrics, samples, capabilities, gate, max_new_tokens",
+            "evaluate: {gate: {zzz: 1}}",
+            "unknown key `evaluate.gate.zzz`",
+            "`evaluate.gate` takes verdict, at_least, at_most",
         ),
         ("<<: {name: x}", "unknown key `<<`", "a recipe has no merge keys: write the keys out"),
         (
@@ -363,9 +367,9 @@ SCHEDULES = "one of `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `w
             "see `luthier explain train.schedule.warmup`",
         ),
         (
-            "evaluate: 3",
-            "`evaluate` should be a section with keys of its own, got 3",
-            "write its keys below it, indented: answers, metrics, samples, capabilities, gate, max_new_tokens",
+            "evaluate: {gate: 3}",
+            "`evaluate.gate` should be a section with keys of its own, got 3",
+            "write its keys below it, indented: verdict, at_least, at_most",
         ),
         ("export: [{quant: f16}]", "`export.0.to` is missing", "add `to`: `gguf`"),
         (

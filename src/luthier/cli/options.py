@@ -3,6 +3,8 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -89,6 +91,43 @@ def output_options(command: Command) -> Command:
     ):
         command = add(command)
     return command
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What the command line says of a judge."""
+
+    changes: tuple[str, ...]
+    """Recipe values that stand for its options."""
+    yes: bool
+
+    def agree(self, cost: str) -> bool:
+        """Return whether somebody agrees to a cost: `--yes` did, or whoever is at the terminal does."""
+        if self.yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return self.yes
+        show.say(cost)
+        return click.confirm("Go ahead?", default=False, err=True)
+
+
+def judge_options(command: Command) -> Command:
+    """Add the options of a judge; the command gets them as `judge`."""
+
+    @wraps(command)
+    def with_judge(
+        *, judge_url: str | None, judge_model: str | None, judge_key_env: str | None, yes: bool, **rest: Any
+    ) -> Any:
+        named = {"url": judge_url, "model": judge_model, "key_env": judge_key_env}
+        changes = (f"evaluate.judge.{name}={json.dumps(value)}" for name, value in named.items() if value is not None)
+        return command(judge=Judging(tuple(changes), yes), **rest)
+
+    for add in (
+        click.option("--yes", is_flag=True, help="Ask the judge, whatever it costs; a budget still holds."),
+        click.option("--judge-key-env", metavar="VARIABLE", help="The environment variable that holds its key."),
+        click.option("--judge-model", metavar="NAME", help="Its name there."),
+        click.option("--judge", "judge_url", metavar="URL", help="An OpenAI-compatible model that judges the answers."),
+    ):
+        with_judge = add(with_judge)
+    return with_judge  # type: ignore[return-value]
 
 
 def hello(text: str, *, quiet: bool) -> None:

@@ -1,6 +1,6 @@
 """One command a stage."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,11 +8,13 @@ import click
 
 from luthier.cli import show
 from luthier.cli.options import (
+    Judging,
     begun,
     continue_option,
     follows,
     given_recipe,
     hello,
+    judge_options,
     nproc_option,
     out_option,
     output_options,
@@ -126,7 +128,8 @@ def track(*, run: Path, to: str, **output: bool) -> int:
 @click.option("--model", metavar="NAME", help="Without RUN: the model, or an adapter's folder.")
 @click.option("--against", metavar="NAME", help="Without RUN: the model it is compared with; an adapter's base.")
 @click.option("--data", multiple=True, metavar="PATH", help="Without RUN: the rows, all of which are measured.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Without RUN: a recipe value.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A recipe value; of RUN its judge's only.")
+@judge_options
 @out_option
 @output_options
 def evaluate(
@@ -136,6 +139,7 @@ def evaluate(
     against: str | None,
     data: tuple[str, ...],
     overrides: tuple[str, ...],
+    judge: Judging,
     out: Path | None,
     **output: bool,
 ) -> int:
@@ -147,7 +151,8 @@ def evaluate(
     """
     from luthier.core.errors import RecipeError
 
-    given = {"--model": model, "--against": against, "--data": data, "--set": overrides, "--out": out}
+    of_others = [change for change in overrides if not change.startswith("evaluate.judge.")]
+    given = {"--model": model, "--against": against, "--data": data, "--set": of_others, "--out": out}
     if run is not None:
         extra = [name for name, value in given.items() if value]
         if extra:
@@ -155,15 +160,27 @@ def evaluate(
             raise RecipeError(
                 f"{extra[0]} says what is measured where there is no RUN, and `{run}` is named", hint=hint
             )
-        return _on_run("evaluate", run, lambda verbs, *work: verbs.evaluate(*work), **output)
+
+        def verb(verbs: Any, *work: Any) -> Any:
+            return verbs.evaluate(*work, agree=judge.agree)
+
+        return _on_run("evaluate", run, verb, (*judge.changes, *overrides), **output)
     if against is None or model is None or not data:
         hint = "name a run, or give `--model NAME --against NAME --data FILE`"
         raise RecipeError("nothing says what is to be compared", hint=hint)
-    return _two_models(against, out, {"model": model, "data": data, "overrides": overrides}, **output)
+    asked = {"model": model, "data": data, "overrides": (*overrides, *judge.changes)}
+    return _two_models(against, out, asked, judge.agree, **output)
 
 
 def _two_models(
-    against: str, out: Path | None, asked: dict[str, Any], *, as_json: bool, quiet: bool, verbose: bool
+    against: str,
+    out: Path | None,
+    asked: dict[str, Any],
+    agree: Callable[[str], bool],
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> int:
     hello(f"luthier evaluate {asked['model']} against {against} …", quiet=quiet)
     recipe, text = given_recipe(None, data_format=None, technique=None, **asked)
@@ -172,7 +189,7 @@ def _two_models(
     folder = out or workflow.new_folder(f"{recipe.name}-evaluate")
     opened = workflow.begin(recipe, text, folder)
     with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
-        result = workflow.evaluate_models(recipe, against, opened, bar)
+        result = workflow.evaluate_models(recipe, against, opened, bar, agree=agree)
     return tell(result, as_json=as_json, verbose=verbose)
 
 
@@ -201,12 +218,22 @@ def export(*, run: Path, target: str, quant: str, **output: bool) -> int:
     return _on_run("export", run, verb, **output)
 
 
-def _on_run(name: str, run: Path, verb: Callable[..., Any], *, as_json: bool, quiet: bool, verbose: bool) -> int:
+def _on_run(
+    name: str,
+    run: Path,
+    verb: Callable[..., Any],
+    changes: Sequence[str] = (),
+    /,
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
     """Do a verb of the workflow on a run that is there, and tell its report."""
     hello(f"luthier {name} {run} …", quiet=quiet)
     from luthier import workflow
 
-    recipe, opened = workflow.reopen(run)
+    recipe, opened = workflow.reopen(run, changes)
     with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
         result = verb(workflow, recipe, opened, bar)
     return tell(result, as_json=as_json, verbose=verbose)

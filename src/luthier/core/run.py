@@ -221,6 +221,13 @@ class Run:
         self.log("state", stage=stage, state="done")
         self.sync()
 
+    def amend(self, stage: str, *, report: dict[str, Any], files: list[Path]) -> None:
+        """Put another report into the entry of a finished stage, of which no later stage builds on the report."""
+        manifest = self.manifest()
+        entry = manifest["stages"][stage]
+        entry |= {"report": report, "files": [described(file, self.path) for file in files]}
+        write_json(self.path / "manifest.json", manifest)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process. The lock goes with the process, however it ends.

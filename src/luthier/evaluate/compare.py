@@ -40,6 +40,9 @@ from luthier.tokens.encode import Limits
 from luthier.tokens.render import Encoded
 from luthier.tokens.store import Stored
 
+LATER = "judge_"
+"""How the names of values begin that are only known when the answers were judged."""
+
 DROPPED = "dropped as they were prepared: `data/dropped.jsonl` says why"
 
 
@@ -129,7 +132,7 @@ def compare(
     for part in told:
         values |= part.values
     refused = [
-        *regression.refusals(options.gate, found.verdict, values),
+        *regression.refusals(options.gate.now(LATER), found.verdict, values),
         *(why for part in told for why in part.refused),
     ]
     data = _data(found, {"base": base.told, "tuned": tuned.told}, kept, refused)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from luthier.recipe.data import Seed
+from luthier.recipe.judge import Judge
 from luthier.recipe.methods import Named, Positive, PositiveReal, UpToOne
 from luthier.recipe.metrics import Metric
 from luthier.recipe.options import Options
@@ -51,6 +52,23 @@ class Gate(Options):
 
     at_most: dict[Named, float] = Field(default_factory=dict)
     """Largest values: {perplexity: 3.0, repetition: 0.1}."""
+
+    def later(self, prefix: str) -> "Gate":
+        """Return the limits of what is only known later, by the beginning of its name."""
+        least, most = self.at_least.items(), self.at_most.items()
+        return Gate(
+            at_least={name: limit for name, limit in least if name.startswith(prefix)},
+            at_most={name: limit for name, limit in most if name.startswith(prefix)},
+        )
+
+    def now(self, prefix: str) -> "Gate":
+        """Return the gate without these limits."""
+        least, most = self.at_least.items(), self.at_most.items()
+        return Gate(
+            verdict=self.verdict,
+            at_least={name: limit for name, limit in least if not name.startswith(prefix)},
+            at_most={name: limit for name, limit in most if not name.startswith(prefix)},
+        )
 
 
 class Window(Options):
@@ -104,6 +122,9 @@ class Evaluate(Options):
     capabilities: tuple[Capability, ...] = ()
     """What the model could do before and should still do. One that is lost is a gate that says no (exit code 3)."""
 
+    judge: Judge | None = None
+    """A language model that compares the answers of both models: {url: http://localhost:8000/v1, model: NAME}."""
+
     gate: Gate = Gate()
     """What the result must be; where it isn't, the exit code is 3, and `luthier run` stops before it merges."""
 
@@ -131,5 +152,8 @@ class Evaluate(Options):
         """Refuse metrics of answers that nobody asks for."""
         if self.metrics and not self.answers:
             message = "`metrics` score answers, and `answers` is 0: ask for some, or name no metrics"
+            raise ValueError(message)
+        if self.judge and not self.answers:
+            message = "`judge` judges answers, and `answers` is 0: ask for some, or name no judge"
             raise ValueError(message)
         return self

@@ -202,14 +202,14 @@ def recipe_text(path: Path, overrides: Sequence[str] = ()) -> str:
     return "\n".join([text, COMMAND_LINE, *(f"# --set {json.dumps(override)}" for override in overrides), ""])
 
 
-def load_kept_recipe(path: Path) -> Recipe:
-    """Read the `recipe.yaml` of a run directory: the inverse of `recipe_text`, overrides applied."""
+def load_kept_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read the `recipe.yaml` of a run directory: the inverse of `recipe_text`, overrides and `changes` applied."""
     text, overrides = read_text(path), []
     if COMMAND_LINE in text:
         text, _, tail = text.rpartition("\n" + COMMAND_LINE + "\n")
         lines = (line.removeprefix("# --set ") for line in tail.splitlines() if line.startswith('# --set "'))
         overrides = [json.loads(line) for line in lines]
-    return parse_recipe(text, file=str(path), overrides=overrides)
+    return parse_recipe(text, file=str(path), overrides=[*overrides, *changes])
 
 
 def read_text(path: Path) -> str:

@@ -14,8 +14,10 @@ from luthier.core.run import Run
 from luthier.recipe.data import Data
 from luthier.recipe.methods import headed
 from luthier.recipe.schema import Recipe
+from luthier.workflow.additions import answers_of, assembled, files_of, keep
 from luthier.workflow.data import sources_of
 from luthier.workflow.encoding import renderer, stored_tokens
+from luthier.workflow.judging import Agree, judged
 from luthier.workflow.needs import capability_files, need, need_methods
 from luthier.workflow.planning import kept_plan
 from luthier.workflow.runs import done_before
@@ -29,15 +31,22 @@ if TYPE_CHECKING:
     from luthier.tokens.render import Encoded
 
 
-def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Report:
-    """Compare base and tuned model on the held-out rows: perplexity, paired interval, answers side by side."""
+def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agree: Agree | None = None) -> Report:
+    """Compare base and tuned model on the held-out rows: perplexity, paired interval, answers side by side.
+
+    Args:
+        recipe: What to measure.
+        run: A run whose training is finished.
+        progress: Somebody who watches.
+        agree: Asked whether a judge may be paid, where the recipe names one and doesn't say.
+    """
     need("torch", "transformers", "peft", extra="train")
     trained, base = trained_model(recipe, run)
     asked = [[file.name, known_sha256(file.path)] for file in capability_files(recipe)]
-    key = digest([trained["files"], recipe.evaluate.model_dump(mode="json"), asked])
+    key = digest([trained["files"], recipe.evaluate.model_dump(mode="json", exclude={"judge"}), asked])
     finished = run.finished("evaluate", key)
     if finished is not None:
-        return done_before("Evaluation", finished)
+        return judged(recipe, run, done_before("Evaluation", finished), agree, progress or Silent())
 
     rows = held_out_rows(run)
     if rows is None:
@@ -49,9 +58,16 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repo
     run.log("stage", stage="evaluate", state="began")
     evaluated = _scored if headed(recipe.train.objective) else _compared
     report = evaluated(recipe, run, base, rows, progress or Silent())
-    files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())
-    run.finish("evaluate", key=key, report=report.as_dict(), files=files)
-    return report
+    return _finished(recipe, run, key, report, agree, progress or Silent())
+
+
+def _finished(recipe: Recipe, run: Run, key: str, report: Report, agree: Agree | None, progress: Progress) -> Report:
+    """Note that an evaluation is done, and have its answers judged where that is asked for."""
+    if answers_of(run) is not None:
+        keep(run, report)
+        report = assembled(run, recipe.evaluate.gate)
+    run.finish("evaluate", key=key, report=report.as_dict(), files=files_of(run))
+    return judged(recipe, run, report, agree, progress)
 
 
 def _scored(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress) -> Report:
@@ -116,7 +132,9 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progre
         )
 
 
-def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress | None = None) -> Report:
+def evaluate_models(
+    recipe: Recipe, against: str, run: Run, progress: Progress | None = None, *, agree: Agree | None = None
+) -> Report:
     """Compare two models that are there, the recipe's with another, on all rows of the recipe's data.
 
     Args:
@@ -124,6 +142,7 @@ def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress |
         against: The model it is compared with; of an adapter its base.
         run: Where rows and report go.
         progress: Somebody who watches.
+        agree: As for `evaluate`.
     """
     need("torch", "transformers", "peft", extra="train")
     need_methods(recipe)
@@ -165,9 +184,7 @@ def evaluate_models(recipe: Recipe, against: str, run: Run, progress: Progress |
             out=run / "evaluate",
             progress=watcher,
         )
-    files = sorted(path for path in (run / "evaluate").iterdir() if path.is_file())
-    run.finish("evaluate", key=digest([base.fingerprint, recipe.model]), report=report.as_dict(), files=files)
-    return report
+    return _finished(recipe, run, digest([base.fingerprint, recipe.model]), report, agree, watcher)
 
 
 def _capabilities(recipe: Recipe, folder: Path, progress: Progress) -> "Iterator[tuple[Capability, Examples]]":

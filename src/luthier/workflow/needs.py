@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.core.errors import MissingExtra, RecipeError
+from luthier.core.key import read_key
 from luthier.recipe.methods import DeepSpeed
 from luthier.recipe.options import locate
 from luthier.recipe.schema import Recipe
@@ -30,6 +31,10 @@ def need_methods(recipe: Recipe) -> None:
             need(method.needs[0], extra=method.needs[1])
     for metric in metrics:
         locate(metric)(metric)
+    judge = recipe.evaluate.judge
+    if judge is not None:
+        need("httpx2", extra="endpoint")
+        read_key(variable=judge.key_env, file=None if judge.key_file is None else Path(judge.key_file))
     capability_files(recipe)
 
 

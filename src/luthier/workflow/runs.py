@@ -3,6 +3,7 @@
 import platform
 import re
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -109,14 +110,14 @@ def new_folder(name: str) -> Path:
     return Path("runs") / f"{time.strftime('%Y-%m-%d')}-{name}"
 
 
-def reopen(path: Path) -> tuple[Recipe, Run]:
-    """Return an existing run and the recipe it was begun with.
+def reopen(path: Path, changes: Sequence[str] = ()) -> tuple[Recipe, Run]:
+    """Return an existing run and the recipe it was begun with, but for some changes: `key=value`.
 
     Raises:
         RunError: There is no run in that folder.
     """
     run = Run.open(path)
-    return load_kept_recipe(run / "recipe.yaml"), run
+    return load_kept_recipe(run / "recipe.yaml", changes), run
 
 
 def learning(recipe: Recipe) -> dict[str, Any]:
