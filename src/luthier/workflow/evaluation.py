@@ -18,7 +18,7 @@ from luthier.workflow.additions import answers_of, assembled, files_of, keep
 from luthier.workflow.data import sources_of
 from luthier.workflow.encoding import renderer, stored_tokens
 from luthier.workflow.judging import Agree, judged
-from luthier.workflow.needs import capability_files, need, need_methods
+from luthier.workflow.needs import capability_files, need, need_judge, need_methods
 from luthier.workflow.planning import kept_plan
 from luthier.workflow.runs import done_before
 from luthier.workflow.training import held_out_rows, trained_model
@@ -48,6 +48,7 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agre
     if finished is not None:
         return judged(recipe, run, done_before("Evaluation", finished), agree, progress or Silent())
 
+    need_judge(recipe)
     rows = held_out_rows(run)
     if rows is None:
         raise DataError(
@@ -146,6 +147,7 @@ def evaluate_models(
     """
     need("torch", "transformers", "peft", extra="train")
     need_methods(recipe)
+    need_judge(recipe)
     from luthier.data.prepare import prepare as prepare_data
     from luthier.evaluate.candidates import Candidate
     from luthier.evaluate.compare import Asked, compare
