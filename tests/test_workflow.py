@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from luthier import workflow
-from luthier.core.errors import DataError, ModelError, Problems, RunError
+from luthier.core.errors import DataError, ModelError, Problems, RecipeError, RunError
 from luthier.recipe.load import parse_recipe
 from luthier.recipe.schema import Recipe
 
@@ -239,3 +239,44 @@ def test_any_two_models_are_compared_on_all_rows(tickets: Path, tiny_llama: Path
     assert report["verdict"] == "same"
     assert report["metrics"][0]["name"] == "exact_match"
     assert not (run / "data" / "valid.jsonl").read_text()
+
+
+def test_a_run_is_compared_with_the_base_it_names_and_beside_others(
+    tickets: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    asked, text = recipe(tickets, tiny_llama, more="evaluate: {answers: 2, max_new_tokens: 2}\n")
+    trained = workflow.begin(asked, text, tmp_path / "trained")
+    workflow.train(asked, trained)
+    named = asked.model_copy(update={"model": str(trained.path)})
+    run = workflow.begin(named, text.replace(str(tiny_llama), str(trained.path)), tmp_path / "run")
+    report = workflow.evaluate_models(named, None, run, others=[str(trained / "model"), str(tiny_llama)]).data
+    assert report["models"] == {"base": str(tiny_llama), "tuned": str(trained.path)}
+    first, second, base = report["compared"]
+    assert first["nll"] == second["nll"]
+    assert base["nll"]["tuned"] == base["nll"]["base"] == first["nll"]["base"]
+    with pytest.raises(RecipeError, match="nothing says what"):
+        workflow.evaluate_models(asked, None, run)
+    with pytest.raises(RecipeError, match="which model of the endpoint"):
+        workflow.evaluate_models(asked, "http://localhost:9/v1", run)
+
+
+def test_a_changed_metric_or_schema_is_evaluated_again_and_old_results_are_told(
+    tickets: Path, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    schema = tmp_path / "schema.json"
+    schema.write_text("{}")
+    more = "evaluate: {answers: 2, max_new_tokens: 2, metrics: [{kind: json, json_schema: schema.json}]}\n"
+    asked, text = recipe(tickets, tiny_llama, more=more)
+    run = workflow.begin(asked, text, tmp_path / "run")
+    workflow.train(asked, run)
+    workflow.evaluate(asked, run)
+    again = "this was done before; nothing was done again"
+    assert workflow.evaluate(asked, run).findings[0].text == again
+    schema.write_text('{"type": "object"}')
+    assert workflow.evaluate(asked, run).findings[0].text != again
+    workflow.merge(asked, run)
+    strict = {"gate": asked.evaluate.gate.model_copy(update={"at_most": {"perplexity": 1.0}})}
+    refused = asked.model_copy(update={"evaluate": asked.evaluate.model_copy(update=strict)})
+    assert workflow.evaluate(refused, run).findings[-1].text == "`merged` was made before this evaluation said no"
+    assert workflow.evaluate(refused, run).findings[-1].text == "`merged` was made before this evaluation said no"

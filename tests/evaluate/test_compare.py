@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from luthier.core.example import TEXT, Example, Message, Source
 from luthier.core.progress import Silent
 from luthier.core.report import Comparison, Number, Paragraph, Report, Section
 from luthier.evaluate import account
-from luthier.evaluate.candidates import Candidate
+from luthier.evaluate.candidates import Local
+from luthier.evaluate.candidates import Served as Elsewhere
 from luthier.evaluate.compare import Asked, compare
 from luthier.evaluate.likelihood import row_nll
 from luthier.evaluate.stats import paired
@@ -28,6 +30,7 @@ from luthier.recipe.load import load_recipe
 from luthier.recipe.methods import Rows
 from luthier.tokens.encode import Limits, encode
 from luthier.tokens.render import Renderer
+from served import Served, said
 
 METRIC = {"name", "value", "n", "low", "high", "base", "tuned", "change", "p", "verdict", "detectable"}
 KEYS = {
@@ -41,16 +44,21 @@ KEYS = {
     "gate",
     "verdict",
     "detectable",
+    "not_compared",
     "rows",
     "texts",
     "tokens",
 }
 
 
+def of(model: Path | Elsewhere, base: Path) -> Local | Elsewhere:
+    return Local.of(str(model), model, base) if isinstance(model, Path) else model
+
+
 @pytest.fixture
 def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
     def call(
-        tuned: Path,
+        tuned: Any,
         *,
         chosen: Any = rows,
         base: Path = tiny_llama,
@@ -58,14 +66,14 @@ def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
         stored: Any = None,
         kind: Rows = "conversation",
         parts: Any = (),
+        others: Any = (),
         **options: Any,
     ) -> Report:
         asked = Asked(
             examples=lambda: chosen, stored=stored, rows=kind, limits=Limits(max_length), capacity=512, precision="fp32"
         )
         return compare(
-            Candidate("tiny", base),
-            Candidate.of(str(tuned), tuned, base),
+            [Local("tiny", base), *(of(one, base) for one in (tuned, *others))],
             asked,
             Evaluate(**{"samples": 3, "answers": 3, "max_new_tokens": 24, **options}),
             parts=parts,
@@ -274,30 +282,82 @@ def test_a_tuned_model_with_more_tokens_can_t_be_compared(against, tiny_llama: P
         against(tiny_llama, base=base)
 
 
-def test_models_to_whom_a_number_is_another_token_can_t_be_compared(against, whole_model) -> None:
-    other = whole_model(lambda _, tensor: tensor)
-    told = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+def renumbered(folder: Path) -> Path:
+    """Give the tokens of a model's tokenizer other numbers."""
+    told = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     special = {token["content"] for token in told["added_tokens"]}
     plain = [token for token in told["model"]["vocab"] if token not in special]
     numbers_of = [told["model"]["vocab"][token] for token in plain]
     told["model"]["vocab"] |= dict(zip(plain, reversed(numbers_of), strict=True))
-    (other / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
-    with pytest.raises(ModelError, match="tokens are others to the base"):
-        against(other)
+    (folder / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
+    return folder
 
 
-@pytest.mark.parametrize(
-    ("ratio", "text"),
-    [
-        (0.12, "−88 %"),
-        (1.004, "+0.40 %"),
-        (1.0, "0 %"),
-        (0.99999999, "0 %"),
-        (1.05, "+5.0 %"),
-        (0.0003, "−99.97 %"),
-        (13.0, "+1,200 %"),
-    ],
-)
+def test_models_with_other_tokens_are_compared_by_byte(
+    against, whole_model, tiny_llama: Path, rows: tuple[Example, ...]
+) -> None:
+    other = renumbered(whole_model(lambda _, tensor: tensor))
+    report = against(other)
+    data = report.data
+    assert data["perplexity"] == {"base": None, "tuned": None, "change": None}
+    assert data["nll"] == {"base": None, "tuned": None, "difference": None}
+    assert data["detectable"]["nats_per_byte"] > 0
+    assert "their tokens are others" in data["not_compared"]
+    bits = data["metrics"][[metric["name"] for metric in data["metrics"]].index("bits_per_byte")]
+    size = sum(len(row.messages[1].text.encode()) for row in rows)
+    for name, folder in (("base", tiny_llama), ("tuned", other)):
+        renderer = Renderer(load_tokenizer(folder), stop_ids(folder))
+        texts_of = [text for row in rows for text in renderer.encode(row)]
+        nats = row_nll(load_model(folder), texts_of, capacity=512).nll_R.sum()
+        assert bits[name]["value"] == pytest.approx(nats / np.log(2) / size, rel=0.1)
+    assert data["regression"][0]["measure"] == "bits_per_byte"
+    assert "bits per byte on 24 held-out conversations" in report.summary
+    pairs = [replace(row, rejected=(*row.messages[:1], Message("assistant", "No."))) for row in rows]
+    with pytest.raises(ModelError, match="models with the same tokens"):
+        against(other, chosen=pairs, kind="pair")
+
+
+def test_several_models_stand_beside_one_base_and_count_together(
+    against, random_adapter: Path, trained_adapter: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    alone = against(trained_adapter).data
+    models = [*map(str, (trained_adapter, random_adapter, tiny_llama))]
+    report = against(trained_adapter, others=[random_adapter, tiny_llama])
+    data = report.data
+    assert [one["models"]["tuned"] for one in data["compared"]] == models
+    assert [one["verdict"] for one in data["compared"]][::2] == ["better", "same"]
+    assert data["nll"] == alone["nll"]
+    assert data["compared"][2]["nll"]["difference"]["value"] == 0
+    assert data["models"] == alone["models"]
+    for name, metric in ((one["name"], one) for one in data["metrics"] if one["p"] is not None):
+        single = next(one for one in alone["metrics"] if one["name"] == name)
+        assert metric["p"] >= single["p"]
+        assert metric["base"] == single["base"]
+    (table,) = report.sections[0].blocks
+    assert [row[0] for row in table.rows] == ["base", *models]
+    answers = (tmp_path / "run" / "evaluate" / "answers.jsonl").read_text().splitlines()
+    assert {"base", "tuned", "tuned_2", "tuned_3"} <= set(json.loads(answers[0]))
+
+
+def test_a_model_elsewhere_is_compared_by_its_answers(
+    against, tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path
+) -> None:
+    expected = {row.messages[0].text: row.messages[1].text for row in rows}
+    with Served(lambda asked: said(expected[asked.body["messages"][-1]["content"]])) as server:
+        there = Elsewhere("there", server.url, "right")
+        report = against(there, answers=24, max_new_tokens=7, sampling={"temperature": 0.5, "seed": 4})
+    body = server.asked[0].body
+    assert (body["model"], body["max_tokens"], body["temperature"], body["seed"]) == ("right", 7, 0.5, 4)
+    data = report.data
+    assert (data["verdict"], data["perplexity"]["tuned"]) == ("better", None)
+    assert data["not_compared"] == "an endpoint tells no likelihood of texts"
+    exact = data["metrics"][0]
+    assert (exact["name"], exact["tuned"]["value"], exact["verdict"]) == ("accuracy", 1, "better")
+    assert report.summary.startswith("Better: ")
+    assert " of 24 answers: 100 % (" in report.summary
+    assert data["rows"] == 24
+
+
 def test_a_change_keeps_the_digits_that_matter(ratio: float, text: str) -> None:
     assert account.percent(ratio) == text
 

@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 
 from luthier.core.report import Number
+from luthier.evaluate.losses import Loss
 from luthier.evaluate.regression import findings, of_capability, of_own_rows, refusals
-from luthier.evaluate.stats import Paired, paired
+from luthier.evaluate.stats import paired
 from luthier.recipe.evaluate import Capability, Evaluate, Gate
 from luthier.recipe.metrics import ExactMatch
 
 SUMS = Capability(name="sums", files=("sums.jsonl",))
 
 
-def lost(nats: float, spread: float = 0.01, rows: int = 50) -> Paired:
+def lost(nats: float, spread: float = 0.01, rows: int = 50) -> Loss:
     """Return a comparison in which the tuned model needs so many nats more a token."""
     generator = np.random.default_rng(0)
     base = generator.normal(20, 2, rows)
     noise = generator.normal(0, spread * 10, rows)
-    return paired(base, base + 10 * nats + noise - noise.mean(), np.full(rows, 10))
+    return Loss(paired(base, base + 10 * nats + noise - noise.mean(), np.full(rows, 10)), None)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,16 @@ def test_a_loss_fails_when_it_is_large_and_certain(nats: float, spread: float, s
     assert kept.change.value == pytest.approx(math.exp(nats))
     levels = [finding.level for finding in findings([kept], [])]
     assert levels == {"FAIL": ["gate"], "WARN": ["warning"], "OK": []}[status]
+
+
+def test_a_loss_per_byte_counts_by_its_share() -> None:
+    one = lost(0.2).per_token
+    assert one is not None
+    (kept,) = of_capability(SUMS, Loss(None, one, "other tokens"), None)
+    assert (kept.measure, kept.status) == ("bits_per_byte", "FAIL")
+    assert kept.tuned.value - kept.base.value == pytest.approx(0.2 / math.log(2))
+    mild = SUMS.model_copy(update={"warn": 0.2, "fail": 0.3})
+    assert of_capability(mild, Loss(None, one, "other tokens"), None)[0].status == "WARN"  # a tenth, and certain
 
 
 def test_the_rows_it_was_trained_for_never_fail_by_themselves() -> None:

@@ -125,8 +125,9 @@ def track(*, run: Path, to: str, **output: bool) -> int:
 
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--model", metavar="NAME", help="Without RUN: the model, or an adapter's folder.")
-@click.option("--against", metavar="NAME", help="Without RUN: the model it is compared with; an adapter's base.")
+@click.option("--model", "models", multiple=True, metavar="NAME", help="Without RUN: a model; repeatable. See below.")
+@click.option("--against", metavar="NAME", help="Without RUN: the model they are compared with; an adapter's base.")
+@click.option("--key-env", metavar="NAME", help="The environment variable that holds the key of an endpoint.")
 @click.option("--data", multiple=True, metavar="PATH", help="Without RUN: the rows, all of which are measured.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A recipe value; of RUN its judge's only.")
 @judge_options
@@ -135,24 +136,30 @@ def track(*, run: Path, to: str, **output: bool) -> int:
 def evaluate(
     *,
     run: Path | None,
-    model: str | None,
+    models: tuple[str, ...],
     against: str | None,
+    key_env: str | None,
     data: tuple[str, ...],
     overrides: tuple[str, ...],
     judge: Judging,
     out: Path | None,
     **output: bool,
 ) -> int:
-    """Compare base and tuned model of RUN on its held-out rows, or any two models on rows of yours.
+    """Compare base and tuned model of RUN on its held-out rows, or any models on rows of yours.
+
+    A model is a run, a folder with a model or an adapter, `bundled`, a hub name, or one behind an OpenAI-compatible
+    endpoint, `https://host/v1#name`.
 
     \b
     luthier evaluate runs/2026-11-21-tickets
+    luthier evaluate --model runs/a --model runs/b --against base/ --data test.jsonl
     luthier evaluate --model tuned/ --against base/ --data test.jsonl --set evaluate.metrics='[exact_match]'
     """
     from luthier.core.errors import RecipeError
 
     of_others = [change for change in overrides if not change.startswith("evaluate.judge.")]
-    given = {"--model": model, "--against": against, "--data": data, "--set": of_others, "--out": out}
+    given = {"--model": models, "--against": against, "--data": data, "--set": of_others, "--out": out}
+    given["--key-env"] = key_env
     if run is not None:
         extra = [name for name, value in given.items() if value]
         if extra:
@@ -165,31 +172,32 @@ def evaluate(
             return verbs.evaluate(*work, agree=judge.agree)
 
         return _on_run("evaluate", run, verb, (*judge.changes, *overrides), **output)
-    if against is None or model is None or not data:
+    if not models or not data:
         hint = "name a run, or give `--model NAME --against NAME --data FILE`"
         raise RecipeError("nothing says what is to be compared", hint=hint)
-    asked = {"model": model, "data": data, "overrides": (*overrides, *judge.changes)}
-    return _two_models(against, out, asked, judge.agree, **output)
+    asked = {"model": models[0], "data": data, "overrides": (*overrides, *judge.changes)}
+    named = {"others": models[1:], "key_variable": key_env, "agree": judge.agree}
+    return _models(asked, out, against, named, **output)
 
 
-def _two_models(
-    against: str,
-    out: Path | None,
+def _models(
     asked: dict[str, Any],
-    agree: Callable[[str], bool],
+    out: Path | None,
+    against: str | None,
+    named: dict[str, Any],
     *,
     as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> int:
-    hello(f"luthier evaluate {asked['model']} against {against} …", quiet=quiet)
+    hello(f"luthier evaluate {asked['model']} …", quiet=quiet)
     recipe, text = given_recipe(None, data_format=None, technique=None, **asked)
     from luthier import workflow
 
-    folder = out or workflow.new_folder(f"{recipe.name}-evaluate")
+    folder = out or workflow.fresh_folder(f"{recipe.name}-evaluate")
     opened = workflow.begin(recipe, text, folder)
     with opened.locked(), show.progress(quiet=quiet, as_json=as_json) as bar:
-        result = workflow.evaluate_models(recipe, against, opened, bar, agree=agree)
+        result = workflow.evaluate_models(recipe, against, opened, bar, **named)
     return tell(result, as_json=as_json, verbose=verbose)
 
 

@@ -122,7 +122,8 @@ class Intake:
 
     def take_out_near(self, compared: Compared) -> NearRows:
         """Find the rows that are near an earlier one, and drop them if so asked. No more can be taken in then."""
-        found, why = look(self.kept, compared)
+        self.waiting.close()
+        found, why = look(self.kept, self.waiting.path, compared)
         if compared.drop:
             self.take_out(found.rows, why)
         return found

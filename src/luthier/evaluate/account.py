@@ -1,7 +1,8 @@
 """What a comparison says to a person: the verdict first, then the evidence, then what to do."""
 
+import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,10 @@ class Metric:
 class Compared:
     """Everything one comparison found."""
 
-    paired: Paired
+    paired: Paired | None
+    """How likely both find the rows; None where one of them doesn't tell."""
+    rows: int
+    """How many conversations were measured; where no likelihood was, how many were asked."""
     texts: int
     """How many texts the conversations became: more than they, where the template rewrites earlier turns."""
     tokens: int
@@ -76,6 +80,12 @@ class Compared:
     max_new_tokens: int
     setting: str
     """In which precision and with which chat template it was measured."""
+    per_byte: bool = False
+    """Whether that is per byte, because their tokens are others; else it is per token."""
+    untold: str = ""
+    """Why there is no perplexity to compare."""
+    drawn: str = ""
+    """How answers were drawn; empty where they are greedy."""
     slid: bool = False
     """Whether longer texts were read through a window."""
     noun: str = "conversation"
@@ -87,8 +97,17 @@ class Compared:
 
     @property
     def verdict(self) -> Verdict:
-        """Return what preferences say, or else likelihood."""
-        return self.paired.verdict if self.preferred is None else self.preferred.verdict
+        """Return what preferences say, or else likelihood, or else the first metric of answers."""
+        if self.preferred is not None:
+            return self.preferred.verdict
+        if self.paired is not None:
+            return self.paired.verdict
+        return self.main.verdict or "undecided" if self.main else "undecided"
+
+    @property
+    def main(self) -> Metric | None:
+        """Return the metric of answers that the rows are about."""
+        return self.answered.metrics[0] if self.answered and self.answered.metrics else None
 
 
 def summary(found: Compared) -> str:
@@ -96,6 +115,10 @@ def summary(found: Compared) -> str:
     if found.preferred is not None:
         return found.preferred.summary
     paired = found.paired
+    if paired is None:
+        return _by_answers(found)
+    if found.per_byte:
+        return _by_bytes(found, paired)
     before, after = (short_number(perplexity(number).value) for number in (paired.base, paired.tuned))
     change = perplexity(paired.difference)
     moved = _moved(before, after, change.value)
@@ -108,6 +131,28 @@ def summary(found: Compared) -> str:
     if paired.verdict == "undecided":
         return f"{text}: these {found.noun}s can't tell the difference from chance."
     return f"{text}."
+
+
+def _by_answers(found: Compared) -> str:
+    """Return the verdict where nothing but answers can be compared."""
+    main = found.main
+    if main is None:
+        return f"Undecided: {found.untold}, and no answers were compared."
+    base, tuned = (shown(number, as_percent=main.percent) for number in (main.base, main.tuned))
+    return f"{found.verdict.capitalize()}: {main.label} of {plural(main.tuned.n, 'answer')}: {tuned}; base {base}."
+
+
+def _by_bytes(found: Compared, paired: Paired) -> str:
+    """Return the verdict where two models read other tokens."""
+    before, after, change = (shown(in_bits(number)) for number in (paired.base, paired.tuned, paired.difference))
+    where = plural(paired.base.n, f"held-out {found.noun}")
+    return f"{paired.verdict.capitalize()}: bits per byte on {where}: {after}; base {before}; change {change}."
+
+
+def in_bits(nats: Number) -> Number:
+    """Return a number in nats as bits."""
+    low, high = (None if bound is None else bound / math.log(2) for bound in (nats.low, nats.high))
+    return Number(nats.value / math.log(2), nats.n, low, high)
 
 
 def _moved(before: str, after: str, ratio: float) -> str:
@@ -132,12 +177,16 @@ def percent(ratio: float) -> str:
 
 def findings(found: Compared) -> list[Finding]:
     """Return what a person should know beside the verdict, the most important first."""
-    verdict = _of_the_verdict(found.paired, found.noun) if found.preferred is None else found.preferred.findings
+    verdict: Iterable[Finding] = ()
+    if found.preferred is not None:
+        verdict = found.preferred.findings
+    elif found.paired is not None:
+        verdict = _of_the_verdict(found.paired, found.noun, per_byte=found.per_byte)
     answers = found.answered.findings if found.answered else ()
     return [*verdict, *answers, *_of_the_answers(found), *_of_the_data(found)]
 
 
-def _of_the_verdict(paired: Paired, noun: str) -> Iterator[Finding]:
+def _of_the_verdict(paired: Paired, noun: str, *, per_byte: bool) -> Iterator[Finding]:
     count, detectable = paired.difference.n, paired.detectable
     more = "hold more rows back with `data.split.valid`"
     if paired.verdict == "worse":
@@ -151,6 +200,8 @@ def _of_the_verdict(paired: Paired, noun: str) -> Iterator[Finding]:
         yield Finding("warning", text, more)
     elif count < FEW:
         yield Finding("note", f"with fewer than {FEW} {noun}s the interval is rough", more)
+    if per_byte:
+        return
     if paired.verdict == "undecided" and detectable is not None:
         needed = percent(perplexity(Number(-detectable, count)).value)
         yield Finding("note", f"a change smaller than {needed} of perplexity hides among these {noun}s", more)
@@ -188,6 +239,8 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
 
 
 def _of_the_data(found: Compared) -> Iterator[Finding]:
+    if found.untold:
+        yield Finding("note", f"perplexity is not compared: {found.untold}")
     if found.left_out:
         reasons = "; ".join(f"{plural(count, found.noun)} {reason}" for reason, count in found.left_out.items())
         yield Finding("note", f"not measured: {reasons}")
@@ -209,14 +262,8 @@ def sections(found: Compared) -> tuple[Section, ...]:
 
 
 def _table(found: Compared) -> Table:
-    paired = found.paired
-    base, tuned, change = (perplexity(number) for number in (paired.base, paired.tuned, paired.difference))
-    ratio = percent(change.value)
-    if change.low is not None and change.high is not None:
-        ratio += f" ({percent(change.low)} to {percent(change.high)})"
     rows = [
-        ("perplexity", shown(base), shown(tuned), ratio, paired.verdict),
-        ("nats per learned token", shown(paired.base), shown(paired.tuned), shown(paired.difference), ""),
+        *_likelihood(found.paired, per_byte=found.per_byte),
         *(
             (
                 metric.label,
@@ -233,6 +280,22 @@ def _table(found: Compared) -> Table:
     return Table("", ("measure", "base", "tuned", "change", "verdict"), tuple(rows))
 
 
+def _likelihood(paired: Paired | None, *, per_byte: bool) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield the rows of the table that tell how likely both find what is learned."""
+    if paired is None:
+        return
+    nats = shown(paired.base), shown(paired.tuned), shown(paired.difference)
+    if per_byte:
+        yield "nats per byte of what is learned", *nats, paired.verdict
+        return
+    base, tuned, change = (perplexity(number) for number in (paired.base, paired.tuned, paired.difference))
+    ratio = percent(change.value)
+    if change.low is not None and change.high is not None:
+        ratio += f" ({percent(change.low)} to {percent(change.high)})"
+    yield "perplexity", shown(base), shown(tuned), ratio, paired.verdict
+    yield "nats per learned token", *nats, ""
+
+
 def shown(number: Number, *, as_percent: bool = False) -> str:
     """Return a number with its interval, where it has one: `8.21 (8.02 to 8.40)`."""
 
@@ -247,34 +310,50 @@ def shown(number: Number, *, as_percent: bool = False) -> str:
 def _method(found: Compared) -> str:
     if found.preferred is not None:
         return f"{found.preferred.method} Both models saw the same tokens ({found.setting})."
+    return " ".join([*_of_likelihood(found), *_of_asking(found)])
+
+
+def _of_likelihood(found: Compared) -> Iterator[str]:
     paired = found.paired
+    if paired is None:
+        yield f"No perplexity: {found.untold} ({found.setting})."
+        return
     where = plural(paired.base.n, f"held-out {found.noun}")
     if found.texts > paired.base.n:
         rewritten = "because the chat template rewrites earlier turns"
         why = "long ones in chunks" if found.noun == "document" else rewritten
         why = "long ones in windows" if found.slid else why
         where += f" ({plural(found.texts, 'text')}, {why})"
-    text = (
+    if found.per_byte:
+        yield (
+            f"Bits per byte are the negative log-likelihood of what is learned in {where} by its UTF-8 bytes: each "
+            f"model reads it with its own tokens and chat template ({found.setting}). Lower is better."
+        )
+        return
+    yield (
         "Perplexity is exp of the mean negative log-likelihood of"
         f" the {plural(found.tokens, 'learned token')} in {where}, each token"
         f" weighing the same. Both models saw the same tokens ({found.setting}). Lower is better."
     )
     if paired.detectable is not None:
-        text += (
-            f" Intervals are 95 %, from resampling whole {found.noun}s (studentised bootstrap); the change is"
+        yield (
+            f"Intervals are 95 %, from resampling whole {found.noun}s (studentised bootstrap); the change is"
             f" compared {found.noun} by {found.noun}."
             f" These {found.noun}s show a true difference of {short_number(paired.detectable)} nats per token,"
             f" a factor of {short_number(perplexity(Number(paired.detectable, 1)).value)} in perplexity,"
             " four times out of five."
         )
+
+
+def _of_asking(found: Compared) -> Iterator[str]:
     if found.answered:
-        text += (
-            f" {plural(found.answered.count, 'prompt')}, evenly spread over the held-out ones, were answered by both "
-            f"models, greedily: always the most likely next token. Metrics: {found.answered.why}. Shares have Wilson's "
+        how = found.drawn or "greedily: always the most likely next token"
+        yield (
+            f"{plural(found.answered.count, 'prompt')}, evenly spread over the held-out ones, were answered by both "
+            f"models, {how}. Metrics: {found.answered.why}. Shares have Wilson's "
             "interval, their change Tango's, and McNemar's exact test; other scores are resampled, and tested by "
             "exchanging answers at random. “Better” and “worse” count all metrics together (Holm)."
         )
-    return text
 
 
 def next_steps(found: Compared, out: Path) -> tuple[str, ...]:

@@ -52,21 +52,52 @@ def score(
         tuned: The tuned model's.
         options: The metrics asked for; none means those that fit.
     """
+    found = scored(expected, base, tuned, options)
+    return None if found is None else found.answered()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Every metric of the answers of two models, before it is said what the changes mean."""
+
+    expected: Sequence[Expected]
+    base: Sequence[str]
+    tuned: Sequence[str]
+    found: Sequence[tuple[Metric, Contrast]]
+    why: str
+
+    @property
+    def ps(self) -> list[float | None]:
+        """Return how likely each change is by chance, counted alone."""
+        return [compared.p for _, compared in self.found]
+
+    def answered(self, also: Sequence[float | None] = ()) -> Answered:
+        """Return what the answers are worth, among all metrics and whatever else was tested."""
+        told = _told(self.found, also)
+        return Answered(
+            metrics=told,
+            details=tuple(
+                block
+                for metric, _ in self.found
+                if metric.details
+                for block in metric.details(self.expected, self.base, self.tuned)
+            ),
+            findings=tuple(_findings(self.found, told)),
+            why=self.why,
+            count=len(self.expected),
+        )
+
+
+def scored(
+    expected: Sequence[Expected], base: Sequence[str], tuned: Sequence[str], options: Sequence[Options]
+) -> Scored | None:
+    """Return every metric of the answers, see `score`."""
     if not expected:
         return None
     asked, why = (tuple(options), "the recipe names them") if options else chosen(expected)
     metrics = [*_apart(metric for option in asked for metric in locate(option)(option))]
     found = [(metric, compared) for metric in metrics if (compared := _compared(metric, expected, base, tuned))]
-    told = _told(found)
-    return Answered(
-        metrics=told,
-        details=tuple(
-            block for metric, _ in found if metric.details for block in metric.details(expected, base, tuned)
-        ),
-        findings=tuple(_findings(found, told)),
-        why=why,
-        count=len(expected),
-    )
+    return Scored(expected, base, tuned, found, why)
 
 
 def _apart(metrics: Iterable[Metric]) -> Iterator[Metric]:
@@ -88,8 +119,8 @@ def _compared(
     return contrast(metric, before, after)
 
 
-def _told(found: Sequence[tuple[Metric, Contrast]]) -> tuple[Told, ...]:
-    ps = holm([compared.p for _, compared in found])
+def _told(found: Sequence[tuple[Metric, Contrast]], also: Sequence[float | None]) -> tuple[Told, ...]:
+    ps = holm([*(compared.p for _, compared in found), *also])[: len(found)]
     return tuple(
         Told(
             metric.name,

@@ -1,4 +1,4 @@
-"""The models that are compared, and opening them one after the other."""
+"""The models that are compared, how each reads, and opening them one after the other."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -6,25 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from luthier.core.endpoint import Endpoint
 from luthier.core.errors import ModelError
+from luthier.core.key import Key
 from luthier.core.progress import Progress
+from luthier.evaluate.reading import Reading
+from luthier.evaluate.remote import Remote
 from luthier.evaluate.subject import Loaded, Setting, Subject
 from luthier.model.adapters import lora
-from luthier.model.load import load_model, load_tokenizer, stop_ids, stored_as
+from luthier.model.load import load_model, stop_ids, stored_as
 from luthier.model.new_tokens import ids_of
 from luthier.model.quantised import Quantised
-from luthier.recipe.methods import Rows
-from luthier.tokens.render import Renderer
-
-RENAMED = 0.01
-"""Share of the tokens that may have other names in another model: reserved ones often get some."""
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model to be measured: a folder with a whole model, or with an adapter and the base it goes on."""
+class Local:
+    """A model on this machine: a folder with a whole model, or with an adapter and the base it goes on."""
 
     told: str
     """As the user named it."""
@@ -33,16 +32,16 @@ class Candidate:
     """Of an adapter, the folder of its base."""
 
     @staticmethod
-    def of(told: str, path: Path, base: Path) -> "Candidate":
+    def of(told: str, path: Path, base: Path) -> "Local":
         """Return what lies in a folder.
 
         Raises:
             ModelError: Neither an adapter nor a model.
         """
         if (path / "adapter_config.json").is_file():
-            return Candidate(told, path, base)
+            return Local(told, path, base)
         if (path / "config.json").is_file():
-            return Candidate(told, path)
+            return Local(told, path)
         raise ModelError(
             "this folder holds neither an adapter nor a model",
             hint="name the folder that training wrote: it holds adapter_config.json or config.json",
@@ -57,73 +56,107 @@ class Candidate:
         own = self.base is None or (self.path / "tokenizer_config.json").is_file()
         return self.path if own or self.base is None else self.base
 
+    @property
+    def stops(self) -> set[int]:
+        """Return the ids that end its answers, by its own files and its base's."""
+        return {*stop_ids(self.path), *(stop_ids(self.base) if self.base else ())}
 
-class Reading:
-    """A tokenizer with its chat template: how rows become tokens.
 
-    Args:
-        home: The folder they are in.
-        stops: Ids that end an answer, beside the tokenizer's own.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model behind an OpenAI-compatible endpoint."""
+
+    told: str
+    url: str
+    model: str
+    """Its name on the server."""
+    key: Key | None = None
+
+
+Candidate = Local | Served
+
+
+def names(count: int) -> list[str]:
+    """Return what so many models are called in reports: `base`, `tuned`, `tuned_2` and so on."""
+    return ["base", "tuned", *(f"tuned_{number}" for number in range(2, count))][:count]
+
+
+def readings(candidates: Sequence[Candidate]) -> list[Reading | None]:
+    """Return how each model reads: all with the tokens of the first tuned one as that does, any other as itself.
+
+    A model without files reads nowhere here: None.
     """
-
-    def __init__(self, home: Path, stops: Sequence[int]) -> None:
-        self.home = home
-        self.stops = sorted({*stops})
-        self.tokenizer = load_tokenizer(home)
-
-    def renderer(self, rows: Rows, learn: str = "assistant") -> Renderer:
-        """Return what makes tokens of some kind of rows."""
-        return Renderer(self.tokenizer, self.stops, learn=learn, rows=rows, place=str(self.home))
-
-    def accept(self, other: Path) -> None:
-        """Refuse a model to whom the same number is another token: it would read nonsense.
-
-        Raises:
-            ModelError: More than `RENAMED` of the tokens are others.
-        """
-        if other == self.home or not (other / "tokenizer_config.json").is_file():
-            return
-        known = {number: token for token, number in load_tokenizer(other).get_vocab().items()}
-        tokens = self.tokenizer.get_vocab()
-        others = sum(known.get(number, token) != token for token, number in tokens.items())
-        if others > RENAMED * len(tokens):
-            raise ModelError(
-                f"{others:,} of {len(tokens):,} tokens are others to the base: perplexity per token can't be compared "
-                "over different vocabularies",
-                hint="compare models that share one tokenizer",
-                place=str(other),
-            )
-
-
-def reading(base: Candidate, tuned: Candidate) -> Reading:
-    """Return how both models read: as the tuned one does."""
-    found = Reading(tuned.home, [*stop_ids(base.path), *stop_ids(tuned.path)])
-    found.accept(base.path)
+    local = [one for one in [*candidates[1:], candidates[0]] if isinstance(one, Local)]
+    if not local:
+        return [None] * len(candidates)
+    first = Reading(local[0].home)
+    found: list[Reading | None] = []
+    for one in candidates:
+        if not isinstance(one, Local):
+            found.append(None)
+            continue
+        read = first if first.fits(one.home) else Reading(one.home)
+        read.stops |= one.stops
+        found.append(read)
     return found
 
 
 def each(
-    base: Candidate,
-    tuned: Candidate,
-    renderer: Renderer,
+    candidates: Sequence[Candidate],
+    reads: Sequence[Reading | None],
     setting: Setting,
     progress: Progress,
     measure: Callable[[Subject], Found],
 ) -> list[Found]:
-    """Return what is measured of each model, the base first. The weights of two are never in memory together."""
-    dtype, new_ids = stored_as(setting.precision), ids_of(tuned.path)
+    """Return what is measured of each model. The weights of two are never in memory together.
 
-    def measured(name: str, model: Any) -> Found:
-        return measure(Loaded(name, model, renderer, setting, progress))
+    An adapter goes on the base that is open, where it is the one it needs: so base and adapter share their weights.
+    """
+    found: list[Found] = []
+    needs = [_need(one, read) for one, read in zip(candidates, reads, strict=True)]
+    # The base of an adapter is measured in as many bits as it had in training.
+    needs[0] = next((need for need in needs[1:] if need and needs[0] and need.path == needs[0].path), needs[0])
+    bare: tuple[Need, Any] | None = None
+    for name, one, read, need in zip(names(len(candidates)), candidates, reads, needs, strict=True):
+        if isinstance(one, Served):
+            with Endpoint(one.url, key=one.key) as endpoint:
+                found.append(measure(Remote(name, endpoint, one.model, setting, progress)))
+            continue
+        assert read is not None
+        assert need is not None
+        if bare is None or bare[0] != need:
+            bare = None  # before the next is loaded
+            bare = need, need.load(setting)
+        if one.base is not None:
+            # Not switched off and on: its biases would stay. So the base was measured before, and can't be after it.
+            model, bare = with_adapter(bare[1], one.path), None
+            found.append(measure(Loaded(name, model, read, setting, progress)))
+            del model
+        else:
+            found.append(measure(Loaded(name, bare[1], read, setting, progress)))
+    return found
 
-    if tuned.base is None:
-        return [
-            measured("base", load_model(base.path, dtype=dtype, new_ids=new_ids)),
-            measured("tuned", load_model(tuned.path, dtype=dtype)),
-        ]
-    model = load_model(base.path, dtype=dtype, quantised=Quantised.of(tuned.path), new_ids=new_ids)
-    first = measured("base", model)  # before the adapter is on it: switched off, its biases would stay
-    return [first, measured("tuned", with_adapter(model, tuned.path))]
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Weights to be loaded."""
+
+    path: Path
+    quantised: Quantised | None
+    new_ids: tuple[int, ...]
+    """Tokens to have rows for besides."""
+
+    def load(self, setting: Setting) -> Any:
+        """Return the model."""
+        dtype = stored_as(setting.precision)
+        return load_model(self.path, dtype=dtype, quantised=self.quantised, new_ids=self.new_ids)
+
+
+def _need(one: Candidate, read: Reading | None) -> Need | None:
+    if isinstance(one, Served) or read is None:
+        return None
+    new_ids = ids_of(one.path) or ids_of(read.home)
+    return Need(one.path, None, new_ids) if one.base is None else Need(one.base, Quantised.of(one.path), new_ids)
 
 
 def with_adapter(base: Any, folder: Path) -> Any:

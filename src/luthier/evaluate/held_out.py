@@ -5,7 +5,7 @@ Shapes: R texts, C conversations.
 # ruff: noqa: N803, N806 - names end in the letters of their shape
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ from luthier.core.errors import DataError
 from luthier.core.example import Example, Message, Source
 from luthier.evaluate.answers import expected_of
 from luthier.evaluate.metrics.metric import Expected
+from luthier.evaluate.reading import Reading
 from luthier.evaluate.windows import windows
 from luthier.recipe.evaluate import Window
+from luthier.recipe.methods import Rows
 from luthier.tokens.encode import Limits, in_memory
 from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.store import Stored
@@ -59,9 +61,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """Rows that both models are measured on, and what they are asked of them."""
+    """Rows that models are measured on, and what they are asked of them."""
 
-    held_out: HeldOut
+    held_out: Mapping[Reading, HeldOut]
+    """The same conversations as each reading has them."""
     questions: Sequence[Question]
 
     @property
@@ -76,30 +79,72 @@ def spread(examples: Examples, count: int, *, of: int) -> Examples:
     return lambda: (example for place, example in enumerate(examples()) if place in chosen)
 
 
-def exam(
-    examples: Examples,
-    renderer: Renderer,
-    limits: Limits,
-    *,
-    stored: Stored | None = None,
-    window: Window | None = None,
-    answers: int,
-) -> Exam:
-    """Return what models are measured on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSet:
+    """Rows that models are measured on, before anybody reads them."""
 
-    Args:
-        examples: The rows.
-        renderer: Makes texts of them, as in training.
-        limits: On their length, as in training.
-        stored: Their tokens, where they are on disk.
-        window: How longer ones are read; the limit on length is none then.
-        answers: How many prompts are answered, evenly spread over all.
+    name: str
+    examples: Examples
+    rows: Rows = "conversation"
+    """What they are."""
+    learn: str = "assistant"
+    """What is learned of them."""
+    limits: Limits
+    """On their length, as in training."""
+    stored: Stored | None = None
+    """Their tokens, where they are on disk as the first reading has them."""
+    window: Window | None = None
+    """How longer ones are read; the limit on length is none then."""
+    answers: int
+    """How many prompts are answered, evenly spread over all."""
+
+    def exam(self, readings: Iterable[Reading | None]) -> Exam:
+        """Return what models are measured on: the conversations that all readings can read.
+
+        Raises:
+            DataError: No row can be measured.
+        """
+        distinct = [*dict.fromkeys(read for read in readings if read is not None)]
+        if not distinct:
+            return Exam({}, questions(self.examples, [example.source for example in self.examples()], self.answers))
+        found = {
+            read: held_out(
+                self.examples,
+                read.renderer(self.rows, self.learn),
+                self.limits,
+                stored=self.stored if read is distinct[0] else None,
+                window=self.window,
+            )
+            for read in distinct
+        }
+        measured = found[distinct[0]].conversations
+        if len(distinct) > 1:
+            known = set.intersection(*({*one.conversations} for one in found.values()))
+            found = {read: _narrowed(one, known) for read, one in found.items()}
+            measured = tuple(source for source in measured if source in known)
+        return Exam(found, questions(self.examples, measured, self.answers))
+
+
+def _narrowed(held_out: HeldOut, known: Set[Source]) -> HeldOut:
+    """Return the texts of conversations that others can read too.
 
     Raises:
-        DataError: No row can be measured.
+        DataError: There is none.
     """
-    measured = held_out(examples, renderer, limits, stored=stored, window=window)
-    return Exam(measured, questions(examples, measured.conversations, answers))
+    kept_C = np.array([source in known for source in held_out.conversations])
+    if not kept_C.any():
+        hint = "raise `train.max_length`, or compare other models"
+        raise DataError("no held-out conversation can be read by all models", hint=hint)
+    kept_R = kept_C[held_out.conversation_of]
+    lost = int((~kept_C).sum())
+    return HeldOut(
+        [held_out.texts[place] for place in np.flatnonzero(kept_R).tolist()],
+        tuple(source for source in held_out.conversations if source in known),
+        (np.cumsum(kept_C) - 1)[held_out.conversation_of[kept_R]],
+        held_out.fresh[kept_R],
+        held_out.bytes[kept_C],
+        held_out.left_out | ({"that another of the models can't read": lost} if lost else {}),
+    )
 
 
 def held_out(
@@ -110,7 +155,11 @@ def held_out(
     stored: Stored | None = None,
     window: Window | None = None,
 ) -> HeldOut:
-    """Return the rows that can be measured, see `exam`."""
+    """Return the rows that can be measured as one reading has them, see `RowSet`.
+
+    Raises:
+        DataError: There is none.
+    """
     texts: Sequence[Encoded]
     if stored is None or window is not None:
         made = in_memory(examples(), renderer, limits if window is None else Limits(ENDLESS), processes=1)

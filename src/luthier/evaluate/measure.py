@@ -17,8 +17,8 @@ from luthier.evaluate.subject import Absent, Answers, Subject
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What one subject did."""
+class Likely:
+    """How likely one subject finds held-out rows."""
 
     texts: RowNll
     """Shape (R,) each."""
@@ -26,6 +26,15 @@ class Measured:
     """Summed over the texts of each conversation. Shape (C,) each."""
     every: RowNll | None
     """Of all tokens of each conversation, where that is more than what is learned. Shape (C,) each."""
+    held_out: HeldOut
+    """The rows, as it reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one subject did."""
+
+    likely: Likely | Absent
     answers: Answers
 
 
@@ -38,13 +47,19 @@ def measure(subject: Subject, exam: Exam, *, every: bool = False, of: str = "") 
         every: Whether to measure all tokens, beside what is learned.
         of: The name of rows that are not the recipe's own.
     """
-    held_out = exam.held_out
-    found = subject.likelihood(held_out, every=every, of=of)
-    assert not isinstance(found, Absent)
+    return Measured(_likely(subject, exam, every=every, of=of), subject.answers(exam.questions, of=of))
+
+
+def _likely(subject: Subject, exam: Exam, *, every: bool, of: str) -> Likely | Absent:
+    found = subject.likelihood(exam, every=every, of=of)
+    if isinstance(found, Absent):
+        return found
+    assert subject.reading is not None, "who measures tokens has read them"
+    held_out = exam.held_out[subject.reading]
     conversations = by_conversation(found.learned, held_out)
     _is_a_number(conversations, subject.name, held_out.conversations)
     whole = None if found.every is None else by_conversation(found.every, held_out)
-    return Measured(found.learned, conversations, whole, subject.answers(exam.questions, of=of))
+    return Likely(found.learned, conversations, whole, held_out)
 
 
 def _is_a_number(measured: RowNll, name: str, conversations: Sequence[Source]) -> None:

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from luthier.core.report import Block, Finding, Number, Table
 from luthier.core.text import plural
-from luthier.evaluate.account import Metric, shown
+from luthier.evaluate.account import Metric, in_bits, shown
 from luthier.evaluate.answers import Answered
+from luthier.evaluate.losses import Loss
 from luthier.evaluate.stats import FEWEST, Paired, Verdict, perplexity
 from luthier.recipe.evaluate import Capability, Gate
 
@@ -38,13 +39,18 @@ class Kept:
         return {"name": self.name, "measure": self.measure, **numbers, "status": self.status}
 
 
-def of_capability(asked: Capability, paired: Paired, answered: Answered | None) -> list[Kept]:
-    """Return perplexity and the main metric of a capability's rows, each with what it means.
+def of_capability(asked: Capability, loss: Loss, answered: Answered | None) -> list[Kept]:
+    """Return the loss and the main metric of a capability's rows, each with what it means.
 
     A loss fails when it is above `fail` and its interval leaves out 0; it warns when either is so of `warn`.
     """
-    lost, surely = math.expm1(paired.difference.value), math.expm1(paired.difference.low or 0.0)
-    found = [_of_perplexity(asked.name, paired, _status(lost, surely, asked))]
+    found = []
+    if loss.per_token is not None:
+        lost, surely = (math.expm1(change or 0.0) for change in _change(loss.per_token))
+        found.append(_of_perplexity(asked.name, loss.per_token, _status(lost, surely, asked)))
+    elif loss.per_byte is not None:
+        lost, surely = ((change or 0.0) / loss.per_byte.base.value for change in _change(loss.per_byte))
+        found.append(_of_bytes(asked.name, loss.per_byte, _status(lost, surely, asked)))
     for metric in answered.metrics[:1] if answered else ():
         change = metric.change
         if change is None or not metric.percent:
@@ -52,6 +58,10 @@ def of_capability(asked: Capability, paired: Paired, answered: Answered | None) 
         surely = 0.0 if change.high is None else -change.high
         found.append(_of_metric(asked.name, metric, _status(-change.value, surely, asked)))
     return found
+
+
+def _change(paired: Paired) -> tuple[float, float | None]:
+    return paired.difference.value, paired.difference.low
 
 
 def _status(lost: float, surely: float, asked: Capability) -> Status:
@@ -67,10 +77,18 @@ def _status(lost: float, surely: float, asked: Capability) -> Status:
     return "WARN" if lost > asked.warn or surely > 0 else "OK"
 
 
-def of_own_rows(paired: Paired, verdict: Verdict, metrics: Sequence[Metric]) -> list[Kept]:
-    """Return perplexity on the rows it was trained for, and every metric that is worse; none of it fails by itself."""
-    found = [_of_perplexity(OWN, paired, "WARN" if "worse" in (verdict, paired.verdict) else "OK")]
+def of_own_rows(loss: Loss, verdict: Verdict, metrics: Sequence[Metric]) -> list[Kept]:
+    """Return the loss on the rows it was trained for, and every metric that is worse; none of it fails by itself."""
+    found = []
+    if loss.paired is not None:
+        status: Status = "WARN" if "worse" in (verdict, loss.paired.verdict) else "OK"
+        found = [(_of_perplexity if loss.per_token else _of_bytes)(OWN, loss.paired, status)]
     return [*found, *(_of_metric(OWN, metric, "WARN") for metric in metrics if metric.verdict == "worse")]
+
+
+def _of_bytes(name: str, paired: Paired, status: Status) -> Kept:
+    base, tuned, change = (in_bits(number) for number in (paired.base, paired.tuned, paired.difference))
+    return Kept(name, "bits_per_byte", "bits per byte", base, tuned, change, False, status)
 
 
 def _of_perplexity(name: str, paired: Paired, status: Status) -> Kept:

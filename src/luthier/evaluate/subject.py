@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from luthier.core.errors import ModelError
 from luthier.core.progress import Progress
 from luthier.core.report import Finding, Number, Section
-from luthier.evaluate.held_out import HeldOut, Question
+from luthier.evaluate.held_out import Exam, Question
 from luthier.evaluate.likelihood import Likelihood, likelihood, row_nll
+from luthier.evaluate.reading import Reading
 from luthier.model.forward import precise
 from luthier.model.generate import generate, room
 from luthier.model.sampling import Sampling, StopStrings
@@ -58,11 +59,15 @@ class Subject(Protocol):
     def name(self) -> str:
         """Return `base`, `tuned`, `tuned_2` and so on."""
 
-    def likelihood(self, held_out: HeldOut, *, every: bool = False, of: str = "") -> Likelihood | Absent:
-        """Return how likely it finds held-out texts.
+    @property
+    def reading(self) -> Reading | None:
+        """Return how it reads, where its files say so."""
+
+    def likelihood(self, exam: Exam, *, every: bool = False, of: str = "") -> Likelihood | Absent:
+        """Return how likely it finds held-out texts as it reads them.
 
         Args:
-            held_out: The texts.
+            exam: The texts.
             every: Whether to measure all their tokens beside what is learned.
             of: What rows these are, for those who watch.
         """
@@ -77,20 +82,26 @@ class Loaded:
 
     name: str
     model: Any
-    renderer: Renderer
+    reading: Reading
     """Its tokenizer and the chat template it is asked in."""
     setting: Setting
     progress: Progress
 
-    def likelihood(self, held_out: HeldOut, *, every: bool = False, of: str = "") -> Likelihood | Absent:
+    @property
+    def renderer(self) -> Renderer:
+        """Return what makes prompts of conversations, as it reads them."""
+        return self.reading.renderer()
+
+    def likelihood(self, exam: Exam, *, every: bool = False, of: str = "") -> Likelihood | Absent:
         """Return how likely the model finds held-out texts, see `Subject`.
 
         Raises:
             ModelError: A text holds a token it doesn't know.
         """
+        held_out = exam.held_out[self.reading]
         self._knows_the_tokens(held_out.texts)
         setting = self.setting
-        where = {"stage": _told("measure", self.name, of), "progress": self.progress}
+        where = {"stage": told("measure", self.name, of), "progress": self.progress}
         how: dict[str, Any] = {"capacity": setting.capacity, "precision": setting.precision, **where}
         if every:
             return likelihood(self.model, held_out.texts, held_out.fresh, **how)
@@ -102,7 +113,7 @@ class Loaded:
         ending = StopStrings(tokenizer, self.setting.stop)
         prompts = [self.renderer.prompt_ids(one.messages, tools=one.example.tools) for one in questions]
         longest = self.setting.max_new_tokens
-        self.progress.start(_told("ask", self.name, of), len(prompts), "prompt")
+        self.progress.start(told("ask", self.name, of), len(prompts), "prompt")
         with precise(self.model, self.setting.precision):
             answers = generate(
                 self.model,
@@ -131,13 +142,13 @@ class Loaded:
         )
         if largest >= known:
             raise ModelError(
-                f"the {self.name} model knows {known:,} tokens, the held-out texts hold token {largest:,}:"
-                " perplexity per token can't be compared over different vocabularies",
-                hint="compare models that share one tokenizer",
+                f"the {self.name} model knows {known:,} tokens, and its tokenizer makes token {largest:,}",
+                hint="copy the files of the model and its tokenizer again: they are of different models",
             )
 
 
-def _told(doing: str, name: str, of: str) -> str:
+def told(doing: str, name: str, of: str) -> str:
+    """Return what those who watch are told: who does what, on which rows."""
     return f"{doing} {name}: {of}" if of else f"{doing} {name}"
 
 

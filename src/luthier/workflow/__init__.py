@@ -11,7 +11,7 @@ from luthier.workflow.exporting import export, merge
 from luthier.workflow.needs import parent_weights
 from luthier.workflow.planning import plan, preview
 from luthier.workflow.road import check, init, run_all
-from luthier.workflow.runs import begin, new_folder, reopen, run_folder, unfinished
+from luthier.workflow.runs import begin, fresh_folder, new_folder, reopen, run_folder, unfinished
 from luthier.workflow.training import follow, track, train
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "evaluate_models",
     "export",
     "follow",
+    "fresh_folder",
     "init",
     "inspect",
     "merge",

@@ -1,15 +1,16 @@
 """Evaluate: base against tuned model of a run, or any two models."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, RecipeError
 from luthier.core.files import digest, known_sha256
 from luthier.core.hardware import hardware
 from luthier.core.progress import Progress, Silent
-from luthier.core.report import Report
+from luthier.core.report import Finding, Report
 from luthier.core.run import Run
 from luthier.recipe.data import Data
 from luthier.recipe.methods import headed
@@ -18,7 +19,7 @@ from luthier.workflow.additions import answers_of, assembled, files_of, keep
 from luthier.workflow.data import sources_of
 from luthier.workflow.encoding import renderer, stored_tokens
 from luthier.workflow.judging import Agree, judged
-from luthier.workflow.needs import capability_files, need, need_judge, need_methods
+from luthier.workflow.needs import capability_files, metric_files, model_facts, need, need_methods
 from luthier.workflow.planning import kept_plan
 from luthier.workflow.runs import done_before
 from luthier.workflow.training import held_out_rows, trained_model
@@ -43,12 +44,13 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agre
     need("torch", "transformers", "peft", extra="train")
     trained, base = trained_model(recipe, run)
     asked = [[file.name, known_sha256(file.path)] for file in capability_files(recipe)]
+    asked += [[str(path), known_sha256(path)] for path in metric_files(recipe)]
     key = digest([trained["files"], recipe.evaluate.model_dump(mode="json", exclude={"judge"}), asked])
     finished = run.finished("evaluate", key)
     if finished is not None:
-        return judged(recipe, run, done_before("Evaluation", finished), agree, progress or Silent())
+        report = done_before("Evaluation", finished)
+        return _with_what_was_made(run, judged(recipe, run, report, agree, progress or Silent()))
 
-    need_judge(recipe)
     rows = held_out_rows(run)
     if rows is None:
         raise DataError(
@@ -59,7 +61,17 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agre
     run.log("stage", stage="evaluate", state="began")
     evaluated = _scored if headed(recipe.train.objective) else _compared
     report = evaluated(recipe, run, base, rows, progress or Silent())
-    return _finished(recipe, run, key, report, agree, progress or Silent())
+    return _with_what_was_made(run, _finished(recipe, run, key, report, agree, progress or Silent()))
+
+
+def _with_what_was_made(run: Run, report: Report) -> Report:
+    """Return a report that says no with the results that were made before it did: they look as if it had said yes."""
+    stale = [name for name in ("merged", "export") if (run / name).is_dir()]
+    if not stale or not any(finding.level == "gate" for finding in report.findings):
+        return report
+    text = f"`{'` and `'.join(stale)}` {'were' if len(stale) > 1 else 'was'} made before this evaluation said no"
+    told = Finding("warning", text, "delete them, or merge and export again when you know why")
+    return replace(report, findings=(*report.findings, told))
 
 
 def _finished(recipe: Recipe, run: Run, key: str, report: Report, agree: Agree | None, progress: Progress) -> Report:
@@ -104,12 +116,14 @@ def _scored(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress
 
 def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress) -> Report:
     """Return how base and tuned model compare in what they find likely."""
-    from luthier.evaluate.candidates import Candidate
+    from luthier.evaluate.candidates import Local
     from luthier.evaluate.compare import Asked, compare
     from luthier.recipe.methods import per_token
     from luthier.tokens.encode import Limits, read_examples
 
     decided = kept_plan(run)
+    if recipe.evaluate.window is not None and (context := model_facts(recipe).context):
+        _fits(recipe.evaluate.window.tokens, context)
     asked = Asked(
         examples=partial(read_examples, rows),
         stored=stored_tokens(recipe, run, rows, decided.max_length),
@@ -123,8 +137,7 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progre
     tuned = run / "model"
     with TemporaryDirectory() as folder:
         return compare(
-            Candidate(recipe.model, base),
-            Candidate.of(str(tuned), tuned, base),
+            [Local(recipe.model, base), Local.of(str(tuned), tuned, base)],
             asked,
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), progress)],
@@ -134,39 +147,45 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progre
 
 
 def evaluate_models(
-    recipe: Recipe, against: str, run: Run, progress: Progress | None = None, *, agree: Agree | None = None
+    recipe: Recipe,
+    against: str | None,
+    run: Run,
+    progress: Progress | None = None,
+    *,
+    others: "Sequence[str]" = (),
+    key_variable: str | None = None,
+    agree: Agree | None = None,
 ) -> Report:
-    """Compare two models that are there, the recipe's with another, on all rows of the recipe's data.
+    """Compare models that are there, the recipe's and maybe others with one, on all rows of the recipe's data.
 
     Args:
-        recipe: Names the model (a folder with a whole model or an adapter, a hub name) and the data.
-        against: The model it is compared with; of an adapter its base.
+        recipe: Names the model (see `luthier.workflow.candidates`) and the data.
+        against: The model it is compared with; None for the base of an adapter.
         run: Where rows and report go.
         progress: Somebody who watches.
+        others: More models to compare with it.
+        key_variable: The environment variable that holds the key of endpoints.
         agree: As for `evaluate`.
     """
     need("torch", "transformers", "peft", extra="train")
     need_methods(recipe)
-    need_judge(recipe)
     from luthier.data.prepare import prepare as prepare_data
-    from luthier.evaluate.candidates import Candidate
     from luthier.evaluate.compare import Asked, compare
-    from luthier.model.facts import facts, resolve
     from luthier.tokens.encode import Limits, read_examples
+    from luthier.workflow.candidates import candidates, context
 
-    watcher, base, rows = progress or Silent(), facts(against), recipe.train.objective.rows
-    tuned = Path(recipe.model).expanduser()
-    adapted = (tuned / "adapter_config.json").is_file()
-    if not adapted:
-        tuned = resolve(recipe.model)
+    watcher, rows = progress or Silent(), recipe.train.objective.rows
+    models = candidates([recipe.model, *others], against, key_variable)
     data, names = sources_of(recipe)
     none_held_back = data.split.model_copy(update={"valid": 0.0, "test": 0.0})
     # A question asked twice counts twice.
     clean = data.clean.model_copy(update={"duplicates": False, "near_duplicates": False})
     data = data.model_copy(update={"split": none_held_back, "clean": clean})
     prepared = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=watcher)
-    contexts = [base.context, None if adapted else facts(recipe.model).context]
-    longest = min([recipe.train.max_length, *(context for context in contexts if context)])
+    window = recipe.evaluate.window
+    longest = min([recipe.train.max_length, *(found for one in models if (found := context(one)))])
+    if window is not None and (shortest := min([found for one in models if (found := context(one))], default=0)):
+        _fits(window.tokens, shortest)
     asked = Asked(
         examples=partial(read_examples, run / "data" / "train.jsonl"),
         dropped=prepared.data["rows"]["dropped"],
@@ -178,15 +197,24 @@ def evaluate_models(
     )
     with TemporaryDirectory() as folder:
         report = compare(
-            Candidate(against, Path(base.path)),
-            Candidate.of(str(tuned), tuned, Path(base.path)),
+            models,
             asked,
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), watcher)],
             out=run / "evaluate",
             progress=watcher,
         )
-    return _finished(recipe, run, digest([base.fingerprint, recipe.model]), report, agree, watcher)
+    return _finished(recipe, run, digest([one.told for one in models]), report, agree, watcher)
+
+
+def _fits(tokens: int, context: int) -> None:
+    """Refuse a window that no model of this context can see."""
+    if tokens > context:
+        raise RecipeError(
+            f"a window of {tokens:,} tokens is longer than the model's context of {context:,}",
+            hint=f"set `evaluate.window.tokens` to {context} or less",
+            place="evaluate.window.tokens",
+        )
 
 
 def _capabilities(recipe: Recipe, folder: Path, progress: Progress) -> "Iterator[tuple[Capability, Examples]]":

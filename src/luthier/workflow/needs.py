@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.core.errors import MissingExtra, RecipeError
-from luthier.core.key import Key, read_key
+from luthier.core.key import read_key
 from luthier.recipe.methods import DeepSpeed
+from luthier.recipe.metrics import Custom, Json
 from luthier.recipe.options import locate
 from luthier.recipe.schema import Recipe
 
@@ -31,21 +32,11 @@ def need_methods(recipe: Recipe) -> None:
             need(method.needs[0], extra=method.needs[1])
     for metric in metrics:
         locate(metric)(metric)
-    capability_files(recipe)
-
-
-def need_judge(recipe: Recipe) -> Key | None:
-    """Return the key of the recipe's judge, and say what it lacks while nothing is lost yet.
-
-    Raises:
-        MissingExtra: The package that asks it is not installed.
-        RecipeError: Its key is not where the recipe says.
-    """
     judge = recipe.evaluate.judge
-    if judge is None:
-        return None
-    need("httpx2", extra="endpoint")
-    return read_key(variable=judge.key_env, file=None if judge.key_file is None else Path(judge.key_file))
+    if judge is not None:
+        need("httpx2", extra="endpoint")
+        read_key(variable=judge.key_env, file=None if judge.key_file is None else Path(judge.key_file))
+    capability_files(recipe)
 
 
 def model_facts(recipe: Recipe) -> "ModelFacts":
@@ -92,3 +83,15 @@ def capability_files(recipe: Recipe) -> "list[SourceFile]":
         for asked in recipe.evaluate.capabilities
         for file in find_files(asked.files, rows="text" if asked.text else "conversation")
     ]
+
+
+def metric_files(recipe: Recipe) -> list[Path]:
+    """Return the user's own files that metrics rest on: schemas, and modules where luthier runs."""
+    found = []
+    for metric in recipe.evaluate.metrics:
+        if isinstance(metric, Json) and metric.json_schema:
+            found.append(Path(metric.json_schema))
+        if isinstance(metric, Custom):
+            module = Path(*metric.function.partition(":")[0].split("."))
+            found += [module.with_suffix(".py"), module / "__init__.py"]
+    return [path for path in found if path.is_file()]

@@ -14,7 +14,7 @@ from luthier.recipe.schema import Recipe
 from luthier.workflow.data import prepare, sources_of
 from luthier.workflow.evaluation import evaluate
 from luthier.workflow.exporting import export, merge
-from luthier.workflow.needs import capability_files, model_facts, need, need_judge, need_methods, parallel_accepted
+from luthier.workflow.needs import capability_files, model_facts, need, need_methods, parallel_accepted
 from luthier.workflow.planning import plan, preview
 from luthier.workflow.training import train
 
@@ -23,7 +23,6 @@ def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     """Go the whole road: prepare, plan, train, evaluate, merge, export; leave one page, `report.html`."""
     need("torch", "transformers", "peft", extra="train")
     need_methods(recipe)
-    need_judge(recipe)
     if recipe.export:
         need("gguf", "xllamacpp", extra="gguf")
     model_facts(recipe)  # as in `train`

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,13 @@ def run_folder(recipe: Recipe) -> Path:
 def new_folder(name: str) -> Path:
     """Return today's folder for the name of a recipe."""
     return Path("runs") / f"{time.strftime('%Y-%m-%d')}-{name}"
+
+
+def fresh_folder(name: str) -> Path:
+    """Return a folder of today for the name of a recipe that is not there yet."""
+    first = new_folder(name)
+    more = (Path(f"{first}-{number}") for number in count(2))
+    return next(path for path in chain([first], more) if not path.exists())
 
 
 def reopen(path: Path, changes: Sequence[str] = ()) -> tuple[Recipe, Run]:

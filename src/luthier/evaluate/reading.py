@@ -1,0 +1,41 @@
+"""How a model reads: its tokenizer and chat template."""
+
+from pathlib import Path
+
+from luthier.model.load import load_tokenizer
+from luthier.recipe.methods import Rows
+from luthier.tokens.render import Renderer
+
+RENAMED = 0.01
+"""Share of the tokens that may have other names in another model: reserved ones often get some."""
+
+
+class Reading:
+    """A tokenizer with its chat template, by which models with the same tokens read the same rows.
+
+    Args:
+        home: The folder they are in.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.stops: set[int] = set()
+        """Ids that end an answer of any of these models, beside the tokenizer's own."""
+        self.tokenizer = load_tokenizer(home)
+        self._renderers: dict[tuple[Rows, str], Renderer] = {}
+
+    def renderer(self, rows: Rows = "conversation", learn: str = "assistant") -> Renderer:
+        """Return what makes tokens of some kind of rows; made once, since it runs the template in a process."""
+        if (rows, learn) not in self._renderers:
+            made = Renderer(self.tokenizer, sorted(self.stops), learn=learn, rows=rows, place=str(self.home))
+            self._renderers[rows, learn] = made
+        return self._renderers[rows, learn]
+
+    def fits(self, other: Path) -> bool:
+        """Return whether a model in another folder has the same tokens, but for `RENAMED` of them."""
+        if other == self.home or not (other / "tokenizer_config.json").is_file():
+            return True
+        known = {number: token for token, number in load_tokenizer(other).get_vocab().items()}
+        tokens = self.tokenizer.get_vocab()
+        others = sum(1 for token, number in tokens.items() if known.get(number, token) != token)
+        return others <= RENAMED * len(tokens)

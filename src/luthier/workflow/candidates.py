@@ -1,0 +1,81 @@
+"""The models that `luthier evaluate --model … --against …` names, found."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.core.endpoint import base_url
+from luthier.core.errors import ModelError, RecipeError
+from luthier.core.key import read_key
+from luthier.core.run import Run
+from luthier.model.companions import json_object
+from luthier.model.facts import facts, resolve
+
+if TYPE_CHECKING:
+    from luthier.evaluate.candidates import Candidate
+
+SCHEMES = ("http://", "https://")
+
+
+def candidates(models: Sequence[str], against: str | None, key_variable: str | None = None) -> "list[Candidate]":
+    """Return the base and the models to compare with it.
+
+    A name is a run (its trained model), a folder with a model or an adapter, `bundled`, a hub name, or a model behind
+    an OpenAI-compatible endpoint: `https://host/v1#model`.
+
+    Args:
+        models: Names of those that are compared.
+        against: Name of what they are compared with; None for the base of the first, where that is an adapter.
+        key_variable: The environment variable that holds the key of endpoints.
+
+    Raises:
+        RecipeError: Nothing says what they are compared with, or an endpoint's name is none.
+        ModelError: There is no such model.
+    """
+    found = [_found(name, against, key_variable) for name in models]
+    if against is not None:
+        return [_found(against, None, key_variable), *found]
+    base = getattr(found[0], "base", None)
+    if base is None:
+        hint = "name it with `--against`; only an adapter knows its base"
+        raise RecipeError(f"nothing says what `{models[0]}` is compared with", hint=hint)
+    from luthier.evaluate.candidates import Local
+
+    return [Local(str(base), base), *found]
+
+
+def _found(name: str, against: str | None, key_variable: str | None) -> "Candidate":
+    from luthier.evaluate.candidates import Local, Served
+
+    if name.startswith(SCHEMES):
+        address, _, model = name.partition("#")
+        if not model:
+            raise RecipeError("which model of the endpoint?", hint=f"add its name: `{address}#NAME`", place=address)
+        return Served(name, base_url(address), model, read_key(variable=key_variable))
+    path = Path(name).expanduser()
+    if Run.begun(path):
+        path = path / "model"
+    if (path / "adapter_config.json").is_file():
+        return Local(name, path, _base(path, against))
+    return Local(name, path if path.name == "model" and (path / "config.json").is_file() else resolve(name))
+
+
+def _base(adapter: Path, against: str | None) -> Path:
+    """Return the folder of an adapter's base: what it is compared with, where that is a whole model here."""
+    if against is not None and not against.startswith(SCHEMES):
+        home = Path(against).expanduser()
+        if not Run.begun(home) and not (home / "adapter_config.json").is_file():
+            return resolve(against)
+    named = json_object(adapter / "adapter_config.json").get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise ModelError("this adapter doesn't say what its base is", hint="name it: `--against`", place=str(adapter))
+    return resolve(named)
+
+
+def context(candidate: "Candidate") -> int:
+    """Return the longest text a model was made for; 0 where there is no end, or nobody says."""
+    from luthier.evaluate.candidates import Local
+
+    if not isinstance(candidate, Local):
+        return 0
+    return facts(str((candidate.base or candidate.path).resolve())).context
