@@ -185,7 +185,7 @@ TURNS = [
         (
             "content of a picture",
             '[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, {"role": "assistant", "content": "A"}]',
-            "does_not_fit",
+            "not_text",
             "not text",
         ),
         (

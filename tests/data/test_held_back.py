@@ -163,3 +163,50 @@ def test_rows_of_one_pattern_are_held_out_all_the_same_and_it_is_told(write: Wri
     assert 8 <= prepared.data["splits"]["valid"] <= 35
     (alike,) = [check for check in prepared.data["checks"] if check["name"] == "alike_held_out"]
     assert alike["status"] == "warning"
+
+
+def listed(**lists: int) -> str:
+    """Return a JSON file of lists; the last row of each has the question of the first of the list before."""
+    names = [*lists]
+    made = {
+        name: [{"question": f"{name} {n}", "answer": name} for n in range(count - 1)]
+        + [{"question": f"{names[place - 1]} 0", "answer": name}]
+        for place, (name, count) in enumerate(lists.items())
+    }
+    return json.dumps(made)
+
+
+def test_lists_of_a_file_that_are_called_by_parts_stay_there_and_leak_nothing(write: Write, tmp_path: Path) -> None:
+    path = write("rows.json", listed(oos_train=40, train=60, val=10, test=20))
+    prepared = prepare_sources(tmp_path, path)
+
+    def answers(part: str) -> Counter[str]:
+        return Counter(row["messages"][-1]["content"] for row in prepared.rows(part))
+
+    assert answers("test") == {"test": 20}
+    assert answers("valid") == {"val": 9}  # one asks what the tests ask
+    assert answers("train") == {"oos_train": 39, "train": 59}
+    assert prepared.data["rows"]["by_reason"] == {"held_out": 3}
+    assert "9 for validation and 20 for tests" in prepared.check("own_splits")["details"]
+    anew = prepare_sources(tmp_path, path, split={"own": False})
+    assert anew.data["splits"]["valid"] < 30
+    assert anew.data["splits"]["test"] == 0
+
+
+@pytest.mark.parametrize("said", [["train", "train"], ["test", "test"], ["train", "other"], ["train", None]])
+def test_a_column_split_that_says_something_else_decides_nothing(
+    said: list[str | None], write: Write, tmp_path: Path
+) -> None:
+    prepared = prepare_sources(tmp_path, write("rows.jsonl", rows_of(200, split=lambda n: said[n % 2])))
+    assert 5 < prepared.data["splits"]["valid"] < 40
+    assert not [check for check in prepared.data["checks"] if check["name"] == "own_splits"]
+
+
+def test_a_column_split_that_names_the_parts_decides(write: Write, tmp_path: Path) -> None:
+    path = write("rows.jsonl", rows_of(100, split=lambda n: "validation" if n % 4 == 0 else "train"))
+    prepared = prepare_sources(tmp_path, path, split={"valid": 0.5, "test": 0.2})
+    assert prepared.data["splits"]["valid"] == 25
+    assert 5 < prepared.data["splits"]["test"] < 30
+    held = write("held.jsonl", rows_of(5, note="x"))
+    other = prepare_sources(tmp_path, path, test_sources=(str(held),))
+    assert other.data["splits"]["valid"] < 20

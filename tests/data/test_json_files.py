@@ -115,16 +115,16 @@ def rows_of(items: list[Read]) -> list[dict[str, object]]:
     return [item.row for item in items if isinstance(item, RawRow)]
 
 
-def test_lists_of_an_object_are_read_one_after_the_other_and_name_their_rows(write: Write) -> None:
+def test_lists_of_an_object_are_read_held_out_ones_first_and_name_their_rows(write: Write) -> None:
     records = read_file(write("rows.json", '{"train": [{"a": 1}, {"a": 2}], "test": [{"a": 3}]}'))
-    assert rows_of(records) == [{"a": 1, "split": "train"}, {"a": 2, "split": "train"}, {"a": 3, "split": "test"}]
+    assert rows_of(records) == [{"a": 3, "split": "test"}, {"a": 1, "split": "train"}, {"a": 2, "split": "train"}]
     pairs = read_file(
         write("more.json", '{"train": [["hi", "greeting"], ["hey", "greeting"]], "test": [["bye", "parting"]]}')
     )
     assert rows_of(pairs) == [
+        {"column 1": "bye", "column 2": "parting", "split": "test"},
         {"column 1": "hi", "column 2": "greeting", "split": "train"},
         {"column 1": "hey", "column 2": "greeting", "split": "train"},
-        {"column 1": "bye", "column 2": "parting", "split": "test"},
     ]
 
 

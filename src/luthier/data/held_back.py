@@ -12,8 +12,9 @@ from luthier.core.report import Check
 from luthier.core.text import plural
 from luthier.data.kept import Kept, Numbers
 from luthier.data.keys import value_key
+from luthier.data.readers.nested import part_named
 from luthier.data.rows import Refusal
-from luthier.data.split import PARTS, Parts, Units, assign, torn, units
+from luthier.data.split import PARTS, TEST, VALID, Parts, Units, assign, torn, units
 from luthier.recipe.data import Data, Part, Split
 from luthier.recipe.methods import Rows
 
@@ -23,6 +24,9 @@ NAMED_HELD_OUT = re.compile(
 """Names of files whose rows are usually not trained on."""
 
 
+UNTOLD = 255
+
+
 class HeldBack(NamedTuple):
     """Which rows are held out."""
 
@@ -30,6 +34,17 @@ class HeldBack(NamedTuple):
     """The part of every kept row. (N,)"""
     alike: bool
     """Whether near duplicates were torn apart: kept together, they would leave too little to hold out."""
+
+
+def own_part(split: str | None) -> int:
+    """Return the part that a row says it is of, by what its column `split` holds; `UNTOLD` where it says none."""
+    part = part_named(split) if split else None
+    return UNTOLD if part is None else part
+
+
+def say_their_parts(kept: Kept) -> bool:
+    """Say whether all rows tell what they are for, some to train on and others not."""
+    return "own_part" in kept and {*np.unique(kept["own_part"]).tolist()} in ({0, 1}, {0, 2}, {0, 1, 2})
 
 
 def parts_of_files(files: Sequence[tuple[Part, int]]) -> Parts:
@@ -75,7 +90,7 @@ def held_back(
         labels: Number of each class or verdict, as in the column `label`.
         data: The recipe's section.
         rows: What the objective learns from.
-        fixed: What their files decide. (N,)
+        fixed: What their files decide, or they themselves. (N,)
         clusters: Near duplicates have the same number. (N,)
 
     Raises:
@@ -88,8 +103,8 @@ def held_back(
             place="data.sources",
         )
     split = data.split
-    taken = {"valid": 0.0} if data.valid_sources else {}
-    taken |= {"test": 0.0} if data.test_sources else {}
+    taken = {"valid": 0.0} if data.valid_sources or (fixed == VALID).any() else {}
+    taken |= {"test": 0.0} if data.test_sources or (fixed == TEST).any() else {}
     strata = None
     if split.stratum_column is not None:
         strata = kept["stratum_key"]
@@ -120,15 +135,21 @@ def _lacks(found: Parts, split: Split) -> bool:
     return any((found == PARTS.index(part)).mean() < share / 4 for part, share in shares.items())
 
 
-def checks(files: Sequence[tuple[Part, str]], dropped: int, *, alike: bool) -> list[Check]:
+def checks(files: Sequence[tuple[Part, str]], dropped: int, *, alike: bool, own: Parts | None) -> list[Check]:
     """Return what to know about files that are held out, or look as if they should be.
 
     Args:
         files: Part and name of every file.
         dropped: Rows that were dropped because they belong to one that is held out.
         alike: As in `HeldBack`.
+        own: The part of every row, where the rows say so themselves. (N,)
     """
     found = []
+    if own is not None:
+        counts = {"validation": int((own == VALID).sum()), "tests": int((own == TEST).sum())}
+        told = " and ".join(f"{count:,} for {what}" for what, count in counts.items() if count)
+        details = f"the rows say what they are for: {told} are held out"
+        found.append(Check("own_splits", "note", details, "`--set data.split.own=false` splits them anew"))
     named = [name for part, name in files if part == "train" and NAMED_HELD_OUT.search(Path(name).stem)]
     if named and len(files) > 1:
         option = "valid" if re.search("val|dev", Path(named[0]).stem, re.IGNORECASE) else "test"
@@ -139,7 +160,7 @@ def checks(files: Sequence[tuple[Part, str]], dropped: int, *, alike: bool) -> l
         details = "so many rows are nearly the same that those held out have near duplicates among those trained on"
         hint = "what is measured on them tells of rows like these; hold others out with `data.valid_sources`"
         found.append(Check("alike_held_out", "warning", details, hint))
-    if any(part != "train" for part, _ in files):
+    if own is not None or any(part != "train" for part, _ in files):
         details = "no row equals one that is held out, or has its prompt"
         if dropped:
             details = f"{plural(dropped, 'row')} equal to one that is held out, or with its prompt: dropped"

@@ -32,7 +32,7 @@ from luthier.data.clean.privacy.told import checks as privacy_checks
 from luthier.data.diversity import Diversity, Looking, spread
 from luthier.data.evidence import Evidence
 from luthier.data.first import columns, no_such_column
-from luthier.data.held_back import checks, held_back, intruders, parts_of_files
+from luthier.data.held_back import checks, held_back, intruders, parts_of_files, say_their_parts
 from luthier.data.histograms import counted
 from luthier.data.intake import Intake
 from luthier.data.kept import Kept
@@ -234,7 +234,12 @@ def _outcome(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
         steps=intake.notes,
         checks=[
             *run_checks(found),
-            *checks([(file.part, file.name) for file in read], found.account.by_reason["held_out"], alike=held.alike),
+            *checks(
+                [(file.part, file.name) for file in read],
+                found.account.by_reason["held_out"],
+                alike=held.alike,
+                own=fixed if say_their_parts(kept) else None,
+            ),
             *([near.check()] if near else []),
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
             *findings.checks(intake.notes),
@@ -266,13 +271,18 @@ def _held_out(
 ) -> tuple[list[FileRead], Parts]:
     """Take out what equals rows of files that are held out. Return the files as they are then, and the rows' parts."""
     kept = intake.kept
-    fixed = parts_of_files([(file.part, file.kept) for file in read])
-    if fixed.any():
+    own = say_their_parts(kept)
+    of_files = parts_of_files([(file.part, file.kept) for file in read])
+
+    def parts() -> Parts:
+        return kept["own_part"] if own else of_files[kept.left]
+
+    if (fixed := parts()).any():
         clusters = near.clusters[kept.left] if near else None
-        intake.take_out(*intruders(kept, asked.data.split, fixed[kept.left], clusters=clusters))
+        intake.take_out(*intruders(kept, asked.data.split, fixed, clusters=clusters))
     bounds = np.cumsum([0, *(file.kept for file in read)])
     left = np.diff(np.searchsorted(kept.left, bounds)).tolist()
-    return [replace(file, kept=count) for file, count in zip(read, left, strict=True)], fixed[kept.left]
+    return [replace(file, kept=count) for file, count in zip(read, left, strict=True)], parts()
 
 
 def _evidence(

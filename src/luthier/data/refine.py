@@ -14,6 +14,7 @@ from luthier.data.clean import Cleaner
 from luthier.data.clean.step import Notes
 from luthier.data.clean.vocabulary import Vocabulary
 from luthier.data.convert import Converter, Seen
+from luthier.data.held_back import own_part
 from luthier.data.jsonl import example_line
 from luthier.data.kept import Numbers
 from luthier.data.keys import parted, prompt_key, value_key
@@ -21,6 +22,7 @@ from luthier.data.leakage.look import Found, Leaks
 from luthier.data.learned import endings, label_of
 from luthier.data.lengths import UNKNOWN, Tokenizer, measure
 from luthier.data.near.compared import compared
+from luthier.data.readers.nested import SPLIT
 from luthier.data.rows import RawRow, Refusal
 from luthier.data.traits import spot
 from luthier.recipe.data import Data
@@ -71,6 +73,7 @@ class Refiner:
         self.rows = rows
         self._seed = data.split.seed
         self._values = {"group_key": data.split.group_by, "stratum_key": data.split.stratum_column}
+        self._own = data.split.own == "auto" and not data.valid_sources and not data.test_sources
         self._leaks = leaks
         self._near = compared(data.clean, rows)
         self._converter = Converter(data, rows)
@@ -100,6 +103,8 @@ class Refiner:
                 lines.append(line)
         keys, columns = self._numbers(examples)
         columns |= self._value_keys(batch, examples, places)
+        if self._own:
+            columns["own_part"] = np.array([own_part(example.tags.get(SPLIT)) for example in examples], np.uint8)
         labels = [label for example in examples if (label := label_of(example)) is not None]
         refused.sort(key=lambda each: each.place)
         return Refined(refused, places, lines, keys, columns, labels, self._converter.seen, notes, found)

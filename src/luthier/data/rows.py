@@ -37,7 +37,7 @@ REASONS = {
     "refusal": "the answer is a refusal, and `data.clean.refusals` says to drop such rows",
     "repetition": "the answer goes round in a loop, and `data.clean.repetition` says to drop such rows",
     "not_unicode": "half a character (a lone surrogate), which no tokenizer reads",
-    "held_out": "equals a row of `data.valid_sources` or `data.test_sources`, has its prompt, or is in its group",
+    "held_out": "equals a row that is held out by its file or its column `split`, has its prompt, or is in its group",
     "leaked": "holds a question or an answer of a test set that `data.decontaminate` names",
     "private": "holds personal data or a secret, of a kind for which the recipe says `drop`",
     "profanity": "holds a swear word or a slur, and the recipe says `drop`",

@@ -373,6 +373,11 @@ class Split(Options):
     group_by: Named | None = None
     """Column whose rows stay together, such as a user, a conversation or a document."""
 
+    own: Literal["auto", False] = "auto"
+    """Rows that say themselves what they are for stay there: where all have a column `split` that holds `train`,
+    `valid` (`val`, `dev`, …) or `test`, which lists of a JSON file that are called so give them, and `valid_sources`
+    and `test_sources` name nothing. `false` splits them anew."""
+
     @property
     def stratum_column(self) -> str | None:
         """The column that `stratify` names."""

@@ -177,7 +177,7 @@ def evaluate_models(
     watcher, rows = progress or Silent(), recipe.train.objective.rows
     models = candidates([recipe.model, *others], against, key_variable)
     data, names = sources_of(recipe)
-    none_held_back = data.split.model_copy(update={"valid": 0.0, "test": 0.0})
+    none_held_back = data.split.model_copy(update={"valid": 0.0, "test": 0.0, "own": False})
     # A question asked twice counts twice.
     clean = data.clean.model_copy(update={"duplicates": False, "near_duplicates": False})
     data = data.model_copy(update={"split": none_held_back, "clean": clean})

@@ -1,5 +1,6 @@
 """A JSON object that holds records: which of its parts they are, and what is taken apart to get at them."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,19 @@ ONE_ROW = ("messages", "conversations", "instances", "replies")
 
 SPLIT = "split"
 """Column for the name of the list that a record was in, where there are several."""
+
+
+PARTS = {
+    **dict.fromkeys(("train", "training"), 0),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "eval"), 1),
+    **dict.fromkeys(("test", "testing"), 2),
+}
+"""Words for the parts of a data set, to what they are: to train on, for validation, for tests."""
+
+
+def part_named(name: str) -> int | None:
+    """Return the part that rows are of by the name of their list: of `oos_val` for validation. None of another name."""
+    return next((PARTS[word] for word in re.split(r"[\W_]+", name.lower()) if word in PARTS), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,11 @@ def _numbered(keys: Collection[str]) -> bool:
 
 
 def _joined(lists: Mapping[str, list[Any]]) -> Found:
-    """Return the records of several lists, each with the name of its own."""
+    """Return the records of several lists, each with the name of its own, those that are held out by their name first.
+
+    So of rows that are equal, one that is held out is the first.
+    """
+    lists = dict(sorted(lists.items(), key=lambda named: -(part_named(named[0]) or 0)))
     names = ", ".join(f"`{key}`" for key in [*lists][:8])
     records = [
         {**record, SPLIT: record.get(SPLIT, key)} if isinstance(record, dict) else record
