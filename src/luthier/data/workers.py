@@ -3,16 +3,15 @@
 import os
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from multiprocessing import Pipe
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from luthier.core.errors import Failed, LuthierError
 from luthier.core.hardware import peak_memory
+from luthier.core.helper import helper
 from luthier.data.batches import Batch
 from luthier.data.refine import Refined, Refiner
 
@@ -108,13 +107,11 @@ class Worker:
 
     def __init__(self, make: MakeRefiner) -> None:
         self._connection, theirs = Pipe()
-        ours = str(Path(__file__).resolve().parents[2])  # also where luthier runs from its source tree
-        path = os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH")]))
         with theirs:
+            worker = helper("luthier.data.worker", str(theirs.fileno()))
             self._process = subprocess.Popen(
-                # -P: a file in the folder luthier is called from must not stand in for a module.
-                [sys.executable, "-P", "-m", "luthier.data.worker", str(theirs.fileno())],
-                env={**os.environ, "PYTHONPATH": path},
+                worker.command,
+                env=worker.env,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

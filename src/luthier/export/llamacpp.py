@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from luthier.core.errors import Failed, MissingExtra
+from luthier.core.helper import helper
 from luthier.core.text import one_line
 
 TOP = 4096
@@ -152,18 +153,16 @@ def ask(gguf: Path, questions: Sequence[Question], *, context: int = 1024, threa
         "context": context,
         "threads": threads or len(os.sched_getaffinity(0)),
     }
-    ours = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH")]))
+    started = helper("luthier.export.llamacpp")
     try:
         done = subprocess.run(
-            # -P: a file in the folder luthier is called from must not stand in for a module.
-            [sys.executable, "-P", "-m", "luthier.export.llamacpp"],
+            started.command,
             input=json.dumps(request),
             capture_output=True,
             text=True,
             errors="replace",
             timeout=SECONDS,
-            env={**os.environ, "PYTHONPATH": path},
+            env=started.env,
             check=False,
         )
     except subprocess.TimeoutExpired as error:

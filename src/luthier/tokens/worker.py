@@ -1,18 +1,16 @@
 """The parent's side of the template process: start it, ask it in batches, say what ended it."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from luthier.core.errors import ModelError
+from luthier.core.helper import helper
 
 Kept = TypeVar("Kept")
 
@@ -54,12 +52,10 @@ class Worker:
     def _start(self) -> None:
         if self._over:
             raise self._error(self._over)
-        ours = str(Path(__file__).resolve().parents[2])  # also where luthier runs from its source tree
-        path = os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH")]))
+        sandbox = helper("luthier.tokens.sandbox")
         self._process = subprocess.Popen(
-            # -P: a file in the folder luthier is called from must not stand in for a module.
-            [sys.executable, "-P", "-m", "luthier.tokens.sandbox"],
-            env={**os.environ, "PYTHONPATH": path},
+            sandbox.command,
+            env=sandbox.env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -4,14 +4,13 @@ import atexit
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import DataError, MissingExtra
 from luthier.core.example import Source
+from luthier.core.helper import helper
 from luthier.data.readers.json_text import parse
 from luthier.data.readers.opened import Opened
 from luthier.data.readers.packed import DamagedError
@@ -106,12 +105,10 @@ def _question(opened: Opened) -> bytes:
 
 
 def _started() -> subprocess.Popen[bytes]:
-    ours = str(Path(__file__).resolve().parents[3])  # also where luthier runs from its source tree
-    path = os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH")]))
+    reader = helper("luthier.data.readers.foreign")
     return subprocess.Popen(
-        # -P: a file in the folder luthier is called from must not stand in for a module.
-        [sys.executable, "-P", "-m", "luthier.data.readers.foreign"],
-        env={**os.environ, "PYTHONPATH": path, "RUST_BACKTRACE": "0"},
+        reader.command,
+        env={**reader.env, "RUST_BACKTRACE": "0"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
