@@ -272,7 +272,7 @@ QUOTES = [
     Case("three unclosed quotes", "a.csv", CSV + b'"x,1\nQ4,A4\n"y,1\nQ5,A5\n"z,1\n', kept=3, dropped=("broken_quotes",) * 3),
     Case("cell of 1 MB", "a.csv", b"prompt,answer\nQ," + b"y" * 1_000_000 + b"\n", kept=1),
     Case("cell of 3,000 lines", "a.csv", CSV + b'Q3,"' + b"y\n" * 3000 + b'"\n', kept=2),
-    Case("too few cells", "a.csv", CSV + b"Q3\n", kept=1, dropped=("wrong_columns",), detail="1 cells, the header has 2 columns"),
+    Case("too few cells", "a.csv", CSV + b"Q3\n", kept=1, dropped=("wrong_columns",), detail="1 cell, the header has 2 columns"),
     Case("too many cells", "a.csv", CSV + b"Q3,A,B\n", kept=1, dropped=("wrong_columns",), detail="3 cells, the header has 2 columns"),
     Case("too many cells, but empty", "a.csv", CSV + b"Q3,A3,,,\n", kept=2),
     Case("line of commas", "a.csv", CSV + b",\n", kept=1, dropped=("empty_answer",)),

@@ -11,7 +11,8 @@ from luthier.core.example import Example, Message, Source
 from luthier.data.clean import STEPS, Cleaner
 from luthier.data.clean.step import Notes, turns
 from luthier.data.clean.vocabulary import Vocabulary
-from luthier.data.rows import REASONS, Refusal
+from luthier.data.reasons import REASONS
+from luthier.data.rows import Refusal
 from luthier.recipe.data import Boilerplate, Clean, Fillers, Language, Length, Lengths, Transcript
 
 pytest.importorskip("py3langid", reason="the extra `data` is not installed")

@@ -7,6 +7,7 @@ import pytest
 from data_files import Write, prepare_sources
 
 from luthier.data.prepare import prepare
+from luthier.data.reasons import REASONS
 from luthier.recipe.data import Data
 from luthier.recipe.schema import Train
 
@@ -213,3 +214,9 @@ def test_every_check_stands_in_the_reference(write: Write, tmp_path: Path) -> No
         assert missing == []
         for check in prepared.data["checks"]:
             assert f"| {check['name'].replace('_', ' ')} " in (prepared.folder / "report.md").read_text()
+
+
+def test_every_reason_stands_in_the_reference_as_it_is_told() -> None:
+    page = (ROOT / "docs/reference/reasons.md").read_text(encoding="utf-8")
+    table = [line for line in page.splitlines() if line.startswith("| `")]
+    assert table == [f"| `{name}` | {reason.means} | {reason.remedy} |" for name, reason in REASONS.items()]

@@ -80,7 +80,7 @@ def test_a_quote_inside_a_quoted_cell_is_told_and_not_guessed(write: Write) -> N
 def test_too_few_and_too_many_cells_are_told(write: Write) -> None:
     items = read_file(write("rows.csv", "a,b\n1\n1,2,3\n1,2\n"))
     assert [item.refusal.detail for item in items if isinstance(item, Unreadable)] == [
-        "1 cells, the header has 2 columns",
+        "1 cell, the header has 2 columns",
         "3 cells, the header has 2 columns",
     ]
 

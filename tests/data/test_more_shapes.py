@@ -13,7 +13,8 @@ from luthier.data.formats.choice import CHOICES, QUESTIONS
 from luthier.data.formats.classification import LABELS, TEXTS
 from luthier.data.formats.completion import ANSWERS, PROMPTS
 from luthier.data.formats.summary import DOCUMENTS, SUMMARIES
-from luthier.data.rows import REASONS, RawRow, Refusal
+from luthier.data.reasons import REASONS
+from luthier.data.rows import RawRow, Refusal
 from luthier.recipe.data import Data, Fields
 from luthier.recipe.methods import Rows
 

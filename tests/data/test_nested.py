@@ -15,7 +15,8 @@ from luthier.data.convert import Converter
 from luthier.data.nested import WORDS, unfold
 from luthier.data.nested.forest import Forest, is_message
 from luthier.data.nested.unfolding import Unfolding
-from luthier.data.rows import REASONS, RawRow, Refusal, Unparsed, Unreadable
+from luthier.data.reasons import REASONS
+from luthier.data.rows import RawRow, Refusal, Unparsed, Unreadable
 from luthier.recipe.data import Data
 from luthier.recipe.methods import Rows
 

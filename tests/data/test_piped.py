@@ -49,6 +49,17 @@ def test_rows_are_prepared_from_a_pipe_and_the_run_goes_on_without_it(tmp_path: 
     assert json.loads(again.stdout)["rows"] == prepared["rows"]
 
 
+def test_what_was_prepared_before_is_shown_as_it_was(tmp_path: Path) -> None:
+    rows = '{"question": "Q", "answer": "A"}\n' * 3
+    path = tmp_path / "rows.jsonl"
+    path.write_text(rows)
+    command = [sys.executable, "-m", "luthier", "prepare", "--data", str(path), "--out", str(tmp_path / "run"), "-q"]
+    first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    titles = ("What was dropped, and why", "Token statistics", "Output files")
+    assert all(title in first and first.partition(title)[2] == again.partition(title)[2] for title in titles)
+    assert "nothing was done again" in again
+
+
 def luthier(run: Path, piped: str, *asked: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "luthier", "prepare", "--data", "-", "--out", str(run), "--json", *asked]
     return subprocess.run(command, input=piped, capture_output=True, text=True, check=False)

@@ -6,7 +6,7 @@ in the command line.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from luthier.core.files import to_json
@@ -235,6 +235,14 @@ class Report:
         kept = (Finding(entry["level"], entry["text"], entry["hint"]) for entry in view["findings"])
         return Report(title, view["summary"], view, findings=(*findings, *kept), next_steps=tuple(view["next"]))
 
+    def brief(self) -> list[dict[str, Any]]:
+        """Return the sections that the terminal shows, as JSON: their paragraphs and tables."""
+        return [
+            {"title": section.title, "blocks": [asdict(b) for b in section.blocks if isinstance(b, Paragraph | Table)]}
+            for section in self.sections
+            if not section.detail
+        ]
+
     def _repr_html_(self) -> str:
         """Show the report as a page of its own in a notebook."""
         from luthier.core.html import framed  # html renders what is defined here
@@ -244,6 +252,17 @@ class Report:
     def to_json(self) -> str:
         """Return the JSON view as text."""
         return to_json(self.as_dict())
+
+
+def sections_of(brief: Sequence[dict[str, Any]]) -> tuple[Section, ...]:
+    """Return the sections of which `Report.brief` gave the JSON."""
+    return tuple(Section(section["title"], tuple(map(_block, section["blocks"]))) for section in brief)
+
+
+def _block(kept: dict[str, Any]) -> Block:
+    if "rows" not in kept:
+        return Paragraph(**kept)
+    return Table(kept["title"], tuple(kept["columns"]), tuple(map(tuple, kept["rows"])))
 
 
 def worst(findings: Sequence[Finding]) -> Level:

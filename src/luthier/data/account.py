@@ -10,7 +10,8 @@ from typing import Any
 from luthier.core.example import Source
 from luthier.core.report import Record
 from luthier.data.jsonl import any_line
-from luthier.data.rows import REASONS, Refusal
+from luthier.data.reasons import REASONS
+from luthier.data.rows import Refusal
 from luthier.data.written import Written
 
 MOST_SHOWN, MOST_ALIKE = 2000, 200

@@ -46,8 +46,8 @@ from luthier.data.near.settle import NearRows
 from luthier.data.outcome import Effort, FileRead, Limit, Outcome
 from luthier.data.output import write_as
 from luthier.data.present import present
+from luthier.data.reasons import REASONS
 from luthier.data.refine import Refined, Refiner
-from luthier.data.rows import REASONS
 from luthier.data.sources import SourceFile, files_of, raise_all
 from luthier.data.split import PARTS, Parts
 from luthier.data.tally import Tally
@@ -194,7 +194,8 @@ def _refuse_nothing_left(intake: Intake, out: Path) -> None:
     first = account.first[reason]
     raise DataError(
         f"no row is left of {account.rows_in:,}: {counts}",
-        hint=f"{reason} means: {REASONS[reason]} (here: {first.detail}); `{left}` has all rows, each with its reason",
+        hint=f"{reason} means: {REASONS[reason].means} (here: {first.detail}); {REASONS[reason].remedy}; "
+        f"`{left}` has all rows, each with its reason",
         place=str(first.source),
     )
 

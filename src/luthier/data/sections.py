@@ -23,7 +23,7 @@ from luthier.data.clean.step import Notes
 from luthier.data.leakage.account import blocks
 from luthier.data.lengths import PARTS
 from luthier.data.outcome import Effort, FileRead, Outcome
-from luthier.data.rows import REASONS
+from luthier.data.reasons import REASONS
 from luthier.recipe.methods import Rows
 
 WIDE = 160
@@ -223,9 +223,10 @@ def _seen(notes: Notes) -> str:
 def _dropped(account: Account) -> tuple[Block, ...]:
     if not account.dropped:
         return ()
-    means = tuple((reason, REASONS[reason]) for reason, _ in account.by_reason.most_common())
+    means = tuple((reason, *REASONS[reason]) for reason, _ in account.by_reason.most_common())
     where = "All of them are in `dropped.jsonl`, each with its line."
-    return Table("", ("reason", "means"), means), Records("", tuple(account.samples), account.dropped, where)
+    explained = Table("", ("reason", "means", "if the row matters"), means)
+    return explained, Records("", tuple(account.samples), account.dropped, where)
 
 
 def _effort(effort: Effort | None) -> tuple[Block, ...]:

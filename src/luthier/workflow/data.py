@@ -1,6 +1,7 @@
 """Prepare: raw files to rows."""
 
 import importlib.util
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from luthier.core.errors import DataError
 from luthier.core.files import digest, known_sha256
 from luthier.core.progress import Progress, Silent
-from luthier.core.report import Report
+from luthier.core.report import Report, sections_of
 from luthier.core.run import COPIES, Run
 from luthier.recipe.data import Data
 from luthier.recipe.schema import Recipe
@@ -62,7 +63,8 @@ def _prepare(recipe: Recipe, run: Run, progress: Progress) -> Report:
     key = digest([asked, sorted([*inputs, *gone]), drawn_with, counted_with])
     finished = run.finished("prepare", key)
     if finished is not None:
-        return done_before("Dataset Validation Report", finished)
+        report = done_before("Dataset Validation Report", finished)
+        return replace(report, sections=sections_of(run.manifest()["stages"]["prepare"].get("brief", ())))
     unchanged(run, "prepare", key, _changed_sources(run, [*inputs, *gone]))
     if gone:
         raise DataError(
@@ -82,7 +84,7 @@ def _prepare(recipe: Recipe, run: Run, progress: Progress) -> Report:
         train=train,
     )
     files = sorted(path for path in (run / "data").rglob("*") if path.is_file())
-    run.finish("prepare", key=key, report=report.as_dict(), files=files, inputs=inputs)
+    run.finish("prepare", key=key, report=report.as_dict(), brief=report.brief(), files=files, inputs=inputs)
     return report
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from luthier.core.example import Message
-from luthier.data.readers.json_text import kind, parse
+from luthier.data.readers.json_text import a_kind, parse
 from luthier.data.rows import Refusal
 
 CALLING = "function_call"
@@ -27,7 +27,7 @@ def tools_of(value: Any) -> tuple[dict[str, Any], ...] | Refusal:
     if value is None:
         return ()
     if not isinstance(value, list):
-        said = "no JSON" if isinstance(value, Refusal) else f"a {kind(value)}"
+        said = "no JSON" if isinstance(value, Refusal) else a_kind(value)
         return Refusal("does_not_fit", f"`tools` is {said}, not a list of functions")
     tools = []
     for number, tool in enumerate(value, start=1):

@@ -11,11 +11,11 @@ from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 from luthier.core.example import Message
-from luthier.core.text import one_line
+from luthier.core.text import one_line, plural
 from luthier.data.formats import completion
 from luthier.data.formats.parts import Parts
 from luthier.data.formats.turns import columns_of, text_of
-from luthier.data.readers.json_text import kind, parse
+from luthier.data.readers.json_text import a_kind, parse
 from luthier.data.rows import Refusal
 
 QUESTIONS = ("question", "question_stem", "stem", "ctx", "query", "goal", "prompt", "problem")
@@ -103,7 +103,7 @@ def _choices(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Choice]
         arcs = value.keys() >= {"label", "text"}
         labels, value = (value["label"], value["text"]) if arcs else ([*value], [*value.values()])
     if not isinstance(value, list) or not 2 <= len(value) <= len(ascii_uppercase):
-        said = f"{len(value)} choices" if isinstance(value, list) else f"a {kind(value)}"
+        said = plural(len(value), "choice") if isinstance(value, list) else a_kind(value)
         return Refusal("does_not_fit", f"`{columns.get('choices')}` holds {said}, not a list of choices")
     texts = []
     for one in value:

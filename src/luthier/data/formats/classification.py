@@ -7,7 +7,7 @@ from luthier.core.example import Message
 from luthier.data.formats import completion, openai, sharegpt
 from luthier.data.formats.parts import Parts
 from luthier.data.formats.turns import first_of, text_of
-from luthier.data.readers.json_text import kind
+from luthier.data.readers.json_text import a_kind
 from luthier.data.rows import Refusal
 
 PAIRS = (
@@ -90,7 +90,7 @@ def _classes(value: Any, column: str) -> tuple[str, ...] | Refusal:
     names = []
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, dict | list):
-            return Refusal("does_not_fit", f"`{column}` is a {kind(one)}, not a class")
+            return Refusal("does_not_fit", f"`{column}` is {a_kind(one)}, not a class")
         name = text_of(int(one) if isinstance(one, float) and one.is_integer() else one, f"`{column}`")
         if isinstance(name, Refusal):
             return name

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from luthier.core.example import Message
-from luthier.core.text import one_line
+from luthier.core.text import one_line, plural
 from luthier.data.formats import completion
 from luthier.data.formats.parts import Parts
 from luthier.data.formats.turns import columns_of, text_of
-from luthier.data.readers.json_text import kind
+from luthier.data.readers.json_text import a_kind
 from luthier.data.rows import Refusal
 
 LANGUAGES = {
@@ -123,7 +123,7 @@ def parts(row: Mapping[str, Any], columns: Mapping[str, str]) -> Parts | Refusal
         return _translated(source, target)
     pair: Any = row.get(columns["translation"]) if "translation" in columns else {c: row[c] for c in columns.values()}
     if not isinstance(pair, dict) or len(pair) != 2:
-        held = f"{len(pair)} languages" if isinstance(pair, dict) else f"a {kind(pair)}"
+        held = plural(len(pair), "language") if isinstance(pair, dict) else a_kind(pair)
         return Refusal("does_not_fit", f"`{columns['translation']}` holds {held}, not a text in each of two")
     return _translated(*pair.items())
 

@@ -11,7 +11,7 @@ from luthier.core.text import one_line
 from luthier.data.formats.calls import answering, calling
 from luthier.data.formats.speakers import spoken
 from luthier.data.formats.templates import filled
-from luthier.data.readers.json_text import kind, parse
+from luthier.data.readers.json_text import a_kind, kind, parse
 from luthier.data.rows import Refusal
 
 ROLES = {
@@ -57,7 +57,7 @@ def text_of(value: Any, what: str) -> str | Refusal:
         return ""
     if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return json.dumps(value)
-    shown = "not a finite number" if isinstance(value, float) else f"a {kind(value)}, not text"
+    shown = "not a finite number" if isinstance(value, float) else f"{a_kind(value)}, not text"
     return Refusal("does_not_fit", f"{what} is {shown}")
 
 
@@ -92,7 +92,7 @@ def conversation(value: Any, column: str) -> list[Message] | Refusal:
     if isinstance(value, str):
         value = spoken(value) or filled(value) or parse(value)
     if not isinstance(value, list):
-        said = "not a list of turns" if isinstance(value, Refusal) else f"a {kind(value)}, not a list of turns"
+        said = "not a list of turns" if isinstance(value, Refusal) else f"{a_kind(value)}, not a list of turns"
         return Refusal("does_not_fit", f"`{column}` is {said}")
     messages = []
     asked = None  # the one call that waits for what its function gives
@@ -143,7 +143,7 @@ def _word(turn: Mapping[str, Any]) -> str:
 
 def _message(turn: Any, number: int) -> Message | Refusal:
     if not isinstance(turn, dict):
-        return Refusal("does_not_fit", f"turn {number} is a {kind(turn)}, not an object")
+        return Refusal("does_not_fit", f"turn {number} is {a_kind(turn)}, not an object")
     role_key = _role_key(turn)
     if role_key is None:
         return Refusal("does_not_fit", f"turn {number} doesn't say who speaks (`role` or `from`)")

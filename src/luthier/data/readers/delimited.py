@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from luthier.core.errors import DataError
+from luthier.core.text import plural
 from luthier.data.encoding import BROKEN
 from luthier.data.readers.dialect import Dialect, find_dialect, has_header
 from luthier.data.readers.opened import LONGEST, Opened, bounded, shown
@@ -176,6 +177,6 @@ def _row(opened: Opened, number: int, header: list[str], cells: list[str], delim
     while len(cells) > len(header) and not cells[-1].strip():
         cells.pop()
     if len(cells) != len(header):
-        detail = f"{len(cells)} cells, the header has {len(header)} columns"
+        detail = f"{plural(len(cells), 'cell')}, the header has {plural(len(header), 'column')}"
         return opened.unreadable(number, delimiter.join(cells), "wrong_columns", detail)
     return RawRow(dict(zip(header, cells, strict=True)), opened.at(number))

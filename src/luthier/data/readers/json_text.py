@@ -50,3 +50,8 @@ def kind(value: Any) -> str:
     if isinstance(value, str):
         return "text"
     return "null" if value is None else "true or false" if isinstance(value, bool) else "number"
+
+
+def a_kind(value: Any) -> str:
+    """Return what JSON calls a value, with its article."""
+    return f"{'an' if isinstance(value, dict) else 'a'} {kind(value)}"
