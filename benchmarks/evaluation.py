@@ -3,9 +3,9 @@
     python benchmarks/evaluation.py [--model bundled|random|FOLDER …] [--items 100] [--note "what else ran"]
 
 Items are made by this script of words of the bundled data, in the shapes of three tasks: HellaSwag (a context, four
-endings), TruthfulQA mc2 (six questions with answers before every question, five to nine choices) and MMLU with five shots
-(questions with answers before every question, of which the next are asked; four letters). `random` is a Llama of 25M
-random weights with a vocabulary of 32k, read with the bundled tokenizer.
+endings), alone and with five others before it that are drawn anew for each, TruthfulQA mc2 (the same six questions with
+answers before every question, five to nine choices) and MMLU with five shots (the same five before every question, four
+letters). `random` is a Llama of 25M random weights with a vocabulary of 32k, read with the bundled tokenizer.
 
 Each contestant runs in a process of its own, pinned to one processor, one thread, float32, taking turns. Time is
 processor time of `loglikelihood`, from strings to answers, encoding included. `HFLM` is measured at several sizes of
@@ -36,8 +36,8 @@ ONE_THREAD = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
 }
-CONTESTANTS = ("luthier", "HFLM 1", "HFLM 8", "HFLM 32")
-TARGETS = {"HellaSwag": 3, "TruthfulQA mc2": 8, "MMLU": 2}
+CONTESTANTS = ("luthier", "HFLM 1", "HFLM 16")
+TARGETS = {"HellaSwag": 3, "HellaSwag, 5 shots": 3, "TruthfulQA mc2": 8, "MMLU, 5 shots": 2}
 """How many times as fast as the fastest `HFLM` luthier is to be."""
 
 Items = list[tuple[str, list[str]]]
@@ -59,8 +59,10 @@ def items_of(shape: str, count: int) -> Items:
     def say(length: int) -> str:
         return " ".join(draw.choices(known, k=max(2, round(length * draw.uniform(0.67, 1.33)))))
 
-    if shape == "HellaSwag":
-        return [(f"{say(2)}: {say(40)}", [f" {say(18)}." for _ in range(4)]) for _ in range(count)]
+    if shape.startswith("HellaSwag"):
+        shots = 5 if shape.endswith("shots") else 0
+        befores = ("".join(f"{say(2)}: {say(40)} {say(18)}.\n\n" for _ in range(shots)) for _ in range(count))
+        return [(f"{before}{say(2)}: {say(40)}", [f" {say(18)}." for _ in range(4)]) for before in befores]
     if shape == "TruthfulQA mc2":
         before = "\n\n".join(f"Q: {say(9)}?\nA: {say(14)}." for _ in range(6))
         asked = (f"{before}\n\nQ: {say(10)}?\nA:" for _ in range(count))

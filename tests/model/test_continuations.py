@@ -15,6 +15,7 @@ from luthier.model import continuations as module
 from luthier.model.adapters import lora, virtual
 from luthier.model.continuations import Asked, Walk, continuations, whole_because
 from luthier.model.generate import attending
+from luthier.model.kernels import memory
 from luthier.model.load import load_model
 from luthier.recipe.methods import Lora, Prompt
 
@@ -58,7 +59,9 @@ def with_likely_ones(model: Any, pairs: list[Pair]) -> list[Pair]:
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "jamba"])
-def test_likelihoods_and_greedy_flags_are_those_of_each_text_alone(kind: str, tmp_path: Path) -> None:
+def test_likelihoods_and_greedy_flags_are_those_of_each_text_alone(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = AutoModelForCausalLM.from_pretrained(str(save(kind, tmp_path)), attn_implementation="eager").eval()
     pairs = with_likely_ones(plain, items())
     wanted, greedy = alone(plain, pairs)
@@ -66,7 +69,9 @@ def test_likelihoods_and_greedy_flags_are_those_of_each_text_alone(kind: str, tm
     assert not all(greedy)
     model = load_model(tmp_path)
     assert bool(whole_because(model)) == (kind == "jamba")
-    for capacity in (64, 4096):
+    # Short passes and long ones; calls of attention for a document or two, and for many as on a GPU.
+    for capacity, together in ((64, 8), (4096, 128), (4096, 2048)):
+        monkeypatch.setitem(memory.TOGETHER, "cpu", together)
         got = continuations(model, pairs, capacity=capacity, longest=LONGEST)
         np.testing.assert_allclose(got.log_likelihood_R, wanted, atol=1e-4, rtol=0)
         assert got.greedy_R.tolist() == greedy
@@ -89,7 +94,7 @@ def test_every_beginning_is_computed_once_however_short_the_passes(tmp_path: Pat
 def test_few_logits_are_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, pairs = load_model(save("llama", tmp_path)), items()
     wanted = continuations(model, pairs, capacity=4096, longest=LONGEST).log_likelihood_R
-    monkeypatch.setattr(module, "LOGITS", 300 * 10)
+    monkeypatch.setitem(module.LOGITS, "cpu", 300 * 10)
     rows: list[int] = []
     model.register_forward_hook(lambda _, __, out: rows.append(out.logits.shape[1]))
     got = continuations(model, pairs, capacity=4096, longest=LONGEST).log_likelihood_R

@@ -2,7 +2,7 @@
 
 Sorted, texts that begin alike follow one another. Each is computed from where it leaves the one before: together they
 are a trie, walked depth first. Passes cut that walk anywhere; what the next one goes on from is kept
-(`luthier.model.kernels.attention.Memory`). The numbers are those of each text alone, but for rounding.
+(`luthier.model.kernels.memory.Memory`). The numbers are those of each text alone, but for rounding.
 
 Shapes: R requests, U different texts, N tokens on the walk, S tokens asked for, P places on the walk that predict them,
 V vocabulary.
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from luthier.core.progress import Progress, Silent
 from luthier.model.forward import Documents, batching, packed_logits, places, precise, supervised_logits
 from luthier.model.generate import without_dropout
-from luthier.model.kernels.attention import Memory
+from luthier.model.kernels.memory import Memory
 
 Pairs = Sequence[tuple[Sequence[int], Sequence[int]]]
 """Token ids of contexts and continuations."""
 
-LOGITS = 2**26
-"""Logits of a pass, at most: a quarter of a gigabyte in float32. Where much is asked for, passes are shorter."""
+LOGITS = {"cpu": 2**25, "cuda": 2**28}
+"""Logits of a pass at most: an eighth of a gigabyte in float32, or one. Where much is asked for, passes are shorter."""
 
 MULTIPLE = 64
 """Passes are a multiple of this many tokens long: new shapes cost memory (`luthier.tokens.pack.MULTIPLE`)."""
@@ -231,7 +231,7 @@ def _walked(model: Any, asked: Asked, capacity: int) -> Iterator[Part]:
     walk, memory = Walk(asked), Memory()
     order_S = np.argsort(walk.place_S, kind="stable")
     sorted_S = walk.place_S[order_S]
-    for start, end in walk.passes(capacity, max(1, LOGITS // _vocabulary(model))):
+    for start, end in walk.passes(capacity, _most(model)):
         members = order_S[slice(*np.searchsorted(sorted_S, [start, end]))]
         place_P, rows = np.unique(walk.place_S[members] - start, return_inverse=True)
         memory.kept = walk.behind(end)
@@ -243,7 +243,7 @@ def _whole(model: Any, asked: Asked, capacity: int) -> Iterator[Part]:
     edges = np.searchsorted(asked.text_S, np.arange(len(asked.length_U) + 1))
     earliest_U = np.minimum.reduceat(asked.position_S, edges[:-1])
     batch: list[int] = []
-    most = LOGITS // _vocabulary(model)
+    most = _most(model)
     for number in [*np.argsort(-asked.length_U, kind="stable").tolist(), None]:
         if batch:
             together = [*batch, number]
@@ -280,5 +280,7 @@ def _side_by_side(
     return rows, supervised_logits(model, pack)
 
 
-def _vocabulary(model: Any) -> int:
-    return int(model.get_output_embeddings().weight.shape[0])
+def _most(model: Any) -> int:
+    """Return how many rows of logits a pass may give."""
+    weight = model.get_output_embeddings().weight
+    return max(1, LOGITS[weight.device.type] // int(weight.shape[0]))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from luthier.model.kernels.attention import Memory
+    from luthier.model.kernels.memory import Memory
 
 
 class Packed(Protocol):

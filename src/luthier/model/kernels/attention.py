@@ -5,66 +5,16 @@ Shapes: B batch (always 1), H query heads, G key-value heads, T tokens of a pack
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from luthier.model.kernels.memory import Group, Memory, Path, along, first_of, onward
+
 NAME = "luthier_packed"
 """The implementation's name. Transformers builds no mask for a name it doesn't know: we need none."""
-
-Path = list[tuple[int, int]]
-"""Stretches of tokens, each by where it begins and ends, that read one after another are a document."""
-
-
-def first_of(path: Path, count: int) -> Path:
-    """Return the way along the first `count` tokens of a path."""
-    found: Path = []
-    for start, end in path:
-        if count <= 0:
-            break
-        found.append((start, min(end, start + count)))
-        count -= end - start
-    return found
-
-
-def onward(path: Path, start: int, end: int) -> Path:
-    """Return a path and a further stretch."""
-    if path and path[-1][1] == start:
-        return [*path[:-1], (path[-1][0], end)]
-    return [*path, (start, end)]
-
-
-def along(path: Path, tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tokens of a path, for `tensor` of shape (1, G, T, D)."""
-    pieces = [tensor[:, :, start:end] for start, end in path]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
-
-
-class Memory:
-    """Keys and values of a document of an earlier pass, as far as the first document of the next begins like it."""
-
-    def __init__(self) -> None:
-        self.kept = 0
-        """How many first tokens of the last document of a pass are kept for the next: set before each pass."""
-        self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def before(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return keys and values of a pass with those that were kept before them."""
-        if layer not in self._layers:
-            return key, value
-        keys, values = self._layers[layer]
-        return torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
-
-    def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor, path: Path) -> None:
-        """Keep what the next pass begins with: of the last document, whose path this is, the first tokens."""
-        kept = first_of(path, self.kept)
-        if kept:
-            # Copies: a slice would hold the keys of the whole pass.
-            self._layers[layer] = along(kept, key).clone(), along(kept, value).clone()
-        else:
-            self._layers.pop(layer, None)
 
 
 def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
@@ -76,7 +26,7 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
     *,
     bounds: list[int],
     shared: list[int] | None = None,
-    memory: "Memory | None" = None,
+    memory: Memory | None = None,
     prefixes: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -123,40 +73,80 @@ def packed_attention(  # noqa: PLR0913 - the signature is Transformers'
         query, key = query.to(value.dtype), key.to(value.dtype)
         dtype = value.dtype
     first = None if prefixes is None else tuple(part.to(key.dtype) for part in prefixes[int(module.layer_idx)])  # type: ignore[arg-type]
-    plain = softcap is None and s_aux is None
-    grouped = query.shape[1] != key.shape[1]
-    pieces = []
+    how = _How(scaling, dropout, softcap, s_aux)
+    together = shared or [0] * (len(bounds) - 1)
     with torch.autocast(query.device.type, enabled=False):
         if memory is not None:
-            key, value = memory.before(module.layer_idx, key, value)  # type: ignore[arg-type]
-        earlier = key.shape[2] - query.shape[2]
-        path: Path = [(0, earlier)]  # where the tokens of the document stand among keys
-        for (start, end), common in zip(pairwise(bounds), shared or [0] * (len(bounds) - 1), strict=True):
-            path = onward(first_of(path, common), earlier + start, earlier + end)
-            keys, values = along(path, key), along(path, value)
-            if first is not None:
-                keys, values = torch.cat([first[0], keys], dim=2), torch.cat([first[1], values], dim=2)
-            own, length = end - start, keys.shape[2]
-            document = query[:, :, start:end], keys, values
-            mask = None
-            if length > own or (sliding_window is not None and length > sliding_window):
-                mask = _banded(own, length, sliding_window or length, device=query.device)
-            if plain:
-                piece = functional.scaled_dot_product_attention(
-                    *document,
-                    attn_mask=mask,
-                    dropout_p=dropout,
-                    is_causal=mask is None,
-                    scale=scaling,
-                    enable_gqa=grouped,
-                )
-            else:
-                sees = _banded(own, length, length, device=query.device) if mask is None else mask
-                piece = _explicit(*document, sees=sees, scaling=scaling, dropout=dropout, softcap=softcap, sinks=s_aux)
-            pieces.append(piece)
-        if memory is not None:
-            memory.keep(module.layer_idx, key, value, path)  # type: ignore[arg-type]
+            assert first is None, "nothing is remembered where virtual tokens stand before documents"
+            layer = int(module.layer_idx)  # type: ignore[arg-type]
+            key, value = memory.before(layer, key, value)
+            kept = key.shape[2] - query.shape[2]
+            groups = memory.groups(bounds, together, kept=kept, device=query.device)
+            pieces = [_together(group, query, key, value, sliding_window, how) for group in groups]
+            memory.keep(layer, key, value)
+        else:
+            pieces = []
+            path: Path = []  # where the tokens of the document stand
+            for (start, end), common in zip(pairwise(bounds), together, strict=True):
+                path = onward(first_of(path, common), start, end)
+                keys, values = along(path, key), along(path, value)
+                if first is not None:
+                    keys, values = torch.cat([first[0], keys], dim=2), torch.cat([first[1], values], dim=2)
+                own, length = end - start, keys.shape[2]
+                mask = None
+                if length > own or (sliding_window is not None and length > sliding_window):
+                    mask = _banded(own, length, sliding_window or length, device=query.device)
+                pieces.append(_attend(query[:, :, start:end], keys, values, mask, how))
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous().to(dtype), None
+
+
+class _How(NamedTuple):
+    """How scores become weights; `packed_attention` says what each is."""
+
+    scaling: float | None
+    dropout: float
+    softcap: float | None
+    sinks: torch.Tensor | None
+
+
+def _together(
+    group: Group, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, window: int | None, how: _How
+) -> torch.Tensor:
+    """Return the attention of a group of documents: shape (1, H, Q, D)."""
+    keys, values = along(group.path, key), along(group.path, value)
+    mask = None if group.alone else group.sees
+    if window is not None and keys.shape[2] > window:
+        mask = group.within(window)
+    return _attend(query[:, :, group.start : group.end], keys, values, mask, how)
+
+
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, how: _How
+) -> torch.Tensor:
+    """Return attention in one call; without a mask it is causal. Shapes as `_explicit`'s."""
+    if how.softcap is None and how.sinks is None:
+        return functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            dropout_p=how.dropout,
+            is_causal=mask is None,
+            scale=how.scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+    own, length = query.shape[2], key.shape[2]
+    sees = _banded(own, length, length, device=query.device) if mask is None else mask
+    return _explicit(
+        query,
+        key,
+        value,
+        sees=sees,
+        scaling=how.scaling,
+        dropout=how.dropout,
+        softcap=how.softcap,
+        sinks=how.sinks,
+    )
 
 
 def _explicit(
