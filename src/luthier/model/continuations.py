@@ -10,7 +10,6 @@ V vocabulary.
 # ruff: noqa: N806, N815 - names end in the letters of their shape
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,6 +139,8 @@ class Asked:
             texts.append(ids[:-1].tobytes())
             targets.append(ids[-len(continuation) :])
         self._texts = sorted({*texts})
+        self.length_U = np.array([len(text) // ids.itemsize for text in self._texts])
+        """Shape (U,): the tokens of each text."""
         number = {text: place for place, text in enumerate(self._texts)}
         text_R = np.array([number[text] for text in texts])
         order_R = np.argsort(text_R, kind="stable")
@@ -153,15 +154,12 @@ class Asked:
         within_S = np.arange(len(self.text_S)) - np.repeat(np.cumsum(tokens_R) - tokens_R, tokens_R)
         self.position_S = self.length_U[self.text_S] - np.repeat(tokens_R, tokens_R) + within_S
         """Shape (S,): where in the text stands what predicts it."""
+        self.edges = np.searchsorted(self.text_S, np.arange(len(self._texts) + 1))
+        """Shape (U + 1,): where among the S tokens those of each text begin, and the end."""
 
     def text(self, number: int) -> NDArray[np.int64]:
         """Return the ids of a text."""
         return np.frombuffer(self._texts[number], dtype=">u4").astype(np.int64)
-
-    @cached_property
-    def length_U(self) -> NDArray[np.int64]:  # noqa: N802 - its name ends in its shape
-        """Return the tokens of each text, shape (U,)."""
-        return np.array([len(text) // 4 for text in self._texts])
 
 
 class Walk:
@@ -174,11 +172,11 @@ class Walk:
         """Shape (U + 1,): where on the walk each text begins to differ from the one before, and the end."""
         self.ids_N = np.concatenate([text[common:] for text, common in zip(texts, self.shared_U, strict=True)])
         self.position_N = np.arange(len(self.ids_N)) + np.repeat(self.shared_U - self.bounds[:-1], np.diff(self.bounds))
-        edges = np.searchsorted(asked.text_S, np.arange(len(texts) + 1))
+        spans = zip(asked.edges[:-1], asked.edges[1:], strict=True)
         self.place_S = np.concatenate(
             [
                 place_T[asked.position_S[start:end]]
-                for place_T, start, end in zip(places(self.bounds, self.shared_U), edges[:-1], edges[1:], strict=True)
+                for place_T, (start, end) in zip(places(self.bounds, self.shared_U), spans, strict=True)
             ]
         )
         """Shape (S,): where on the walk stands what predicts each token."""
@@ -240,47 +238,46 @@ def _walked(model: Any, asked: Asked, capacity: int) -> Iterator[Part]:
 
 def _whole(model: Any, asked: Asked, capacity: int) -> Iterator[Part]:
     """Yield the logits of texts that are computed whole, those of like lengths together, longest first."""
-    edges = np.searchsorted(asked.text_S, np.arange(len(asked.length_U) + 1))
-    earliest_U = np.minimum.reduceat(asked.position_S, edges[:-1])
+    for batch, width in _batches(asked, capacity, _most(model)):
+        spans = [np.arange(*asked.edges[text : text + 2]) for text in batch]
+        members, document_S = np.concatenate(spans), np.repeat(np.arange(len(batch)), [len(span) for span in spans])
+        bounds = np.concatenate([[0], np.cumsum(asked.length_U[batch])])
+        place_P, first, rows = np.unique(
+            bounds[document_S] + asked.position_S[members], return_index=True, return_inverse=True
+        )
+        pack = Documents(
+            input_ids=np.concatenate([asked.text(text) for text in batch]),
+            position_ids=np.concatenate([np.arange(asked.length_U[text]) for text in batch]),
+            bounds=bounds.astype(np.int32),
+            shared=np.zeros(len(batch), dtype=np.int32),
+            predict_at=place_P,
+            targets=asked.target_S[members][first],
+            document=document_S[first],
+            documents=len(batch),
+            width=width,
+        )
+        yield Part(members, rows, supervised_logits(model, pack))
+
+
+def _batches(asked: Asked, capacity: int, most: int) -> Iterator[tuple[list[int], int]]:
+    """Yield texts that go side by side, and how wide they stand.
+
+    The head runs on the columns in which any of them is asked for something: at most `most` rows of logits.
+    """
+    earliest_U = np.minimum.reduceat(asked.position_S, asked.edges[:-1])
     batch: list[int] = []
-    most = _most(model)
-    for number in [*np.argsort(-asked.length_U, kind="stable").tolist(), None]:
-        if batch:
-            together = [*batch, number]
-            width = -(-int(asked.length_U[batch[0]]) // WIDTH) * WIDTH
-            columns = 0 if number is None else int(asked.length_U[batch[0]] - earliest_U[together].min())
-            if number is None or len(together) * width > capacity or len(together) * columns > most:
-                members = np.concatenate([np.arange(edges[text], edges[text + 1]) for text in batch])
-                yield Part(members, *_side_by_side(model, asked, batch, members, width))
-                batch = []
-        if number is not None:
-            batch.append(number)
-
-
-def _side_by_side(
-    model: Any, asked: Asked, batch: Sequence[int], members: NDArray[np.int64], width: int
-) -> tuple[NDArray[np.int64], torch.Tensor]:
-    """Return rows and logits of some texts, one pass."""
-    bounds = np.concatenate([[0], np.cumsum(asked.length_U[batch])])
-    document_S = np.repeat(np.arange(len(batch)), [(asked.text_S[members] == text).sum() for text in batch])
-    place_P, first, rows = np.unique(
-        bounds[document_S] + asked.position_S[members], return_index=True, return_inverse=True
-    )
-    pack = Documents(
-        input_ids=np.concatenate([asked.text(text) for text in batch]),
-        position_ids=np.concatenate([np.arange(asked.length_U[text]) for text in batch]),
-        bounds=bounds.astype(np.int32),
-        shared=np.zeros(len(batch), dtype=np.int32),
-        predict_at=place_P,
-        targets=asked.target_S[members][first],
-        document=document_S[first],
-        documents=len(batch),
-        width=width,
-    )
-    return rows, supervised_logits(model, pack)
+    width = 0
+    for number in np.argsort(-asked.length_U, kind="stable").tolist():
+        together = [*batch, number]
+        columns = int(asked.length_U[together[0]] - earliest_U[together].min())
+        if batch and len(together) * max(width / capacity, columns / most) > 1:
+            yield batch, width
+            together = [number]
+        batch, width = together, -(-int(asked.length_U[together[0]]) // WIDTH) * WIDTH
+    yield batch, width
 
 
 def _most(model: Any) -> int:
     """Return how many rows of logits a pass may give."""
-    weight = model.get_output_embeddings().weight
-    return max(1, LOGITS[weight.device.type] // int(weight.shape[0]))
+    device = next(model.parameters()).device
+    return max(1, LOGITS[device.type] // int(model.get_input_embeddings().num_embeddings))
