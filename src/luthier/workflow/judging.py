@@ -1,7 +1,6 @@
 """Judging: a language model over HTTP looks at the answers an evaluation kept."""
 
 import json
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -64,12 +63,11 @@ def _judge(options: "Judge", run: Run, asked: str, agree: Agree | None, progress
     asking = Asking(questions(pairs, options), options, Cache(run / "judge" / "replies.jsonl"))
     estimate = asking.estimate(_counter(run))
     if estimate.calls:
-        text = str(estimate)
-        progress.start("judge", 0, "question")
-        progress.end(text)
-        if not options.go_ahead and not (agree is not None and agree(text)):
-            hint = f"type `luthier evaluate {shlex.quote(str(run.path))} --yes`, or set `evaluate.judge.go_ahead`"
-            return Finding("warning", f"nothing was judged, because nobody agreed: {text}", hint)
+        progress.start("what the judge will cost", 0, "question")
+        progress.end(estimate.brief)
+        if not options.go_ahead and not (agree is not None and agree(str(estimate))):
+            hint = "say `--yes` to `luthier evaluate`, or set `evaluate.judge.go_ahead`"
+            return Finding("warning", f"nothing was judged, because nobody agreed: {estimate}", hint)
         run.log("judge", **estimate.as_dict())
     with Endpoint(options.url, key=key, timeout=options.timeout) as endpoint:
         said = asking.ask(endpoint, progress)

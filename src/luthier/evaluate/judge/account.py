@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.core.report import Block, Comparison, Finding, Number, Paragraph, Report, Section, Table
-from luthier.core.text import one_line, plural
+from luthier.core.text import plural
 from luthier.evaluate.account import shown
 from luthier.evaluate.judge.ask import CUT, NOT_ASKED, Judged
 from luthier.evaluate.judge.cost import Estimate, dollars
@@ -98,11 +98,11 @@ def _examples(outcomes: Sequence[Outcome]) -> Iterator[Comparison]:
         ("changed its mind with the order", [one for one in outcomes if one.flipped]),
     )
     for kind, ones in kinds:
-        for one in ones[:EXAMPLES]:
+        for one in [one for one in ones if one.judgements][:EXAMPLES]:
             answers = (
                 ("base", one.pair.base),
                 ("tuned", one.pair.tuned),
-                (f"judge: {kind}", one_line(one.reason, 600)),
+                (f"judge: {kind}", one.reason),
             )
             yield Comparison(one.pair.prompt, answers)
 
@@ -119,7 +119,7 @@ def _method(told: Account) -> str:
     text = (
         f"{told.answered:,} prompts were answered by both models; {plural(len(found.outcomes), 'pair')} of answers, "
         f"chosen by hash, went to {options.model} at {options.url}{seen}. {orders} Ratings are 1 to 5. Shares have "
-        "Wilson's interval, their difference Newcombe's, and the sign test (McNemar's exact); ratings are resampled "
+        "Wilson's interval, their difference Tango's, and the sign test (McNemar's exact); ratings are resampled "
         "pair by pair, and their verdicts count all criteria together (Holm)."
     )
     if found.win is not None and found.win.detectable is not None:

@@ -34,6 +34,13 @@ class Estimate:
         names = ("calls", "kept", "prompt_tokens", "answer_tokens", "usd", "most_usd")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def brief(self) -> str:
+        """Return it in few words."""
+        price = "" if self.usd is None else f"about ${dollars(self.usd)}, "
+        tokens = f"about {self.prompt_tokens:,} tokens in, {self.answer_tokens:,} out"
+        return f"{price}{plural(self.calls, 'question')}, {tokens}"
+
     def __str__(self) -> str:
         kept = f" ({plural(self.kept, 'more question')} answered before)" if self.kept else ""
         text = (

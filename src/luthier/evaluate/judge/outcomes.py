@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from luthier.core.report import Number
+from luthier.core.text import one_line
 from luthier.evaluate.contrast import Contrast, contrast, holm, judged
 from luthier.evaluate.judge.ask import Judged
 from luthier.evaluate.judge.questions import Question
@@ -18,6 +19,9 @@ from luthier.evaluate.judge.replies import Judgement, Winner
 from luthier.evaluate.metrics.metric import Metric, each
 from luthier.evaluate.pairs import Pair
 from luthier.evaluate.stats import Verdict, ratios, share
+
+LONGEST = 300
+"""Characters of a reason that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,12 @@ class Outcome:
 
     @property
     def reason(self) -> str:
-        """Return what the judge gave as its reason, in each order."""
-        return " / ".join(one.reason for one in self.judgements)
+        """Return what the judge gave as its reason, each time it was asked."""
+        names = ("base", "tuned") if self.judgements[0].better is None else ("base first", "tuned first")
+        return "\n".join(
+            f"{name}: {one_line(judgement.reason, LONGEST)}"
+            for name, judgement in zip(names, self.judgements, strict=False)
+        )
 
 
 @dataclass(frozen=True, slots=True)
