@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.core.errors import Failed, RecipeError
+from luthier.evaluate.contrast import contrast
 from luthier.evaluate.metrics.choose import chosen
 from luthier.evaluate.metrics.metric import Expected, Metric
 from luthier.evaluate.metrics.structure import calls_in
@@ -65,6 +66,18 @@ def test_bleu_and_chrf_are_sacrebleu_s_of_the_corpus(options: Bleu | Chrf) -> No
     for rows in (WANTED, WANTED[:3]):
         got = GOT[: len(rows)]
         assert value(metric, rows, got) == pytest.approx(theirs.corpus_score(got, [rows]).score, abs=1e-9)
+
+
+@pytest.mark.parametrize("options", [Bleu(), Chrf()])
+def test_scores_of_a_corpus_have_an_interval(options: Bleu | Chrf) -> None:
+    (metric,) = locate(options)(options)
+    expected = [Expected(f"the peg of violin {n} slips, so turn it {n} times") for n in range(30)]
+    answers = [f"the peg of violin {n} slips" + ", so turn it" * (n % 3) for n in range(30)]
+    found = contrast(metric, metric.figures(expected, answers), metric.figures(expected, answers[1:] + answers[:1]))
+    assert found is not None
+    for number in (found.base, found.tuned, found.change):
+        assert number.low < number.value - 0.5
+        assert number.high > number.value + 0.5
 
 
 def test_rouge_is_the_mean_of_rouge_score() -> None:

@@ -1,6 +1,7 @@
 """BLEU, chrF and ROUGE, as sacrebleu and rouge-score count them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,25 @@ def bleu(options: Bleu) -> list[Metric]:
     """Return corpus BLEU, 0 to 100."""
     from sacrebleu.metrics import BLEU
 
-    return [_of_sacrebleu("bleu", "BLEU", BLEU(tokenize=options.tokenize))]
+    made = BLEU(tokenize=options.tokenize)
+
+    def score(sums: Sequence[float]) -> float:
+        length, wanted, *counts = sums
+        orders = made.max_ngram_order
+        found = made.compute_bleu(
+            correct=counts[:orders],
+            total=counts[orders:],
+            sys_len=1,  # it takes whole lengths only: whether the answers are too short is reckoned here
+            ref_len=1,
+            smooth_method=made.smooth_method,
+            smooth_value=made.smooth_value,
+            effective_order=made.effective_order,
+            max_ngram_order=orders,
+        )
+        brevity = math.exp(min(0.0, 1 - wanted / length)) if length else 0.0
+        return float(found.score) * brevity
+
+    return [_of_sacrebleu("bleu", "BLEU", made, score)]
 
 
 def chrf(options: Chrf) -> list[Metric]:
@@ -21,10 +40,10 @@ def chrf(options: Chrf) -> list[Metric]:
     from sacrebleu.metrics import CHRF
 
     made = CHRF(word_order=options.word_order)
-    return [_of_sacrebleu("chrf", f"chrF{'+' * options.word_order}", made)]
+    return [_of_sacrebleu("chrf", f"chrF{'+' * options.word_order}", made, made._compute_f_score)]
 
 
-def _of_sacrebleu(name: str, label: str, counter: Any) -> Metric:
+def _of_sacrebleu(name: str, label: str, counter: Any, score_of: Callable[[Sequence[float]], float]) -> Metric:
     """Return a metric of sacrebleu from the counts it takes of each answer itself, which add up to the corpus's."""
 
     def figures(expected: Sequence[Expected], answers: Sequence[str]) -> Floats:
@@ -32,9 +51,8 @@ def _of_sacrebleu(name: str, label: str, counter: Any) -> Metric:
         return np.array(counts, dtype=np.float64)
 
     def score(sums: Floats) -> Floats:
-        # sacrebleu's own scoring takes a list of whole numbers.
-        found = [counter._compute_score_from_stats([int(count) for count in row]).score for row in sums]
-        return np.array(found, dtype=np.float64)
+        # Not cut to whole numbers: intervals rest on how the score rises with a little more of a count.
+        return np.array([score_of(row) for row in sums.tolist()], dtype=np.float64)
 
     return Metric(name, label, figures, score, percent=False)
 
