@@ -21,9 +21,9 @@ from luthier.export.certificate import (
     lowered,
 )
 from luthier.export.gguf import to_gguf
-from luthier.export.llamacpp import greedy
 from luthier.export.merge import merge
 from luthier.export.safetensors_file import model_tensors
+from luthier.model.llamacpp import greedy
 
 ANSWERS = [
     "The order was shipped on 2026-03-01.",

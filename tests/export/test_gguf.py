@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from luthier.core.errors import Failed, MissingExtra, ModelError
 from luthier.export import gguf as gguf_module
 from luthier.export.gguf import to_gguf
-from luthier.export.llamacpp import ask, tokens
 from luthier.export.safetensors_file import model_tensors, read_tensor
 from luthier.export.vocabulary import GPT2, LLAMA3, TEKKEN, TokenType, read_vocabulary
+from luthier.model.llamacpp import ask, tokens
 
 AWKWARD = [
     "a",

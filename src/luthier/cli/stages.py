@@ -147,8 +147,8 @@ def evaluate(
 ) -> int:
     """Compare base and tuned model of RUN on its held-out rows, or any models on rows of yours.
 
-    A model is a run, a folder with a model or an adapter, `bundled`, a hub name, or one behind an OpenAI-compatible
-    endpoint, `https://host/v1#name`.
+    A model is a run, a folder with a model or an adapter, `bundled`, a hub name, a GGUF file, or one behind an
+    OpenAI-compatible endpoint, `https://host/v1#name`.
 
     \b
     luthier evaluate runs/2026-11-21-tickets

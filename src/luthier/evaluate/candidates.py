@@ -10,10 +10,12 @@ from luthier.core.endpoint import Endpoint
 from luthier.core.errors import ModelError
 from luthier.core.key import Key
 from luthier.core.progress import Progress
+from luthier.evaluate.gguf import GgufFile
 from luthier.evaluate.reading import Reading
 from luthier.evaluate.remote import Remote
 from luthier.evaluate.subject import Loaded, Setting, Subject
 from luthier.model.adapters import lora
+from luthier.model.llamacpp import known_tokens
 from luthier.model.load import load_model, stop_ids, stored_as
 from luthier.model.new_tokens import ids_of
 from luthier.model.quantised import Quantised
@@ -73,7 +75,15 @@ class Served:
     key: Key | None = None
 
 
-Candidate = Local | Served
+@dataclass(frozen=True, slots=True)
+class Gguf:
+    """A GGUF file on this machine."""
+
+    told: str
+    path: Path
+
+
+Candidate = Local | Served | Gguf
 
 
 def names(count: int) -> list[str]:
@@ -92,6 +102,9 @@ def readings(candidates: Sequence[Candidate]) -> list[Reading | None]:
     first = Reading(local[0].home)
     found: list[Reading | None] = []
     for one in candidates:
+        if isinstance(one, Gguf):
+            found.append(first if first.has(dict(enumerate(known_tokens(one.path)))) else None)
+            continue
         if not isinstance(one, Local):
             found.append(None)
             continue
@@ -121,6 +134,10 @@ def each(
         if isinstance(one, Served):
             with Endpoint(one.url, key=one.key) as endpoint:
                 found.append(measure(Remote(name, endpoint, one.model, setting, progress)))
+            continue
+        if isinstance(one, Gguf):
+            bare, vocabulary = None, len(known_tokens(one.path))
+            found.append(measure(GgufFile(name, one.path, read, vocabulary, setting, progress)))
             continue
         assert read is not None
         assert need is not None
@@ -153,7 +170,7 @@ class Need:
 
 
 def _need(one: Candidate, read: Reading | None) -> Need | None:
-    if isinstance(one, Served) or read is None:
+    if not isinstance(one, Local) or read is None:
         return None
     new_ids = ids_of(one.path) or ids_of(read.home)
     return Need(one.path, None, new_ids) if one.base is None else Need(one.base, Quantised.of(one.path), new_ids)

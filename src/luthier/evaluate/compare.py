@@ -14,7 +14,7 @@ from luthier.core.report import Finding, Report, Section, Table
 from luthier.evaluate import regression
 from luthier.evaluate.account import Compared, findings, next_steps, sections, shown, summary
 from luthier.evaluate.answers import Scored, score, scored
-from luthier.evaluate.candidates import Candidate, Local, each, names, readings
+from luthier.evaluate.candidates import Candidate, Gguf, Served, each, names, readings
 from luthier.evaluate.held_out import Exam, Examples, RowSet
 from luthier.evaluate.losses import Loss, chance, loss
 from luthier.evaluate.measure import Measured, measure
@@ -191,8 +191,10 @@ def _words(asked: Asked, options: Evaluate, tuned: Candidate, read: Reading | No
     """Return how was measured, in words."""
     window = options.window
     slid = f", windows of {window.tokens:,} tokens that move by {window.step:,}" if window else ""
-    if not isinstance(tuned, Local) or read is None:
-        return f"asked at {tuned.url}" if not isinstance(tuned, Local) else asked.precision
+    if isinstance(tuned, Served):
+        return f"asked at {tuned.url}"
+    if isinstance(tuned, Gguf) or read is None:
+        return "the GGUF file in llama.cpp"
     kind, count = Quantised.of(tuned.path), len(ids_of(tuned.path))
     bits = f", base in {kind.words}" if kind else ""
     new = f", base with untrained rows (the mean of all) for {count} new token{'s'[: count > 1]}" if count else ""

@@ -36,6 +36,8 @@ class Likelihood(NamedTuple):
     """What training learns of them."""
     every: RowNll | None = None
     """All their tokens, the prompts' too, but for a first one; None where nobody asked."""
+    computed: str = "torch"
+    """What computed it: another program rounds otherwise, always in the same direction."""
 
 
 LOGITS = 2**28

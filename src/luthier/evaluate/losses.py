@@ -21,7 +21,7 @@ from luthier.evaluate.likelihood import RowNll
 from luthier.evaluate.measure import Likely, Measured, by_conversation
 from luthier.evaluate.metrics.metric import Metric as Rated
 from luthier.evaluate.preferences import Preferred, of_judged, of_pairs, prompts_of
-from luthier.evaluate.stats import Paired, detectable, paired, perplexity, ratios, verdict
+from luthier.evaluate.stats import MARGIN, Paired, detectable, paired, perplexity, ratios, verdict
 from luthier.evaluate.subject import Absent
 from luthier.recipe.methods import Rows
 
@@ -68,7 +68,8 @@ def loss(base: Measured, tuned: Measured) -> Loss:
     assert isinstance(after, Likely)
     if before.held_out is after.held_out:
         nll = before.conversations.nll_R, after.conversations.nll_R
-        return Loss(paired(*nll, before.conversations.tokens_R), None)
+        found = paired(*nll, before.conversations.tokens_R)
+        return Loss(found if before.computed == after.computed else _but_for_rounding(found), None)
     why = "their tokens are others, so what they cost is told per byte"
     return Loss(None, _by_bytes(before, after), why)
 
@@ -82,6 +83,13 @@ def chance(base: Measured, tuned: Measured) -> float | None:
     base_CK, tuned_CK = (np.stack([one.conversations.nll_R, counts_C], axis=1) for one in (before, after))
     found = contrast(LIKELIHOOD, base_CK, tuned_CK)
     return None if found is None else found.p
+
+
+def _but_for_rounding(found: Paired) -> Paired:
+    """Return a comparison of numbers that two programs computed: one within the margin may be their rounding."""
+    low, high = found.difference.low, found.difference.high
+    inside = low is not None and high is not None and max(-low, high) <= MARGIN
+    return replace(found, verdict="same") if inside else found
 
 
 def _by_bytes(base: Likely, tuned: Likely) -> Paired | None:

@@ -28,6 +28,8 @@ class Likely:
     """Of all tokens of each conversation, where that is more than what is learned. Shape (C,) each."""
     held_out: HeldOut
     """The rows, as it reads them."""
+    computed: str
+    """What computed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def _likely(subject: Subject, exam: Exam, *, every: bool, of: str) -> Likely | A
     conversations = by_conversation(found.learned, held_out)
     _is_a_number(conversations, subject.name, held_out.conversations)
     whole = None if found.every is None else by_conversation(found.every, held_out)
-    return Likely(found.learned, conversations, whole, held_out)
+    return Likely(found.learned, conversations, whole, held_out, found.computed)
 
 
 def _is_a_number(measured: RowNll, name: str, conversations: Sequence[Source]) -> None:

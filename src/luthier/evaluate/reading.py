@@ -1,5 +1,6 @@
 """How a model reads: its tokenizer and chat template."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from luthier.model.load import load_tokenizer
@@ -35,7 +36,10 @@ class Reading:
         """Return whether a model in another folder has the same tokens, but for `RENAMED` of them."""
         if other == self.home or not (other / "tokenizer_config.json").is_file():
             return True
-        known = {number: token for token, number in load_tokenizer(other).get_vocab().items()}
+        return self.has({number: token for token, number in load_tokenizer(other).get_vocab().items()})
+
+    def has(self, known: Mapping[int, str]) -> bool:
+        """Return whether tokens by their numbers are its own, but for `RENAMED` of them."""
         tokens = self.tokenizer.get_vocab()
         others = sum(1 for token, number in tokens.items() if known.get(number, token) != token)
         return others <= RENAMED * len(tokens)

@@ -30,11 +30,12 @@ from luthier.core.files import write_json
 from luthier.core.progress import Progress, Silent
 from luthier.core.text import one_line, plural
 from luthier.export.adapter import CONFIG_NAME
-from luthier.export.llamacpp import Answer, ask, chat, next_token, rebuilt, refused, tokens
+from luthier.export.llamacpp import rebuilt, refused
 from luthier.export.safetensors_file import model_tensors, read_json
 from luthier.export.servers import sent
 from luthier.export.vocabulary import load_tokenizer
 from luthier.model.heads import kept as kept_head
+from luthier.model.llamacpp import Answer, ask, chat, next_token, tokens
 from luthier.model.load import stop_ids
 from luthier.model.new_tokens import grow, ids_of
 from luthier.model.quantised import Quantised, quantising, settle_layers

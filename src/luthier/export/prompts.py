@@ -7,8 +7,9 @@ from typing import Any, Protocol, Self
 
 from luthier.core.errors import DataError, LuthierError
 from luthier.core.text import one_line
-from luthier.export import llamacpp, modelfile, servers
+from luthier.export import modelfile, servers
 from luthier.export.gotemplate import GoTemplateError, Template, parse
+from luthier.model import llamacpp
 from luthier.tokens.sandbox import plain_turn
 
 Messages = Sequence[Mapping[str, Any]]

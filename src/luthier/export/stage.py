@@ -13,8 +13,8 @@ from luthier.core.run import Run
 from luthier.core.text import human_bytes
 from luthier.export.certificate import LENGTH, Certificate, Probe, for_gguf, for_merged
 from luthier.export.gguf import to_gguf
-from luthier.export.llamacpp import greedy
 from luthier.export.merge import merge
+from luthier.model.llamacpp import greedy
 from luthier.model.load import load_tokenizer, stop_ids
 from luthier.recipe.methods import Gguf
 from luthier.tokens.render import CONTROL, Refused, Renderer

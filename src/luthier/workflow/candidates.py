@@ -10,6 +10,7 @@ from luthier.core.key import read_key
 from luthier.core.run import Run
 from luthier.model.companions import json_object
 from luthier.model.facts import facts, resolve
+from luthier.workflow.needs import need
 
 if TYPE_CHECKING:
     from luthier.evaluate.candidates import Candidate
@@ -20,8 +21,8 @@ SCHEMES = ("http://", "https://")
 def candidates(models: Sequence[str], against: str | None, key_variable: str | None = None) -> "list[Candidate]":
     """Return the base and the models to compare with it.
 
-    A name is a run (its trained model), a folder with a model or an adapter, `bundled`, a hub name, or a model behind
-    an OpenAI-compatible endpoint: `https://host/v1#model`.
+    A name is a run (its trained model), a folder with a model or an adapter, `bundled`, a hub name, a GGUF file, or a
+    model behind an OpenAI-compatible endpoint: `https://host/v1#model`.
 
     Args:
         models: Names of those that are compared.
@@ -45,7 +46,7 @@ def candidates(models: Sequence[str], against: str | None, key_variable: str | N
 
 
 def _found(name: str, against: str | None, key_variable: str | None) -> "Candidate":
-    from luthier.evaluate.candidates import Local, Served
+    from luthier.evaluate.candidates import Gguf, Local, Served
 
     if name.startswith(SCHEMES):
         address, _, model = name.partition("#")
@@ -53,6 +54,11 @@ def _found(name: str, against: str | None, key_variable: str | None) -> "Candida
             raise RecipeError("which model of the endpoint?", hint=f"add its name: `{address}#NAME`", place=address)
         return Served(name, base_url(address), model, read_key(variable=key_variable))
     path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        need("xllamacpp", "gguf", extra="gguf")
+        if not path.is_file():
+            raise ModelError("there is no such GGUF file", hint="name the file an export wrote", place=name)
+        return Gguf(name, path)
     if Run.begun(path):
         path = path / "model"
     if (path / "adapter_config.json").is_file():
@@ -62,7 +68,7 @@ def _found(name: str, against: str | None, key_variable: str | None) -> "Candida
 
 def _base(adapter: Path, against: str | None) -> Path:
     """Return the folder of an adapter's base: what it is compared with, where that is a whole model here."""
-    if against is not None and not against.startswith(SCHEMES):
+    if against is not None and not against.startswith(SCHEMES) and not against.endswith(".gguf"):
         home = Path(against).expanduser()
         if not Run.begun(home) and not (home / "adapter_config.json").is_file():
             return resolve(against)
