@@ -1,6 +1,7 @@
 """What is done with sources of which nobody said what to learn from them."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from luthier.cli.options import given_recipe
 from luthier.core.errors import DataError
 from luthier.data.first import are_plain_text, missing_columns
 from luthier.recipe.data import Data, Fields
+from luthier.recipe.load import parse_recipe
 
 QA = json.dumps({"question": "Q", "answer": "A"}) + "\n"
 
@@ -104,3 +106,13 @@ def test_an_option_about_tables_without_a_table_is_refused(
 def test_how_to_look_for_test_items_without_any_is_refused() -> None:
     with pytest.raises(ValidationError, match="`ngram` says how to look for test items"):
         Data(sources=("x",), decontaminate={"ngram": 8})
+
+
+def test_the_hint_for_unknown_columns_can_be_typed_whatever_they_are_called(write: Write, tmp_path: Path) -> None:
+    path = write("rows.jsonl", json.dumps({"frage'; touch x; '": "Q", "antwort": "A"}) + "\n")
+    with pytest.raises(DataError) as error:
+        prepare_sources(tmp_path, path)
+    option, value = shlex.split(error.value.hint.split("`")[1])
+    assert option == "--set"
+    recipe = parse_recipe("model: bundled\n", file="r", overrides=[value, f"data.sources=[{json.dumps(str(path))}]"])
+    assert recipe.data.fields == Fields(prompt="frage'; touch x; '", answer="antwort")

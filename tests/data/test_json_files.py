@@ -160,3 +160,13 @@ def test_an_array_is_read_through_a_window_of_any_size(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(window, "CHUNK", 3)
         assert rows_of(read_file(path)) == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("pairs.json", '[["Q", "A"], ["q", "a"]]'), ("pairs.jsonl", '["Q", "A"]\n["q", "a"]')]
+)
+def test_a_list_of_pairs_of_texts_is_a_table_without_a_header(name: str, content: str, write: Write) -> None:
+    assert rows_of(read_file(write(name, content))) == [
+        {"column 1": "Q", "column 2": "A"},
+        {"column 1": "q", "column 2": "a"},
+    ]

@@ -1,6 +1,8 @@
 """From what is remembered of kept rows to the part of each."""
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -154,7 +156,7 @@ def checks(files: Sequence[tuple[Part, str]], dropped: int, *, alike: bool, own:
     if named and len(files) > 1:
         option = "valid" if re.search("val|dev", Path(named[0]).stem, re.IGNORECASE) else "test"
         details = f"{plural(len(named), 'file')} by the name held out, and trained on, first `{named[0]}`"
-        hint = f"`--set data.{option}_sources=[{named[0]}]` holds it out"
+        hint = f"`--set {shlex.quote(f'data.{option}_sources={json.dumps([named[0]])}')}` holds it out"
         found.append(Check("named_held_out", "warning", details, hint))
     if alike:
         details = "so many rows are nearly the same that those held out have near duplicates among those trained on"

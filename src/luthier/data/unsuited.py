@@ -1,5 +1,7 @@
 """Rows that an objective can't learn from: what they look like, what would learn from them, and what to set."""
 
+import json
+import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -72,7 +74,7 @@ def unusable(name: str, columns: Sequence[str], data: Data, rows: Rows) -> DataE
         return DataError(
             f"the objective learns from {WANTED[rows]}, but these are {LOOKS[other.format]}; the columns are {seen}",
             hint=f"`--set train.objective={other.objective}` learns from them, or say which columns hold what:"
-            f" `--set data.fields='{_fields_of(rows)}'`",
+            f" `--set {_fields_of(rows, columns)}`",
             place=name,
         )
     if data.fields:
@@ -84,12 +86,16 @@ def unusable(name: str, columns: Sequence[str], data: Data, rows: Rows) -> DataE
     what = "that luthier knows" if data.format == "auto" else f"of the format `{data.format}`"
     return DataError(
         f"no row has columns {what}; the columns are {seen}",
-        hint=f"say which hold what: `--set data.fields='{_fields_of(rows)}'`"
+        hint=f"say which hold what: `--set {_fields_of(rows, columns)}`"
         " (a CSV file's first line must be the column names)",
         place=name,
     )
 
 
-def _fields_of(rows: Rows) -> str:
+def _fields_of(rows: Rows, columns: Sequence[str]) -> str:
+    """Return what sets fields, for a shell, filled in with the first columns: a guess, to be put right."""
     needed = NEEDED.get(MADE_FROM[rows][0], ()) if rows != "conversation" else NEEDED["completion"]
-    return "{" + ", ".join(f"{part}: COLUMN" for part in needed) + "}"
+    guessed = [name if name.isidentifier() else json.dumps(one_line(name, 40)) for name in columns[: len(needed)]]
+    filled = [*guessed, *["COLUMN"] * len(needed)]
+    fields = ", ".join(f"{part}: {column}" for part, column in zip(needed, filled, strict=False))
+    return shlex.quote(f"data.fields={{{fields}}}")

@@ -111,7 +111,7 @@ def _counter(recipe: Recipe, data: Data, names: dict[Path, str]) -> "tuple[Calla
     from luthier.model.facts import tokenizer_file
 
     file = tokenizer_file(recipe.model)
-    whose = f"the tokenizer of `{recipe.model}`"
+    whose = f"the tokenizer of {recipe.model}"
     if file is None:
         return None, f"estimated from bytes: {whose} is not on this machine"
     if importlib.util.find_spec("tokenizers") is None:

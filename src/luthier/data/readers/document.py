@@ -13,7 +13,7 @@ from luthier.core.errors import DataError
 from luthier.data.encoding import BROKEN
 from luthier.data.readers.json_text import complaint, kind, parse
 from luthier.data.readers.lines import read_lines
-from luthier.data.readers.nested import records_of
+from luthier.data.readers.nested import are_cells, named, records_of
 from luthier.data.readers.opened import LONGEST, Opened, shown
 from luthier.data.readers.window import TooLongError, Window
 from luthier.data.rows import Piece, RawRow, Read, Refusal, Unreadable
@@ -163,6 +163,8 @@ class _Mark:
 def _item(opened: Opened, number: int, value: Any, raw: str) -> Read:
     if BROKEN in raw:
         return opened.unreadable(number, shown(raw), "invalid_encoding", f"not {opened.encoding}")
+    if are_cells(value):
+        value = named(value)
     if not isinstance(value, dict):
         return opened.unreadable(number, value, "not_an_object", f"a JSON {kind(value)}")
     return RawRow(value, opened.at(number))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from luthier.core.example import Source
 from luthier.data.encoding import BROKEN
 from luthier.data.readers.json_text import kind, parse
+from luthier.data.readers.nested import are_cells, named
 from luthier.data.readers.opened import LONGEST, Opened, shown
 from luthier.data.rows import RawRow, Read, Refusal, Unparsed, Unreadable
 
@@ -31,6 +32,8 @@ def parsed(line: Unparsed, *, file: str, encoding: str) -> Read:
     if isinstance(text, str) and BROKEN in text:
         return Unreadable(shown(text), source, Refusal("invalid_encoding", f"not {encoding}"))
     value = parse(text)
+    if are_cells(value):
+        value = named(value)
     if isinstance(value, dict):
         return RawRow(value, source)
     if isinstance(value, Refusal):

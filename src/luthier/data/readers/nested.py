@@ -58,7 +58,7 @@ def records_of(value: Mapping[str, Any]) -> Found | str:
             return Found([{column: cells[number] for column, cells in value.items()} for number in first])
         return Found([*value.values()])
     if of_lists and len(of_lists) == len(lists) == len(value):
-        return _joined({key: [_named(cells) for cells in item] for key, item in of_lists.items()})
+        return _joined({key: [named(cells) for cells in item] for key, item in of_lists.items()})
     if lists and len(lists) == len(value):
         return "an object of lists that are no columns: their lengths differ"
     return Found([value] if value else [])
@@ -73,7 +73,7 @@ def _joined(lists: Mapping[str, list[Any]]) -> Found:
 
     So of rows that are equal, one that is held out is the first.
     """
-    lists = dict(sorted(lists.items(), key=lambda named: -(part_named(named[0]) or 0)))
+    lists = dict(sorted(lists.items(), key=lambda each: -(part_named(each[0]) or 0)))
     names = ", ".join(f"`{key}`" for key in [*lists][:8])
     records = [
         {**record, SPLIT: record.get(SPLIT, key)} if isinstance(record, dict) else record
@@ -83,6 +83,11 @@ def _joined(lists: Mapping[str, list[Any]]) -> Found:
     return Found(records, f"the lists {names} are read one after the other; `{SPLIT}` says which one a row is of")
 
 
-def _named(cells: Any) -> Any:
-    """Return a row without names under those that a table without a header gets."""
+def are_cells(value: Any) -> bool:
+    """Say whether a value is a row without names: a list of two texts or more."""
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(cell, str) for cell in value)
+
+
+def named(cells: Any) -> Any:
+    """Return a row without names, a list of cells, under those that a table without a header gets."""
     return {f"column {index}": cell for index, cell in enumerate(cells, start=1)} if isinstance(cells, list) else cells
