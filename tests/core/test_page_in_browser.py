@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import Browser, found
 
+from chromium import HOSTILE, Browser, found
 from luthier.core.html import to_html
 from luthier.core.report import (
     Bars,
@@ -27,22 +27,6 @@ from luthier.core.report import (
 )
 from luthier.data.prepare import prepare
 from luthier.recipe.data import Data
-
-HOSTILE = (
-    "<script>document.title='ran'</script>",
-    "</script><script>document.title='ran'</script>",
-    "<!--<script>document.title='ran'//--></style></title></textarea>",
-    '"><img src=x onerror="document.title=\'ran\'">',
-    "' autofocus onfocus='document.title=`ran`' x='",
-    "<svg onload=document.title='ran'><a href=\"javascript:document.title='ran'\">x</a></svg>",
-    "<iframe srcdoc=\"<script>parent.document.title='ran'</script>\"></iframe>",
-    '<link rel=stylesheet href="http://127.0.0.1:9/x"><img src="http://127.0.0.1:9/x"><base href="http://127.0.0.1:9/">',
-    '<meta http-equiv=refresh content="0;url=http://127.0.0.1:9/"><form action="//x"><button autofocus>',
-    "{{constructor.constructor('document.title=1')()}} ${document.title=1} <%= 7*7 %>",
-    "null \x00 escape \x1b]0;ran\x07 bidi \u202e over \u2066 isolate \u200b zero \ufeff",
-    "\u2028\u2029]]>&lt;script&gt;&#60;script&#62;",
-)
-
 
 SHOWN = "[...document.querySelectorAll('.records tbody tr')].filter(row => !row.hidden)"
 STATUS = "document.querySelector('.pages span').textContent"

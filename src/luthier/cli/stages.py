@@ -22,6 +22,7 @@ from luthier.cli.options import (
     started,
     tell,
 )
+from luthier.cli.people import Face, people_options
 
 
 class Quant(click.ParamType[str]):
@@ -129,11 +130,14 @@ def track(*, run: Path, to: str, **output: bool) -> int:
 @click.option("--against", metavar="NAME", help="Without RUN: the model they are compared with; an adapter's base.")
 @click.option("--key-env", metavar="NAME", help="The environment variable that holds the key of an endpoint.")
 @click.option("--data", multiple=True, metavar="PATH", help="Without RUN: the rows, all of which are measured.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A recipe value; of RUN its judge's only.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A recipe value; of RUN its judge's or people's."
+)
 @judge_options
+@people_options
 @out_option
 @output_options
-def evaluate(
+def evaluate(  # noqa: PLR0913 - each is an option of its own
     *,
     run: Path | None,
     models: tuple[str, ...],
@@ -142,6 +146,7 @@ def evaluate(
     data: tuple[str, ...],
     overrides: tuple[str, ...],
     judge: Judging,
+    people: Face | None,
     out: Path | None,
     **output: bool,
 ) -> int:
@@ -153,11 +158,12 @@ def evaluate(
     \b
     luthier evaluate runs/2026-11-21-tickets
     luthier evaluate --model runs/a --model runs/b --against base/ --data test.jsonl
+    luthier evaluate runs/2026-11-21-tickets --human
     luthier evaluate --model tuned/ --against base/ --data test.jsonl --set evaluate.metrics='[exact_match]'
     """
     from luthier.core.errors import RecipeError
 
-    of_others = [change for change in overrides if not change.startswith("evaluate.judge.")]
+    of_others = [change for change in overrides if not change.startswith(("evaluate.judge.", "evaluate.people."))]
     given = {"--model": models, "--against": against, "--data": data, "--set": of_others, "--out": out}
     given["--key-env"] = key_env
     if run is not None:
@@ -168,10 +174,17 @@ def evaluate(
                 f"{extra[0]} says what is measured where there is no RUN, and `{run}` is named", hint=hint
             )
 
-        def verb(verbs: Any, *work: Any) -> Any:
-            return verbs.evaluate(*work, agree=judge.agree)
+        def verb(verbs: Any, recipe: Any, opened: Any, bar: Any) -> Any:
+            if people is not None:
+                return verbs.ask_people(recipe, opened, people)
+            return verbs.evaluate(recipe, opened, bar, agree=judge.agree)
 
         return _on_run("evaluate", run, verb, (*judge.changes, *overrides), **output)
+    if people is not None:
+        raise RecipeError(
+            "`--human` shows the answers of an evaluation that is finished",
+            hint="name its RUN: `luthier evaluate RUN --human`",
+        )
     if not models or not data:
         hint = "name a run, or give `--model NAME --against NAME --data FILE`"
         raise RecipeError("nothing says what is to be compared", hint=hint)

@@ -30,8 +30,8 @@ from luthier.recipe.methods import Rows
 from luthier.tokens.encode import Limits
 from luthier.tokens.store import Stored
 
-LATER = "judge_"
-"""How the names of values begin that are only known when the answers were judged."""
+LATER = ("judge_", "people_")
+"""How the names of values begin that are only known when somebody judged the answers."""
 
 DROPPED = "dropped as they were prepared: `data/dropped.jsonl` says why"
 

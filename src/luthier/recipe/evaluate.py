@@ -9,6 +9,7 @@ from luthier.recipe.judge import Judge
 from luthier.recipe.methods import Named, Positive, PositiveReal, UpToOne
 from luthier.recipe.metrics import Metric
 from luthier.recipe.options import Options
+from luthier.recipe.people import People
 
 
 class Capability(Options):
@@ -53,7 +54,7 @@ class Gate(Options):
     at_most: dict[Named, float] = Field(default_factory=dict)
     """Largest values: {perplexity: 3.0, repetition: 0.1}."""
 
-    def later(self, prefix: str) -> "Gate":
+    def later(self, prefix: tuple[str, ...]) -> "Gate":
         """Return the limits of what is only known later, by the beginning of its name."""
         least, most = self.at_least.items(), self.at_most.items()
         return Gate(
@@ -61,7 +62,7 @@ class Gate(Options):
             at_most={name: limit for name, limit in most if name.startswith(prefix)},
         )
 
-    def now(self, prefix: str) -> "Gate":
+    def now(self, prefix: tuple[str, ...]) -> "Gate":
         """Return the gate without these limits."""
         least, most = self.at_least.items(), self.at_most.items()
         return Gate(
@@ -125,6 +126,9 @@ class Evaluate(Options):
     judge: Judge | None = None
     """A language model that compares the answers of both models: {url: http://localhost:8000/v1, model: NAME}."""
 
+    people: People | None = None
+    """What people are shown who compare the answers: `luthier evaluate RUN --human`."""
+
     gate: Gate = Gate()
     """What the result must be; where it isn't, the exit code is 3, and `luthier run` stops before it merges."""
 
@@ -155,5 +159,8 @@ class Evaluate(Options):
             raise ValueError(message)
         if self.judge and not self.answers:
             message = "`judge` judges answers, and `answers` is 0: ask for some, or name no judge"
+            raise ValueError(message)
+        if self.people and not self.answers:
+            message = "`people` compare answers, and `answers` is 0: ask for some, or leave it out"
             raise ValueError(message)
         return self

@@ -9,12 +9,14 @@ from luthier.workflow.encoding import inspect, renderer, tokens
 from luthier.workflow.evaluation import evaluate, evaluate_models
 from luthier.workflow.exporting import export, merge
 from luthier.workflow.needs import parent_weights
+from luthier.workflow.people import ask_people
 from luthier.workflow.planning import plan, preview
 from luthier.workflow.road import check, init, run_all
 from luthier.workflow.runs import begin, fresh_folder, new_folder, reopen, run_folder, unfinished
 from luthier.workflow.training import follow, track, train
 
 __all__ = [
+    "ask_people",
     "begin",
     "check",
     "evaluate",

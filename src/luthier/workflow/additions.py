@@ -2,6 +2,7 @@
 
 evaluate/page.json    the evaluation's own report, as it was before anything was added
 judge/page.json       what a judge said of the answers in evaluate/answers.jsonl
+people/page.json      what people said of them
 """
 
 import json
@@ -20,7 +21,7 @@ from luthier.core.run import Run
 if TYPE_CHECKING:
     from luthier.recipe.evaluate import Gate
 
-ADDITIONS = ("judge",)
+ADDITIONS = ("judge", "people")
 """Folders of additions, and the keys of their data in the report."""
 
 PAGE = "page.json"

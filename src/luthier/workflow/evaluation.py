@@ -45,7 +45,7 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agre
     trained, base = trained_model(recipe, run)
     asked = [[file.name, known_sha256(file.path)] for file in capability_files(recipe)]
     asked += [[str(path), known_sha256(path)] for path in metric_files(recipe)]
-    key = digest([trained["files"], recipe.evaluate.model_dump(mode="json", exclude={"judge"}), asked])
+    key = digest([trained["files"], recipe.evaluate.model_dump(mode="json", exclude={"judge", "people"}), asked])
     finished = run.finished("evaluate", key)
     if finished is not None:
         report = done_before("Evaluation", finished)

@@ -38,6 +38,23 @@ def found() -> str:
     return path
 
 
+HOSTILE = (
+    "<script>document.title='ran'</script>",
+    "</script><script>document.title='ran'</script>",
+    "<!--<script>document.title='ran'//--></style></title></textarea>",
+    '"><img src=x onerror="document.title=\'ran\'">',
+    "' autofocus onfocus='document.title=`ran`' x='",
+    "<svg onload=document.title='ran'><a href=\"javascript:document.title='ran'\">x</a></svg>",
+    "<iframe srcdoc=\"<script>parent.document.title='ran'</script>\"></iframe>",
+    '<link rel=stylesheet href="http://127.0.0.1:9/x"><img src="http://127.0.0.1:9/x"><base href="http://127.0.0.1:9/">',
+    '<meta http-equiv=refresh content="0;url=http://127.0.0.1:9/"><form action="//x"><button autofocus>',
+    "{{constructor.constructor('document.title=1')()}} ${document.title=1} <%= 7*7 %>",
+    "null \x00 escape \x1b]0;ran\x07 bidi \u202e over \u2066 isolate \u200b zero \ufeff",
+    "\u2028\u2029]]>&lt;script&gt;&#60;script&#62;",
+)
+"""Texts that do something where they become markup: they change the title, or ask for an address."""
+
+
 class Browser:
     """One page of a browser, and all it did that a report's page must not do.
 
@@ -101,10 +118,10 @@ class Browser:
                 return answer["result"]
             self._happened(answer)
 
-    def open(self, file: Path) -> None:
-        """Load a page, and give it time to do what it should not."""
+    def open(self, page: Path | str) -> None:
+        """Load a file or an address, and give it time to do what it should not."""
         self.asked, self.said = [], []
-        self.ask("Page.navigate", url=file.absolute().as_uri())
+        self.ask("Page.navigate", url=page if isinstance(page, str) else page.absolute().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self._waiting):
             self._happened(self._next())
         self._waiting = []
@@ -120,6 +137,11 @@ class Browser:
     def type(self, text: str) -> None:
         """Type into what has the focus."""
         self.ask("Input.insertText", text=text)
+
+    def press(self, key: str) -> None:
+        """Press a key, such as `s` or `ArrowLeft`."""
+        for kind in ("keyDown", "keyUp"):
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key)
 
     def look(self, *, width: int = 1200, height: int = 900, dark: bool = False, whole: bool = True) -> bytes:
         """Return a picture of the page as PNG."""
