@@ -10,6 +10,7 @@ from luthier.recipe.methods import Named, Positive, PositiveReal, UpToOne
 from luthier.recipe.metrics import Metric
 from luthier.recipe.options import Options
 from luthier.recipe.people import People
+from luthier.recipe.programs import Programs
 
 
 class Capability(Options):
@@ -123,6 +124,9 @@ class Evaluate(Options):
     capabilities: tuple[Capability, ...] = ()
     """What the model could do before and should still do. One that is lost is a gate that says no (exit code 3)."""
 
+    programs: tuple[Programs, ...] = ()
+    """Problems both models write programs for: [{problems: humaneval, file: HumanEval.jsonl.gz}]."""
+
     judge: Judge | None = None
     """A language model that compares the answers of both models: {url: http://localhost:8000/v1, model: NAME}."""
 
@@ -150,6 +154,15 @@ class Evaluate(Options):
     def refuses(self) -> bool:
         """Whether a result may be refused."""
         return bool(self.capabilities) or self.gate != Gate()
+
+    @model_validator(mode="after")
+    def problems_are_named_once(self) -> "Evaluate":
+        """Refuse two of one name, which no report could tell apart."""
+        names = [one.problems for one in self.programs]
+        if len({*names}) < len(names):
+            message = "`programs` names the same problems twice: raise `samples` instead"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def what_is_scored_is_asked(self) -> "Evaluate":

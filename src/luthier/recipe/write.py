@@ -58,7 +58,8 @@ def section(
         lines += comment(f"Why: {reasons[dotted]}") if dotted in reasons else []
         lines += entry(key, value, here, comments, reasons)
         if comments and (value is None or value is False) and key.shape.section:
-            lines += [f"#   {each}: {in_one_line(about)}" for each, about in keys_of(key.shape.section).items()]
+            told = (f"{each}: {in_one_line(about)}" for each, about in keys_of(key.shape.section).items())
+            lines += [f"#   {line}" for text in told for line in textwrap.wrap(text, WIDTH - 4, subsequent_indent="  ")]
     return lines
 
 
@@ -72,10 +73,13 @@ def entry(key: Key, value: Any, path: tuple[str, ...], comments: bool, reasons: 
         lines = section(value, path, comments, reasons)
         return [f"{name}:", *indented(lines)] if lines else [f"{name}: {{}}"]
     shape = key.shape.item
-    if isinstance(value, tuple) and shape and shape.methods:
-        if not value:
-            return [f"{name}: []"]
-        items = (method(item, shape.tag, path, comments, reasons) for item in value)
+    if isinstance(value, tuple) and value and shape and (shape.methods or shape.section):
+        items = (
+            method(item, shape.tag, path, comments, reasons)
+            if shape.methods
+            else section(item, path, comments, reasons)
+            for item in value
+        )
         return [f"{name}:", *(line for lines in items for line in item_lines(lines))]
     return [f"{name}: {scalar(value)}"]
 

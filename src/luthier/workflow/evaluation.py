@@ -19,8 +19,9 @@ from luthier.workflow.additions import answers_of, assembled, files_of, keep
 from luthier.workflow.data import sources_of
 from luthier.workflow.encoding import renderer, stored_tokens
 from luthier.workflow.judging import Agree, judged
-from luthier.workflow.needs import capability_files, metric_files, model_facts, need, need_methods
+from luthier.workflow.needs import capability_files, metric_files, model_facts, need, need_methods, program_files
 from luthier.workflow.planning import kept_plan
+from luthier.workflow.programs import programs
 from luthier.workflow.runs import done_before
 from luthier.workflow.training import held_out_rows, trained_model
 
@@ -45,6 +46,7 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agre
     trained, base = trained_model(recipe, run)
     asked = [[file.name, known_sha256(file.path)] for file in capability_files(recipe)]
     asked += [[str(path), known_sha256(path)] for path in metric_files(recipe)]
+    asked += [[file.name, known_sha256(file.path)] for file in program_files(recipe)]
     key = digest([trained["files"], recipe.evaluate.model_dump(mode="json", exclude={"judge", "people"}), asked])
     finished = run.finished("evaluate", key)
     if finished is not None:
@@ -141,6 +143,7 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progre
             asked,
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), progress)],
+            parts=programs(recipe),
             out=run / "evaluate",
             progress=progress,
         )
@@ -201,6 +204,7 @@ def evaluate_models(
             asked,
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), watcher)],
+            parts=programs(recipe),
             out=run / "evaluate",
             progress=watcher,
         )

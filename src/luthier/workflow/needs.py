@@ -37,6 +37,7 @@ def need_methods(recipe: Recipe) -> None:
         need("httpx2", extra="endpoint")
         read_key(variable=judge.key_env, file=None if judge.key_file is None else Path(judge.key_file))
     capability_files(recipe)
+    program_files(recipe)
 
 
 def model_facts(recipe: Recipe) -> "ModelFacts":
@@ -95,3 +96,10 @@ def metric_files(recipe: Recipe) -> list[Path]:
             module = Path(*metric.function.partition(":")[0].split("."))
             found += [module.with_suffix(".py"), module / "__init__.py"]
     return [path for path in found if path.is_file()]
+
+
+def program_files(recipe: Recipe) -> "list[SourceFile]":
+    """Return the file of each collection of problems that models write programs for; they must be there."""
+    from luthier.data.sources import find_files
+
+    return [file for asked in recipe.evaluate.programs for file in find_files((asked.file,), rows="conversation")[:1]]

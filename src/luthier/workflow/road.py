@@ -14,7 +14,7 @@ from luthier.recipe.schema import Recipe
 from luthier.workflow.data import prepare, sources_of
 from luthier.workflow.evaluation import evaluate
 from luthier.workflow.exporting import export, merge
-from luthier.workflow.needs import capability_files, model_facts, need, need_methods, parallel_accepted
+from luthier.workflow.needs import capability_files, model_facts, need, need_methods, parallel_accepted, program_files
 from luthier.workflow.planning import plan, preview
 from luthier.workflow.training import train
 
@@ -103,6 +103,7 @@ def check(recipe: Recipe) -> None:
         lambda: problems.extend(missing_columns(data, rows)),
         lambda: evaluation_files(data.decontaminate.against),
         lambda: capability_files(recipe),
+        lambda: program_files(recipe),
         lambda: is_local(recipe.model) and facts(recipe.model),
         lambda: parallel_accepted(recipe),
     ):
