@@ -10,10 +10,11 @@ letters). `random` is a Llama of 25M random weights with a vocabulary of 32k, re
 Each contestant runs in a process of its own, pinned to one processor, one thread, float32, taking turns. Time is
 processor time of `loglikelihood`, from strings to answers, encoding included. `HFLM` is measured at several sizes of
 batches, and luthier's times are told beside the fastest. Memory is what the process held at its peak above what it held
-before, with the model loaded.
+before, with the model loaded; in later rounds some of what it needs is held already, so the largest is told.
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -98,20 +99,21 @@ def requests_of(items: Items) -> list[Any]:
 
 
 def compete(name: str, folder: Path, count: int) -> None:
-    """Run one contestant here over all shapes, and print what came out."""
+    """Run one contestant here over all shapes each time a line comes in, and print what came out."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     model = scorer(name, folder)
-    found = {}
-    for shape in TARGETS:
-        requests = requests_of(items_of(shape, count))
-        model.loglikelihood(requests[:8], disable_tqdm=True)  # first calls
-        before = held("VmRSS:")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        began = time.process_time()
-        answers = model.loglikelihood(requests, disable_tqdm=True)
-        seconds = time.process_time() - began
-        found[shape] = {"seconds": seconds, "memory": held("VmHWM:") - before, "answers": answers}
-    print("RESULT" + json.dumps(found))
+    requests = {shape: requests_of(items_of(shape, count)) for shape in TARGETS}
+    model.loglikelihood(requests["HellaSwag"][:8], disable_tqdm=True)  # first calls
+    for _ in sys.stdin:
+        found = {}
+        for shape, own in requests.items():
+            before = held("VmRSS:")
+            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+            began = time.process_time()
+            answers = model.loglikelihood(own, disable_tqdm=True)
+            seconds = time.process_time() - began
+            found[shape] = {"seconds": seconds, "memory": held("VmHWM:") - before, "answers": answers}
+        print("RESULT" + json.dumps(found), flush=True)
 
 
 def held(name: str) -> int:
@@ -167,15 +169,24 @@ def main() -> None:
 def rounds(folder: Path, asked: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Return what each contestant did with one model, round by round."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
-    for number in range(asked.rounds):
+    with contextlib.ExitStack() as open_ones:
+        waiting = {}
         for name in CONTESTANTS:
             command = [sys.executable, __file__, "--only", name, "--model", str(folder), "--items", str(asked.items)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | ONE_THREAD)
-            if "RESULT" not in done.stdout:
-                sys.exit(done.stderr[-3000:])
-            runs[name].append(json.loads(done.stdout.rpartition("RESULT")[2]))
-            spent = ", ".join(f"{shape} {own['seconds']:.2f}" for shape, own in runs[name][-1].items())
-            print(f"round {number + 1}: {name}: {spent}", file=sys.stderr)
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            process = subprocess.Popen(command, text=True, env=os.environ | ONE_THREAD, **pipes)
+            waiting[name] = open_ones.enter_context(process)
+        for number in range(asked.rounds):
+            for name, process in waiting.items():
+                process.stdin.write("your turn\n")
+                process.stdin.flush()
+                told = next((line for line in process.stdout if line.startswith("RESULT")), None)
+                assert told, f"{name} ended"
+                runs[name].append(json.loads(told.removeprefix("RESULT")))
+                spent = ", ".join(f"{shape} {own['seconds']:.2f}" for shape, own in runs[name][-1].items())
+                print(f"round {number + 1}: {name}: {spent}", file=sys.stderr, flush=True)
+        for process in waiting.values():
+            process.stdin.close()
     return runs
 
 
