@@ -168,6 +168,11 @@ def test_no_process_survives_the_one_that_started_it() -> None:
         assert time.monotonic() < until
 
 
+def test_a_server_that_fails_is_told_and_not_waited_for() -> None:
+    with Server() as server, pytest.raises(Failed, match="is gone"):
+        server.hold(Trial("x = 1", (), ""), seconds="one", memory_bytes=1 << 27)
+
+
 def test_nothing_is_run_where_a_wall_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     require()
     monkeypatch.setattr(runner, "PROBES", {"returning": ("return 1", "probe()")})

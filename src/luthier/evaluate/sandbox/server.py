@@ -89,10 +89,14 @@ def fork(work: Callable[[], None], descriptors: Sequence[int], *, seconds: int, 
 
 
 def serve() -> None:
-    """Hear one trial, hold it, and tell what came of it."""
+    """Hear one trial, hold it, and tell what came of it.
+
+    Raises:
+        EOFError: There is none any more.
+    """
     program = hear()
     if not program:
-        os._exit(1)
+        raise EOFError
     call, calls = os.pipe()
     replies, reply = os.pipe()
     report, verdict = os.pipe()
@@ -145,11 +149,13 @@ def main() -> None:
     while select.select([0], [], [])[0]:
         child = os.fork()
         if not child:
+            status = 1
             try:
                 walls.end_with(me)
                 serve()
+                status = 0
             finally:
-                os._exit(0)
+                os._exit(status)
         if os.waitpid(child, 0)[1]:
             return
 
