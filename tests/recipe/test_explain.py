@@ -41,7 +41,11 @@ def test_a_section_lists_its_keys():
     explanation = explain("evaluate.gate")
     assert explanation.keys == (
         ("verdict", "What the comparison with the base must say. (any)"),
-        ("at_least", "Smallest values of metrics, by their names in the report: {accuracy: 0.8}. ({})"),
+        (
+            "at_least",
+            "Smallest values of metrics and benchmarks, by their names in the report: "
+            "{accuracy: 0.8, gsm8k: 0.3}. ({})",
+        ),
         ("at_most", "Largest values: {perplexity: 3.0, repetition: 0.1}. ({})"),
     )
     assert explanation.lines()[-1] == "  at_most   Largest values: {perplexity: 3.0, repetition: 0.1}. ({})"

@@ -224,12 +224,8 @@ def test_several_mistakes_are_problems_and_one_is_a_recipe_error():
 @pytest.mark.parametrize(
     ("lines", "problem", "hint"),
     [
-        (
-            "seeed: 1",
-            "unknown key `seeed`",
-            "did you mean `data.split.seed` or `train.seed` or `evaluate.sampling.seed`?",
-        ),
-        ("seed: 1", "unknown key `seed`", "write it under `data.split` or `train` or `evaluate.sampling`"),
+        ("margiin: 1", "unknown key `margiin`", "did you mean `data.fields.margin` or `train.objective.margin`?"),
+        ("margin: 1", "unknown key `margin`", "write it under `data.fields` or `train.objective`"),
         ("warmup: 0.1", "unknown key `warmup`", "write it under `train.schedule`"),
         (
             "train: {model: x}",

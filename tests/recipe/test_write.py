@@ -154,6 +154,10 @@ def test_with_comments_every_key_stands_below_its_help():
         ("train", "samples"),
         ("evaluate", "metrics"),
         ("evaluate", "capabilities"),
+        ("evaluate", "benchmarks"),
+        ("evaluate", "sampling"),
+        ("evaluate", "window"),
+        ("evaluate", "judge"),
         ("data", "clean", "privacy", "ner"),
     }
     inside |= {("evaluate", name) for name in ("programs", "people", "judge", "window", "sampling")}

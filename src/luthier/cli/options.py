@@ -49,6 +49,45 @@ def continue_option(command: Command) -> Command:
     return click.option("--continue-from", type=click.Path(path_type=Path), metavar="DIR", help=text)(command)
 
 
+def benchmark_options(command: Command) -> Command:
+    """Add `--benchmarks`, and what is asked of all that it names."""
+    for add in (
+        click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Their files; else the hub."),
+        click.option("--shots", type=click.IntRange(min=0), metavar="N", help="Examples before each question."),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Items of each task; else all."),
+        click.option("--benchmarks", metavar="NAMES", help="Tasks of lm-evaluation-harness: gsm8k,mmlu,hellaswag."),
+    ):
+        command = add(command)
+    return command
+
+
+def benchmark_changes(
+    benchmarks: str | None, *, limit: int | None, shots: int | None, data_dir: Path | None
+) -> tuple[str, ...]:
+    """Return the changes of a recipe that options about benchmarks stand for.
+
+    Raises:
+        RecipeError: They say how, and none is named.
+    """
+    from luthier.core.errors import RecipeError
+
+    how = {name: value for name, value in (("limit", limit), ("shots", shots)) if value is not None}
+    if benchmarks is None and how:
+        raise RecipeError(f"`--{min(how)}` is of `--benchmarks`, which names none", hint="add `--benchmarks gsm8k`")
+    changes = [] if data_dir is None else [f"evaluate.data_dir={json.dumps(str(data_dir))}"]
+    if benchmarks is not None:
+        named = [{"task": name.strip(), **how} for name in benchmarks.split(",") if name.strip()]
+        changes.append(f"evaluate.benchmarks={json.dumps(named)}")
+    return tuple(changes)
+
+
+def without_data(*changes: str) -> dict[str, Any]:
+    """Return the rows and changes of a recipe that has no rows of the user's."""
+    from luthier.recipe.data import NONE
+
+    return {"data": NONE, "overrides": ("name=benchmarks", "train.objective=sft", *changes)}
+
+
 def nproc_option(command: Command) -> Command:
     """Add `--nproc`."""
     text = "Train with so many processes of this machine: one for each GPU."

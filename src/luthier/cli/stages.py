@@ -10,6 +10,8 @@ from luthier.cli import show
 from luthier.cli.options import (
     Judging,
     begun,
+    benchmark_changes,
+    benchmark_options,
     continue_option,
     follows,
     given_recipe,
@@ -21,6 +23,7 @@ from luthier.cli.options import (
     recipe_options,
     started,
     tell,
+    without_data,
 )
 from luthier.cli.people import Face, people_options
 
@@ -135,6 +138,7 @@ def track(*, run: Path, to: str, **output: bool) -> int:
 )
 @judge_options
 @people_options
+@benchmark_options
 @out_option
 @output_options
 def evaluate(  # noqa: PLR0913 - each is an option of its own
@@ -148,9 +152,13 @@ def evaluate(  # noqa: PLR0913 - each is an option of its own
     judge: Judging,
     people: Face | None,
     out: Path | None,
+    benchmarks: str | None,
+    limit: int | None,
+    shots: int | None,
+    data_dir: Path | None,
     **output: bool,
 ) -> int:
-    """Compare base and tuned model of RUN on its held-out rows, or any models on rows of yours.
+    """Compare base and tuned model of RUN on its held-out rows, or any models on rows of yours or by benchmarks.
 
     A model is a run, a folder with a model or an adapter, `bundled`, a hub name, a GGUF file, or one behind an
     OpenAI-compatible endpoint, `https://host/v1#name`.
@@ -160,9 +168,11 @@ def evaluate(  # noqa: PLR0913 - each is an option of its own
     luthier evaluate --model runs/a --model runs/b --against base/ --data test.jsonl
     luthier evaluate runs/2026-11-21-tickets --human
     luthier evaluate --model tuned/ --against base/ --data test.jsonl --set evaluate.metrics='[exact_match]'
+    luthier evaluate --model tuned/ --against base/ --benchmarks gsm8k,mmlu --limit 100 --data-dir benchmarks/
     """
     from luthier.core.errors import RecipeError
 
+    asked = benchmark_changes(benchmarks, limit=limit, shots=shots, data_dir=data_dir)
     of_others = [change for change in overrides if not change.startswith(("evaluate.judge.", "evaluate.people."))]
     given = {"--model": models, "--against": against, "--data": data, "--set": of_others, "--out": out}
     given["--key-env"] = key_env
@@ -179,18 +189,19 @@ def evaluate(  # noqa: PLR0913 - each is an option of its own
                 return verbs.ask_people(recipe, opened, people)
             return verbs.evaluate(recipe, opened, bar, agree=judge.agree)
 
-        return _on_run("evaluate", run, verb, (*judge.changes, *overrides), **output)
+        return _on_run("evaluate", run, verb, (*asked, *judge.changes, *overrides), **output)
     if people is not None:
         raise RecipeError(
             "`--human` shows the answers of an evaluation that is finished",
             hint="name its RUN: `luthier evaluate RUN --human`",
         )
-    if not models or not data:
-        hint = "name a run, or give `--model NAME --against NAME --data FILE`"
+    if not models or not (data or asked):
+        hint = "name a run, or give `--model NAME --against NAME` and `--data FILE` or `--benchmarks NAMES`"
         raise RecipeError("nothing says what is to be compared", hint=hint)
-    asked = {"model": models[0], "data": data, "overrides": (*overrides, *judge.changes)}
+    changes = (*overrides, *asked, *judge.changes)
+    rows = {"data": data, "overrides": changes} if data else without_data(*changes)
     named = {"others": models[1:], "key_variable": key_env, "agree": judge.agree}
-    return _models(asked, out, against, named, **output)
+    return _models({"model": models[0], **rows}, out, against, named, **output)
 
 
 def _models(

@@ -1,7 +1,7 @@
 """Models on the same held-out rows, each beside the first: what was measured becomes a report."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from luthier.evaluate.measure import Measured, measure
 from luthier.evaluate.pair import Pair, answers_of, compared, samples
 from luthier.evaluate.reading import Reading
 from luthier.evaluate.stats import perplexity
-from luthier.evaluate.subject import Part, Setting, Subject
+from luthier.evaluate.subject import Part, Setting, Subject, Told
 from luthier.model.new_tokens import ids_of
 from luthier.model.quantised import Quantised
 from luthier.model.sampling import Sampling
@@ -128,6 +128,8 @@ def compare(
     with publish_folder(out) as folder:
         _write_lines(folder / "samples.jsonl", samples(exams[0], _called([base, *others]), options.samples))
         _write_lines(folder / "answers.jsonl", answers)
+        for called, pair in zip(names(len(candidates))[1:], pairs, strict=True):
+            write_parts(folder, called, pair.told)
         write_report(report, folder)
     return report
 
@@ -223,6 +225,7 @@ def _pair(
         values = {"perplexity": perplexity(lost.per_token.tuned), **values}
     for part in told:
         values |= part.values
+        kept += part.kept
     refused = regression.refusals(options.gate.now(LATER), found.verdict, values)
     return Pair(found, lost, kept, [*refused, *(why for part in told for why in part.refused)], told)
 
@@ -298,5 +301,11 @@ def _findings(pair: Pair) -> Iterator[Finding]:
     yield from findings(pair.found)
 
 
-def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_parts(folder: Path, called: str, told: Sequence[Told]) -> None:
+    """Write the files of what else was measured; of a second tuned model under its name."""
+    for name, rows in ((name, rows) for part in told for name, rows in part.files.items()):
+        _write_lines(folder / (name if called == "tuned" else f"{called}-{name}"), rows)
+
+
+def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

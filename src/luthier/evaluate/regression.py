@@ -11,7 +11,7 @@ from luthier.evaluate.account import Metric, in_bits, shown
 from luthier.evaluate.answers import Answered
 from luthier.evaluate.losses import Loss
 from luthier.evaluate.stats import FEWEST, Paired, Verdict, perplexity
-from luthier.recipe.evaluate import Capability, Gate
+from luthier.recipe.evaluate import Benchmark, Capability, Gate
 
 Status = Literal["OK", "WARN", "FAIL"]
 
@@ -47,16 +47,16 @@ def of_capability(asked: Capability, loss: Loss, answered: Answered | None) -> l
     found = []
     if loss.per_token is not None:
         lost, surely = (math.expm1(change or 0.0) for change in _change(loss.per_token))
-        found.append(_of_perplexity(asked.name, loss.per_token, _status(lost, surely, asked)))
+        found.append(_of_perplexity(asked.name, loss.per_token, status_of(lost, surely, asked)))
     elif loss.per_byte is not None:
         lost, surely = ((change or 0.0) / loss.per_byte.base.value for change in _change(loss.per_byte))
-        found.append(_of_bytes(asked.name, loss.per_byte, _status(lost, surely, asked)))
+        found.append(_of_bytes(asked.name, loss.per_byte, status_of(lost, surely, asked)))
     for metric in answered.metrics[:1] if answered else ():
         change = metric.change
         if change is None or not metric.percent:
             continue
         surely = 0.0 if change.high is None else -change.high
-        found.append(_of_metric(asked.name, metric, _status(-change.value, surely, asked)))
+        found.append(_of_metric(asked.name, metric, status_of(-change.value, surely, asked)))
     return found
 
 
@@ -64,7 +64,7 @@ def _change(paired: Paired) -> tuple[float, float | None]:
     return paired.difference.value, paired.difference.low
 
 
-def _status(lost: float, surely: float, asked: Capability) -> Status:
+def status_of(lost: float, surely: float, asked: Capability | Benchmark) -> Status:
     """Return what a loss means.
 
     Args:

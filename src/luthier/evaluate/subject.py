@@ -5,7 +5,7 @@ A part of an evaluation measures each subject while it is open, one after the ot
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from luthier.core.errors import ModelError
 from luthier.core.progress import Progress
@@ -18,6 +18,9 @@ from luthier.model.generate import generate, room
 from luthier.model.sampling import Sampling, StopStrings
 from luthier.tokens.render import Encoded, Renderer
 from luthier.tokens.store import Stored
+
+if TYPE_CHECKING:
+    from luthier.evaluate.regression import Kept
 
 
 class Absent(NamedTuple):
@@ -162,18 +165,22 @@ class Told:
     """Numbers of the tuned model that a gate may name."""
     refused: Sequence[str] = ()
     """What the part says no to, in words: a gate that says no."""
+    kept: "Sequence[Kept]" = ()
+    """Entries of the regression check."""
     sections: Sequence[Section] = ()
     findings: Sequence[Finding] = ()
+    files: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Rows of files of JSON lines, by name."""
 
 
-Kept = TypeVar("Kept")
+Measured = TypeVar("Measured")
 
 
-class Part(Protocol[Kept]):
+class Part(Protocol[Measured]):
     """Something else that is measured of every subject, such as benchmarks."""
 
-    def measure(self, subject: Subject) -> Kept:
+    def measure(self, subject: Subject) -> Measured:
         """Return what is kept of a subject while it is open. Called in the order of the models, the base first."""
 
-    def told(self, base: Kept, tuned: Kept) -> Told:
+    def told(self, base: Measured, tuned: Measured) -> Told:
         """Return what both say."""

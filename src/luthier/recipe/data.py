@@ -392,6 +392,10 @@ class Split(Options):
         return self
 
 
+NONE = ("none:",)
+"""Sources of a recipe that needs none: its models are compared by benchmarks alone."""
+
+
 class Data(Options):
     """Where the examples come from and what is done to them."""
 

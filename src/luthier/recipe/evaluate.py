@@ -1,6 +1,6 @@
 """The recipe's `evaluate`: what is measured, what answers are scored by, what the result must be."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,13 @@ from luthier.recipe.metrics import Metric
 from luthier.recipe.options import Options
 from luthier.recipe.people import People
 from luthier.recipe.programs import Programs
+
+
+def in_order(warn: float, fail: float) -> None:
+    """Refuse a loss that fails before it warns."""
+    if warn > fail:
+        message = f"`warn` must not be above `fail`, got {warn} and {fail}"
+        raise ValueError(message)
 
 
 class Capability(Options):
@@ -37,9 +44,37 @@ class Capability(Options):
     @model_validator(mode="after")
     def warns_before_it_fails(self) -> "Capability":
         """Refuse limits in the wrong order."""
-        if self.warn > self.fail:
-            message = f"`warn` must not be above `fail`, got {self.warn} and {self.fail}"
-            raise ValueError(message)
+        in_order(self.warn, self.fail)
+        return self
+
+
+class Benchmark(Options):
+    """A task of lm-evaluation-harness that both models do; its name alone will do: [gsm8k, mmlu]."""
+
+    short: ClassVar[str] = "task"
+
+    task: Named
+    """Its name in the harness, that of a group or of a tag: gsm8k, mmlu, hellaswag, arc_challenge, bbh."""
+
+    shots: Annotated[int, Field(ge=0)] | None = None
+    """Examples with answers before each question. `null` is the task's own number."""
+
+    limit: Positive | None = None
+    """Items that are asked, evenly spread over all; of a group, of each of its tasks. `null` asks all."""
+
+    seed: Annotated[int, Field(ge=0)] = 1234
+    """Which examples are shown, and which items a `limit` takes. 1234 is the harness's own, and shows what it shows."""
+
+    warn: UpToOne = 0.02
+    """Loss that is told: so many of a hundred items."""
+
+    fail: UpToOne = 0.05
+    """Loss that fails, when it is more than chance."""
+
+    @model_validator(mode="after")
+    def warns_before_it_fails(self) -> "Benchmark":
+        """Refuse limits in the wrong order."""
+        in_order(self.warn, self.fail)
         return self
 
 
@@ -50,7 +85,7 @@ class Gate(Options):
     """What the comparison with the base must say."""
 
     at_least: dict[Named, float] = Field(default_factory=dict)
-    """Smallest values of metrics, by their names in the report: {accuracy: 0.8}."""
+    """Smallest values of metrics and benchmarks, by their names in the report: {accuracy: 0.8, gsm8k: 0.3}."""
 
     at_most: dict[Named, float] = Field(default_factory=dict)
     """Largest values: {perplexity: 3.0, repetition: 0.1}."""
@@ -127,6 +162,14 @@ class Evaluate(Options):
     programs: tuple[Programs, ...] = ()
     """Problems both models write programs for: [{problems: humaneval, file: HumanEval.jsonl.gz}]."""
 
+    benchmarks: tuple[Benchmark, ...] = ()
+    """Tasks of lm-evaluation-harness that both models do, such as [gsm8k, {task: mmlu, limit: 100}]."""
+
+    data_dir: Named | None = None
+    """Folder with the files of benchmarks; `null` asks the Hugging Face hub for them."""
+
+    include: tuple[Named, ...] = ()
+    """Folders with tasks of your own, as the harness writes them. Python they name is run: only name what you trust."""
     judge: Judge | None = None
     """A language model that compares the answers of both models: {url: http://localhost:8000/v1, model: NAME}."""
 
@@ -153,7 +196,20 @@ class Evaluate(Options):
     @property
     def refuses(self) -> bool:
         """Whether a result may be refused."""
-        return bool(self.capabilities) or self.gate != Gate()
+        return bool(self.capabilities or self.benchmarks) or self.gate != Gate()
+
+    @model_validator(mode="after")
+    def no_benchmark_twice(self) -> "Evaluate":
+        """Refuse two of one name, which no report could tell apart, and files for none."""
+        names = [asked.task for asked in self.benchmarks]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            message = f"`benchmarks` names `{twice}` twice: once is enough"
+            raise ValueError(message)
+        if self.include and not self.benchmarks:
+            message = "`include` brings tasks, and `benchmarks` names none"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def problems_are_named_once(self) -> "Evaluate":

@@ -434,6 +434,8 @@ def spelled_out(node: Node, shape: Shape, default: Any = None) -> Node:
     if shape.section is None:
         return node
     value = {} if (node.value is None and not shape.optional) or (shape.off and node.value is True) else node.value
+    if isinstance(value, str) and shape.section.short:
+        value = {shape.section.short: node}
     if not isinstance(value, dict):
         return node
     known = keys_of(shape.section)

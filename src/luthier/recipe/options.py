@@ -11,6 +11,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
+    short: ClassVar[str] = ""
+    """The key that a text alone stands for, where a section may be written as one: `gsm8k` for `{task: gsm8k}`."""
+
 
 class Method(Options):
     """Options of one named method, and a pointer to the code that carries it out."""

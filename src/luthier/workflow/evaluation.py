@@ -12,10 +12,11 @@ from luthier.core.hardware import hardware
 from luthier.core.progress import Progress, Silent
 from luthier.core.report import Finding, Report
 from luthier.core.run import Run
-from luthier.recipe.data import Data
+from luthier.recipe.data import NONE, Data
 from luthier.recipe.methods import headed
 from luthier.recipe.schema import Recipe
 from luthier.workflow.additions import answers_of, assembled, files_of, keep
+from luthier.workflow.benchmarks import asked_of, benchmarks, by_benchmarks
 from luthier.workflow.data import sources_of
 from luthier.workflow.encoding import renderer, stored_tokens
 from luthier.workflow.judging import Agree, judged
@@ -44,8 +45,9 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agre
     """
     need("torch", "transformers", "peft", extra="train")
     trained, base = trained_model(recipe, run)
+    need_methods(recipe)
     asked = [[file.name, known_sha256(file.path)] for file in capability_files(recipe)]
-    asked += [[str(path), known_sha256(path)] for path in metric_files(recipe)]
+    asked += [[str(path), known_sha256(path)] for path in metric_files(recipe)] + asked_of(recipe)
     asked += [[file.name, known_sha256(file.path)] for file in program_files(recipe)]
     key = digest([trained["files"], recipe.evaluate.model_dump(mode="json", exclude={"judge", "people"}), asked])
     finished = run.finished("evaluate", key)
@@ -54,7 +56,7 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agre
         return _with_what_was_made(run, judged(recipe, run, report, agree, progress or Silent()))
 
     rows = held_out_rows(run)
-    if rows is None:
+    if rows is None and (recipe.evaluate.capabilities or not recipe.evaluate.benchmarks):
         raise DataError(
             "no row was held out, so there is nothing to compare on",
             hint="set `data.split.valid` above 0 and start a new run",
@@ -85,7 +87,7 @@ def _finished(recipe: Recipe, run: Run, key: str, report: Report, agree: Agree |
     return judged(recipe, run, report, agree, progress)
 
 
-def _scored(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress) -> Report:
+def _scored(recipe: Recipe, run: Run, base: Path, rows: Path | None, progress: Progress) -> Report:
     """Return what the scores of a trained head are worth on held-out rows."""
     from collections import Counter
 
@@ -93,6 +95,7 @@ def _scored(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress
     from luthier.tokens.encode import Limits, in_memory, read_examples
     from luthier.tokens.stage import open_tokens
 
+    assert rows is not None, "a model that scores texts does no benchmarks"
     decided, learned = kept_plan(run), open_tokens(run / "tokens", "train")
     stored = stored_tokens(recipe, run, rows, decided.max_length)
     if stored is None:
@@ -116,14 +119,17 @@ def _scored(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress
     )
 
 
-def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progress) -> Report:
-    """Return how base and tuned model compare in what they find likely."""
+def _compared(recipe: Recipe, run: Run, base: Path, rows: Path | None, progress: Progress) -> Report:
+    """Return how base and tuned model compare in what they find likely, or by benchmarks alone."""
     from luthier.evaluate.candidates import Local
     from luthier.evaluate.compare import Asked, compare
     from luthier.recipe.methods import per_token
     from luthier.tokens.encode import Limits, read_examples
 
-    decided = kept_plan(run)
+    decided, tuned = kept_plan(run), run / "model"
+    models = [Local(recipe.model, base), Local.of(str(tuned), tuned, base)]
+    if rows is None:
+        return by_benchmarks(recipe, run, models, decided.pack_tokens, decided.precision, progress)
     if recipe.evaluate.window is not None and (context := model_facts(recipe).context):
         _fits(recipe.evaluate.window.tokens, context)
     asked = Asked(
@@ -136,14 +142,13 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path, progress: Progre
         capacity=decided.pack_tokens,
         precision=decided.precision,
     )
-    tuned = run / "model"
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, benchmarks(recipe, run) as parts:
         return compare(
-            [Local(recipe.model, base), Local.of(str(tuned), tuned, base)],
+            models,
             asked,
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), progress)],
-            parts=programs(recipe),
+            parts=[*parts, *programs(recipe)],
             out=run / "evaluate",
             progress=progress,
         )
@@ -159,7 +164,7 @@ def evaluate_models(
     key_variable: str | None = None,
     agree: Agree | None = None,
 ) -> Report:
-    """Compare models that are there, the recipe's and maybe others with one, on all rows of the recipe's data.
+    """Compare models that are there, the recipe's and maybe others with one, on all rows of the recipe's data, if any.
 
     Args:
         recipe: Names the model (see `luthier.workflow.candidates`) and the data.
@@ -179,6 +184,12 @@ def evaluate_models(
 
     watcher, rows = progress or Silent(), recipe.train.objective.rows
     models = candidates([recipe.model, *others], against, key_variable)
+    longest = min([recipe.train.max_length, *(found for one in models if (found := context(one)))])
+    precision = "bf16" if hardware().gpu_memory_bytes else "fp32"
+    key = digest([[one.told for one in models], asked_of(recipe)])
+    if recipe.data.sources == NONE:
+        report = by_benchmarks(recipe, run, models, longest, precision, watcher)
+        return _finished(recipe, run, key, report, agree, watcher)
     data, names = sources_of(recipe)
     none_held_back = data.split.model_copy(update={"valid": 0.0, "test": 0.0, "own": False})
     # A question asked twice counts twice.
@@ -186,7 +197,6 @@ def evaluate_models(
     data = data.model_copy(update={"split": none_held_back, "clean": clean})
     prepared = prepare_data(data, run / "data", rows=rows, shown_as=names, progress=watcher)
     window = recipe.evaluate.window
-    longest = min([recipe.train.max_length, *(found for one in models if (found := context(one)))])
     if window is not None and (shortest := min([found for one in models if (found := context(one))], default=0)):
         _fits(window.tokens, shortest)
     asked = Asked(
@@ -196,19 +206,19 @@ def evaluate_models(
         learn=recipe.train.learn,
         limits=Limits(longest, recipe.train.too_long),
         capacity=longest,
-        precision="bf16" if hardware().gpu_memory_bytes else "fp32",
+        precision=precision,
     )
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, benchmarks(recipe, run) as parts:
         report = compare(
             models,
             asked,
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), watcher)],
-            parts=programs(recipe),
+            parts=[*parts, *programs(recipe)],
             out=run / "evaluate",
             progress=watcher,
         )
-    return _finished(recipe, run, digest([one.told for one in models]), report, agree, watcher)
+    return _finished(recipe, run, key, report, agree, watcher)
 
 
 def _fits(tokens: int, context: int) -> None:

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from luthier.core.errors import MissingExtra, RecipeError
+from luthier.core.errors import LuthierError, MissingExtra, Problems, RecipeError
 from luthier.core.key import read_key
 from luthier.recipe.methods import DeepSpeed
 from luthier.recipe.metrics import Custom, Json
@@ -38,6 +38,7 @@ def need_methods(recipe: Recipe) -> None:
         read_key(variable=judge.key_env, file=None if judge.key_file is None else Path(judge.key_file))
     capability_files(recipe)
     program_files(recipe)
+    benchmark_files(recipe)
 
 
 def model_facts(recipe: Recipe) -> "ModelFacts":
@@ -103,3 +104,34 @@ def program_files(recipe: Recipe) -> "list[SourceFile]":
     from luthier.data.sources import find_files
 
     return [file for asked in recipe.evaluate.programs for file in find_files((asked.file,), rows="conversation")[:1]]
+
+
+def benchmark_files(recipe: Recipe) -> "list[SourceFile]":
+    """Return the files that hold the benchmarks' rows; none where the hub is asked for them.
+
+    Raises:
+        MissingExtra: The harness is not installed.
+        RecipeError: It knows no such task.
+        DataError: A file is missing.
+        Problems: Several of those.
+    """
+    options = recipe.evaluate
+    if not options.benchmarks:
+        return []
+    need("lm_eval", extra="benchmarks")
+    from luthier.evaluate.benchmarks.catalog import Catalog
+    from luthier.evaluate.benchmarks.files import Folder
+
+    catalog = Catalog(options.include)
+    folder = None if options.data_dir is None else Folder(Path(options.data_dir).expanduser())
+    found: list[SourceFile] = []
+    problems: list[LuthierError] = []
+    for asked in options.benchmarks:
+        try:
+            leaves = catalog.leaves(asked.task)
+            found += [file for leaf in leaves if folder and not leaf.brings_its_own for file in folder.needed(leaf)]
+        except LuthierError as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0] if len(problems) == 1 else Problems(problems)
+    return [*{file.path: file for file in found}.values()]

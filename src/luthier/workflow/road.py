@@ -14,7 +14,15 @@ from luthier.recipe.schema import Recipe
 from luthier.workflow.data import prepare, sources_of
 from luthier.workflow.evaluation import evaluate
 from luthier.workflow.exporting import export, merge
-from luthier.workflow.needs import capability_files, model_facts, need, need_methods, parallel_accepted, program_files
+from luthier.workflow.needs import (
+    benchmark_files,
+    capability_files,
+    model_facts,
+    need,
+    need_methods,
+    parallel_accepted,
+    program_files,
+)
 from luthier.workflow.planning import plan, preview
 from luthier.workflow.training import train
 
@@ -28,7 +36,7 @@ def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     model_facts(recipe)  # as in `train`
     prepared = prepare(recipe, run, progress).as_dict()
     compares = bool(prepared["splits"]["valid"] or prepared["splits"]["test"])
-    if recipe.evaluate.refuses and not compares:
+    if recipe.evaluate.refuses and not compares and (recipe.evaluate.capabilities or not recipe.evaluate.benchmarks):
         raise DataError(
             "`evaluate` says what the result must be, and no row was held out to find out",
             hint="hold rows back with `data.split.valid`, or leave out `evaluate.gate` and `evaluate.capabilities`",
@@ -39,7 +47,7 @@ def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
         "plan": plan(recipe, run, progress).as_dict(),
         "train": train(recipe, run, progress).as_dict(),
     }
-    if compares:
+    if compares or recipe.evaluate.benchmarks:
         stages["evaluate"] = evaluate(recipe, run, progress).as_dict()
     # What a gate refused is not made ready to be served.
     goes_on = not stages.get("evaluate", {}).get("gate", {}).get("refused")
@@ -104,6 +112,7 @@ def check(recipe: Recipe) -> None:
         lambda: evaluation_files(data.decontaminate.against),
         lambda: capability_files(recipe),
         lambda: program_files(recipe),
+        lambda: benchmark_files(recipe),
         lambda: is_local(recipe.model) and facts(recipe.model),
         lambda: parallel_accepted(recipe),
     ):

@@ -1,1 +1,1 @@
-"""Benchmarks by the task definitions of lm-evaluation-harness."""
+"""Benchmarks: tasks that lm-evaluation-harness defines, done by base and tuned model, from local files or the hub."""

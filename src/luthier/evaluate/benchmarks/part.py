@@ -1,0 +1,173 @@
+"""Benchmarks as a part of an evaluation: both models do them, and the report says what changed."""
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+from luthier.core.errors import ModelError
+from luthier.core.report import Block, Finding, Number, Paragraph, Section, Table
+from luthier.core.text import plural
+from luthier.evaluate.account import shown
+from luthier.evaluate.benchmarks.compared import Answered, Scored, scored
+from luthier.evaluate.benchmarks.harness import Scorer
+from luthier.evaluate.benchmarks.run import answers
+from luthier.evaluate.benchmarks.tasks import Suite
+from luthier.evaluate.regression import Kept, status_of
+from luthier.evaluate.stats import FEWEST, Verdict
+from luthier.evaluate.subject import Loaded, Subject, Told
+
+FILE = "benchmarks.jsonl"
+
+COLUMNS = ("benchmark", "measure", "shots", "items", "base", "tuned", "change", "verdict")
+
+METHOD = (
+    "Tasks, prompts and scores are those of lm-evaluation-harness {version}; no chat template is put around them. Both "
+    "models answered the same items behind the same examples, with the most likely next token where text was asked. "
+    "Right or wrong has Wilson's interval, its change Newcombe's and McNemar's exact test; other scores are resampled, "
+    "and tested by exchanging answers at random. “Better” and “worse” count all benchmarks together (Holm). A group's "
+    "score is made of its tasks' as the harness does."
+)
+
+
+class Done(NamedTuple):
+    """What one model did."""
+
+    answers: Answered
+    clipped: int
+    """Prompts that were longer than it reads, and lost their beginning."""
+
+
+class Benchmarks:
+    """What both models are asked.
+
+    Args:
+        suites: The benchmarks, with their rows.
+    """
+
+    def __init__(self, suites: Sequence[Suite]) -> None:
+        self.suites = suites
+
+    def measure(self, subject: Subject) -> Done:
+        """Return what a model answers to every item.
+
+        Raises:
+            ModelError: It isn't in memory: what an endpoint or a file for llama.cpp thinks of a choice isn't known.
+        """
+        if not isinstance(subject, Loaded):
+            raise ModelError(
+                f"benchmarks ask how likely a model finds each choice, which `{subject.name}` doesn't tell",
+                hint="name a model's folder, or leave out `evaluate.benchmarks`",
+            )
+        setting = subject.setting
+        scorer = Scorer(
+            subject.model,
+            subject.renderer.tokenizer,
+            capacity=setting.capacity,
+            precision=setting.precision,
+            progress=subject.progress,
+        )
+        return Done(answers(scorer, self.suites), scorer.clipped)
+
+    def told(self, base: Done, tuned: Done) -> Told:
+        """Return what the answers of both say."""
+        found = scored(self.suites, base.answers, tuned.answers)
+        asked = [one for one in found if not one.part_of]
+        values = {f"{one.task}/{one.metric}": one.found.tuned for one in found}
+        values |= {one.task: one.found.tuned for one in found if one.main}
+        return Told(
+            data={"benchmarks": [one.as_dict() for one in found]},
+            values=values,
+            kept=[*self._kept(asked)],
+            sections=(Section("Benchmarks", tuple(_blocks(found))),),
+            findings=(*_findings(asked), *_clipped(tuned.clipped)),
+            files={FILE: [*self._lines(base.answers, tuned.answers)]},
+        )
+
+    def _kept(self, asked: Sequence[Scored]) -> Iterator[Kept]:
+        """Yield the entries of the regression check: of each benchmark the measure it is known by."""
+        limits = {one.leaf.name: suite.asked for suite in self.suites for one in suite.tasks}
+        limits |= {suite.group.name: suite.asked for suite in self.suites if suite.group}
+        for one in (one for one in asked if one.main and one.percent):
+            change = one.found.change
+            near = change.high if one.better > 0 else change.low
+            surely = 0.0 if near is None else -one.better * near
+            verdict = status_of(-one.better * change.value, surely, limits.get(one.task, self.suites[0].asked))
+            numbers = (one.found.base, one.found.tuned, change)
+            yield Kept(one.task, one.metric, words(one.metric), *numbers, one.percent, verdict)
+
+    def _lines(self, base: Answered, tuned: Answered) -> Iterator[dict[str, Any]]:
+        """Yield every item with what both models answered and scored."""
+        for one in (one for suite in self.suites for one in suite.tasks):
+            both = zip(one.chosen, base[one.leaf.name], tuned[one.leaf.name], strict=True)
+            for item, before, after in both:
+                yield {
+                    "task": one.leaf.name,
+                    "item": item,
+                    "question": before.question,
+                    "choices": list(before.choices),
+                    "expected": before.expected,
+                    "base": {"answer": list(before.said), "scores": before.scores},
+                    "tuned": {"answer": list(after.said), "scores": after.scores},
+                }
+
+
+def verdict(found: Sequence[Scored]) -> Verdict:
+    """Return what benchmarks say together: better or worse where some are and none is the other way."""
+    said = {one.verdict for one in found if one.main and not one.part_of}
+    for one, other in (("better", "worse"), ("worse", "better")):
+        if one in said and other not in said:
+            return one
+    return "same" if said == {"same"} else "undecided"
+
+
+def _blocks(found: Sequence[Scored]) -> Iterator[Block]:
+    yield Table("", COLUMNS, tuple(_row(one) for one in found if not one.part_of))
+    parts = tuple(_row(one) for one in found if one.part_of)
+    if parts:
+        yield Table("Tasks of groups", COLUMNS, parts)
+    yield Paragraph(METHOD.format(version=version("lm-eval")))
+
+
+def _row(one: Scored) -> tuple[str, ...]:
+    items = f"{one.items:,}" if one.items == one.of else f"{one.items:,} of {one.of:,}"
+    numbers = (shown(number, as_percent=one.percent) for number in (one.found.base, one.found.tuned, one.found.change))
+    return (one.task, words(one.metric), str(one.shots), items, *numbers, one.verdict)
+
+
+def words(metric: str) -> str:
+    """Return the name of a measure as people read it."""
+    return metric.replace("_", " ").replace("-", " ").replace(",", ", ")
+
+
+def _findings(asked: Sequence[Scored]) -> Iterator[Finding]:
+    better = ", ".join(one.task for one in asked if one.main and one.verdict == "better")
+    if better:
+        yield Finding("ok", f"better at benchmarks: {better}")
+    for one in asked:
+        if one.main and one.items < one.of:
+            yield Finding(
+                "note",
+                f"{one.task}: {one.items:,} of {one.of:,} items{_reach(one.found.tuned, one.percent)}",
+                _more(one),
+            )
+
+
+def _clipped(count: int) -> Iterator[Finding]:
+    if count:
+        yield Finding(
+            "warning",
+            f"{plural(count, 'prompt')} of benchmarks lost the beginning: the model's context is shorter",
+            "ask with fewer `shots`, where a task has its own number",
+        )
+
+
+def _reach(number: Number, percent: bool) -> str:
+    """Return how far a score may be from that over all items."""
+    if number.low is None or number.high is None:
+        return f"; fewer than {plural(FEWEST, 'item')} have no interval"
+    half = (number.high - number.low) / 2
+    return f": ±{half * 100:.1f} points" if percent else f": ±{half:.3g}"
+
+
+def _more(one: Scored) -> str:
+    return f"raise its `limit`: all {one.of:,} would take {one.of / one.items:.1f} times as long"

@@ -1,0 +1,89 @@
+"""Benchmarks from the command line, on a model made in a moment."""
+
+import json
+
+import pytest
+
+pytest.importorskip("lm_eval")
+
+from luthier.cli.main import main
+from luthier.recipe.load import parse_recipe
+from luthier.workflow.benchmarks import asked_of
+
+
+def exit_code(arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return left.value.code
+
+
+@pytest.fixture
+def evaluate(tiny_llama, random_adapter, released, tmp_path, monkeypatch, capsys):
+    """Return a function that lets an adapter and its base do benchmarks, and gives the exit code and the report."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options):
+        models = ["--model", str(random_adapter), "--against", str(tiny_llama)]
+        code = exit_code(["evaluate", *models, *options, "--out", "run", "-q", "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_both_models_answer_the_same_items_every_answer_is_kept_and_a_gate_says_no(evaluate, released, tmp_path):
+    names = "hellaswag,arc_easy"
+    gate = "evaluate.gate={at_least: {hellaswag: 2, hellaswag/acc_norm: 0}}"
+    code, report = evaluate("--benchmarks", names, "--limit", "10", "--data-dir", str(released), "--set", gate)
+    assert code == 3
+    refused, *lost = report["gate"]["refused"]
+    assert refused.startswith("`hellaswag` must be at least 2, and is 0.")
+    assert lost == [f"{one['name']}: acc" for one in report["regression"] if one["status"] == "FAIL"]
+    entries = report["benchmarks"]
+    assert [(entry["task"], entry["metric"], entry["shots"], entry["items"], entry["of"]) for entry in entries] == [
+        ("hellaswag", "acc", 0, 10, 12),
+        ("hellaswag", "acc_norm", 0, 10, 12),
+        ("arc_easy", "acc", 0, 10, 12),
+        ("arc_easy", "acc_norm", 0, 10, 12),
+    ]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "evaluate" / "benchmarks.jsonl").read_text().splitlines()]
+    assert len(lines) == 20
+    for entry in entries:
+        for model in ("base", "tuned"):
+            scores = [line[model]["scores"][entry["metric"]] for line in lines if line["task"] == entry["task"]]
+            assert entry[model]["value"] == pytest.approx(sum(scores) / 10)
+            assert entry[model]["n"] == 10
+            assert entry[model]["low"] <= entry[model]["value"] <= entry[model]["high"]
+        assert entry["change"]["value"] == pytest.approx(entry["tuned"]["value"] - entry["base"]["value"])
+        assert 0 < entry["p"] <= 1
+    for line in lines:
+        answer = line["base"]["answer"]
+        said = line["choices"][answer.index(max(answer))]
+        assert line["base"]["scores"]["acc"] == (said == line["expected"])
+    assert not [*(tmp_path / "run").glob(".benchmarks-*")]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--benchmarks", "gsm9k", "--data-dir", "benchmarks"], "knows no task, group or tag `gsm9k`"),
+        (["--benchmarks", "mmlu_virology", "--data-dir", "benchmarks"], "needs its test rows"),
+        (["--benchmarks", "gsm8k", "--data-dir", "nowhere"], "no such folder of benchmark files"),
+        (["--limit", "3"], "`--limit` is of `--benchmarks`, which names none"),
+        (["--benchmarks", "gsm8k,gsm8k"], "names `gsm8k` twice"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_before_a_model_is_loaded(
+    released, tmp_path, monkeypatch, capsys, options, problem
+):
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(["evaluate", "--model", "bundled", "--against", "bundled", *options, "-q"]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_changed_files_are_another_evaluation(released):
+    text = "model: bundled\ndata: {sources: [x]}\nevaluate: {benchmarks: gsm8k}\n"
+    recipe = parse_recipe(text, file="recipe.yaml", overrides=[f"evaluate.data_dir={released}"])
+    before = asked_of(recipe)
+    path = released / "gsm8k" / "test.jsonl"
+    path.write_text(path.read_text().replace("It is 4", "It is four"))
+    assert asked_of(recipe) != before
