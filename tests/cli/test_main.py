@@ -110,7 +110,7 @@ def test_four_mistakes_give_four_located_errors_with_hints_and_exit_2(tmp_path: 
         (["train"], "no recipe was named"),
         (["evaluate", "folder"], "no run in this folder"),
         (["evaluate"], "nothing says what is to be compared"),
-        (["evaluate", "--model", "a", "--data", "b"], "nothing says what is to be compared"),
+        (["evaluate", "--model", "a"], "nothing says what is to be compared"),
         (["evaluate", "folder", "--against", "b"], "--against says what is measured where there is no RUN"),
         (["exprot"], "did you mean `export`?"),
         (["train", "--nonsense"], "--nonsense"),

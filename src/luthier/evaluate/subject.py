@@ -145,8 +145,8 @@ class Loaded:
         )
         if largest >= known:
             raise ModelError(
-                f"the {self.name} model knows {known:,} tokens, and its tokenizer makes token {largest:,}",
-                hint="copy the files of the model and its tokenizer again: they are of different models",
+                f"the {self.name} model knows {known:,} tokens, the held-out texts hold token {largest:,}",
+                hint="compare models that share one tokenizer, each in an evaluation of its own",
             )
 
 
