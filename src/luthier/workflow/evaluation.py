@@ -20,7 +20,15 @@ from luthier.workflow.benchmarks import asked_of, benchmarks, by_benchmarks
 from luthier.workflow.data import sources_of
 from luthier.workflow.encoding import renderer, stored_tokens
 from luthier.workflow.judging import Agree, judged
-from luthier.workflow.needs import capability_files, metric_files, model_facts, need, need_methods, program_files
+from luthier.workflow.needs import (
+    capability_files,
+    metric_files,
+    model_facts,
+    need,
+    need_judge,
+    need_methods,
+    program_files,
+)
 from luthier.workflow.planning import kept_plan
 from luthier.workflow.programs import programs
 from luthier.workflow.runs import done_before
@@ -55,6 +63,7 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agre
         report = done_before("Evaluation", finished)
         return _with_what_was_made(run, judged(recipe, run, report, agree, progress or Silent()))
 
+    need_judge(recipe)
     rows = held_out_rows(run)
     if rows is None and (recipe.evaluate.capabilities or not recipe.evaluate.benchmarks):
         raise DataError(
@@ -177,6 +186,7 @@ def evaluate_models(
     """
     need("torch", "transformers", "peft", extra="train")
     need_methods(recipe)
+    need_judge(recipe)
     from luthier.data.prepare import prepare as prepare_data
     from luthier.evaluate.compare import Asked, compare
     from luthier.tokens.encode import Limits, read_examples

@@ -3,17 +3,16 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.core.files import write_text
-from luthier.core.key import read_key
 from luthier.core.progress import Progress
 from luthier.core.report import Finding, Report
 from luthier.core.run import Run
 from luthier.recipe.schema import Recipe
 from luthier.workflow.additions import about, add, added, assembled, files_of
-from luthier.workflow.needs import need
+from luthier.workflow.needs import need_judge
+from luthier.workflow.people import ask_people
 
 if TYPE_CHECKING:
     from luthier.recipe.judge import Judge
@@ -35,19 +34,22 @@ def judged(recipe: Recipe, run: Run, report: Report, agree: Agree | None, progre
     options = recipe.evaluate.judge
     if options is None:
         return report
-    need("httpx2", extra="endpoint")
     asked = about(options.model_dump(mode="json", exclude={"at_once", "timeout", "go_ahead", "key_env", "key_file"}))
     if added(run, "judge", about=asked):
         return report
-    refused = _judge(options, run, asked, agree, progress)
+    refused = _judge(recipe, options, run, asked, agree, progress)
     if refused is not None:
         return replace(report, findings=(*report.findings, refused))
+    if (run / "people" / "ratings.jsonl").is_file():  # how far they agree with the judge is told anew
+        return ask_people(recipe, run, lambda _booth, _options: None)
     whole = assembled(run, recipe.evaluate.gate)
     run.amend("evaluate", report=whole.as_dict(), files=files_of(run))
     return whole
 
 
-def _judge(options: "Judge", run: Run, asked: str, agree: Agree | None, progress: Progress) -> Finding | None:
+def _judge(
+    recipe: Recipe, options: "Judge", run: Run, asked: str, agree: Agree | None, progress: Progress
+) -> Finding | None:
     """Ask the judge and keep what it says; return why it wasn't asked."""
     from luthier.core.endpoint import Endpoint
     from luthier.evaluate.judge import account
@@ -57,7 +59,7 @@ def _judge(options: "Judge", run: Run, asked: str, agree: Agree | None, progress
     from luthier.evaluate.judge.questions import questions
     from luthier.evaluate.pairs import chosen, read_pairs
 
-    key = read_key(variable=options.key_env, file=None if options.key_file is None else Path(options.key_file))
+    key = need_judge(recipe)
     answered = read_pairs(run / "evaluate")
     pairs = chosen(answered, options.rows)
     asking = Asking(questions(pairs, options), options, Cache(run / "judge" / "replies.jsonl"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.core.errors import LuthierError, MissingExtra, Problems, RecipeError
-from luthier.core.key import read_key
+from luthier.core.key import Key, read_key
 from luthier.recipe.methods import DeepSpeed
 from luthier.recipe.metrics import Custom, Json
 from luthier.recipe.options import locate
@@ -32,13 +32,23 @@ def need_methods(recipe: Recipe) -> None:
             need(method.needs[0], extra=method.needs[1])
     for metric in metrics:
         locate(metric)(metric)
-    judge = recipe.evaluate.judge
-    if judge is not None:
-        need("httpx2", extra="endpoint")
-        read_key(variable=judge.key_env, file=None if judge.key_file is None else Path(judge.key_file))
     capability_files(recipe)
     program_files(recipe)
     benchmark_files(recipe)
+
+
+def need_judge(recipe: Recipe) -> Key | None:
+    """Return the key of the recipe's judge, and say what it lacks while nothing is lost yet.
+
+    Raises:
+        MissingExtra: The package that asks it is not installed.
+        RecipeError: Its key is not where the recipe says.
+    """
+    judge = recipe.evaluate.judge
+    if judge is None:
+        return None
+    need("httpx2", extra="endpoint")
+    return read_key(variable=judge.key_env, file=None if judge.key_file is None else Path(judge.key_file))
 
 
 def model_facts(recipe: Recipe) -> "ModelFacts":

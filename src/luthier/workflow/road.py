@@ -19,6 +19,7 @@ from luthier.workflow.needs import (
     capability_files,
     model_facts,
     need,
+    need_judge,
     need_methods,
     parallel_accepted,
     program_files,
@@ -31,6 +32,7 @@ def run_all(recipe: Recipe, run: Run, progress: Progress | None = None) -> Repor
     """Go the whole road: prepare, plan, train, evaluate, merge, export; leave one page, `report.html`."""
     need("torch", "transformers", "peft", extra="train")
     need_methods(recipe)
+    need_judge(recipe)
     if recipe.export:
         need("gguf", "xllamacpp", extra="gguf")
     model_facts(recipe)  # as in `train`

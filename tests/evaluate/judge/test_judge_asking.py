@@ -13,7 +13,7 @@ import pytest
 from luthier.core.endpoint import Endpoint, EndpointError, Reply
 from luthier.core.progress import Silent
 from luthier.evaluate.judge.ask import CUT, NOT_ASKED, REFUSED, UNREADABLE, Asking, Judged
-from luthier.evaluate.judge.cache import Cache
+from luthier.evaluate.judge.cache import Cache, key_of
 from luthier.evaluate.judge.outcomes import Tally, outcomes, tally
 from luthier.evaluate.judge.questions import questions
 from luthier.evaluate.pairs import Pair
@@ -104,6 +104,18 @@ def test_what_cannot_be_read_is_asked_once_more_and_then_unscored_never_zero(tmp
     assert (replies.asked_again, found.scored, found.unscored) == (4, 11, {UNREADABLE: 1})
     assert found.counts["tuned"] == 11
     assert found.criteria[0].found.base.value == 2.0
+
+
+def test_asking_once_more_after_a_kill_is_part_of_the_cost(tmp_path: Path) -> None:
+    with Served(lambda asked: said("Both are great!")) as server:
+        options = judge(server)
+        asked, cache = questions(pairs(2), options), Cache(tmp_path / "replies.jsonl")
+        asking = Asking(asked, options, cache)
+        first = key_of(server.url, "m", asked[0].text, asking.settings)
+        cache.keep(first, Reply("Both are great!", "stop", 1, 1))
+        assert asking.estimate(len).calls == 4
+        ask(server, tmp_path, 2)
+        assert Asking(asked, options, Cache(tmp_path / "replies.jsonl")).estimate(len).calls == 0
 
 
 def test_one_refused_question_is_unscored_and_when_all_are_it_ends(tmp_path: Path) -> None:

@@ -62,11 +62,21 @@ class Asking:
         Args:
             count: Counts the tokens of a text.
         """
-        texts = [*dict.fromkeys(question.text for question in self.questions)]
-        missing = [text for text in texts if self.cache.get(self._key(text)) is None]
+        texts = {question.text: question for question in self.questions}
+        missing = [text for question in texts.values() if (text := self._open(question)) is not None]
         shown = max((len(question.shown) for question in self.questions), default=1)
         usual = form(self.options.criteria, shown) + USUAL
         return estimated(missing, len(texts) - len(missing), usual, count, self.options)
+
+    def _open(self, question: Question) -> str | None:
+        """Return what is still to be asked of a question, None where that is nothing."""
+        for text in (question.text, question.text + AGAIN):
+            reply = self.cache.get(self._key(text))
+            if reply is None:
+                return text
+            if reply.finish == "length" or self._read(question, reply) is not None:
+                return None
+        return None
 
     def ask(self, endpoint: Endpoint, progress: Progress) -> Judged:
         """Return what the judge says to every question.

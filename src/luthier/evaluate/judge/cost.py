@@ -49,7 +49,7 @@ class Estimate:
         )
         if self.usd is None:
             return f"{text}; what that costs depends on its prices (`evaluate.judge.price`)"
-        most = f"${dollars(self.most_usd or 0)} if every reply is as long as it may be"
+        most = f"${dollars(self.most_usd or 0)} if every reply is as long as it may be and can be read at once"
         return f"{text}; about ${dollars(self.usd)}, and {most}"
 
 

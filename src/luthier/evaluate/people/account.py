@@ -73,6 +73,7 @@ def _agreed(found: Opinion) -> Iterator[tuple[str, str, str]]:
     if found.judge is not None:
         measures += [("most people and the judge say the same", found.judge["share"], True)]
         measures += [("Cohen's kappa with the judge", found.judge["kappa"], False)]
+    measures += [(f"Spearman's correlation with the judge, {name}", one, False) for name, one in found.ratings.items()]
     for name, number, percent in measures:
         if number is not None:
             yield name, shown(number, as_percent=percent), f"{number.n:,}"
@@ -122,6 +123,7 @@ def _data(found: Opinion) -> dict[str, Any]:
         ],
         "agreement": {name: _told(number) for name, number in found.agreement.items()},
         "judge": None if found.judge is None else {name: _told(number) for name, number in found.judge.items()},
+        "judge_ratings": {name: number.as_dict() for name, number in found.ratings.items()},
     }
 
 

@@ -9,7 +9,7 @@ Shapes: U pairs that somebody chose in, R raters.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class Opinion:
     """By measure; None where it does not apply or there is nothing to agree about."""
     judge: Mapping[str, Number | None] | None
     """Agreement of the pair's majority with a judge: `share` and `kappa`; None where there was none."""
+    ratings: Mapping[str, Number] = field(default_factory=dict)
+    """Rank correlation of ratings with a judge's, by criterion."""
 
     @property
     def win_rate(self) -> Number | None:
@@ -94,7 +96,7 @@ def opinion(pairs: Sequence[Pair], ballots: Sequence[Ballot], judge: Mapping[str
         verdict="undecided" if win is None else judged(win, win.p, better=1, percent=True),
         criteria=tuple(_criteria(chosen, keys, raters)),
         agreement=_agreement(winners_UR),
-        judge=None if judge is None else _with_judge(dict(zip(keys, winners_UR, strict=True)), judge),
+        judge=_with_judge(dict(zip(keys, winners_UR, strict=True)), judge) if judge else None,
     )
 
 
