@@ -6,8 +6,8 @@ Rows are made by this script, or taken from files that `luthier prepare` wrote (
 35 % copies with one word in twenty replaced, 15 % of half of one row and half of another, shuffled.
 Every contestant goes through the rows in order and keeps each that is not near one it has kept, at a Jaccard
 similarity of 0.8 of the pairs of neighbouring words; the peers get 128 permutations and believe their estimates,
-luthier also reads the texts again and counts. Each runs pinned to one processor in a process of its own, taking turns.
-Time is processor time from texts to the rows that leave.
+luthier also counts, from hashes that it writes to disk. Each runs pinned to one processor in a process of its own,
+taking turns. Time is processor time from texts to the rows that leave.
 
 The truth is every pair of rows at 0.8 and above, found in plain Python by prefix filtering (Bayardo et al. 2007,
 "Scaling up all pairs similarity search"), which misses none. A row is missed if it stays beside an earlier row that
@@ -56,6 +56,7 @@ def luthier(texts: list[str]) -> tuple[list[int], dict[str, float]]:
     import numpy as np
 
     from luthier.core.example import Example, Message, Source
+    from luthier.data.kept import Kept
     from luthier.data.near.compared import Compared
     from luthier.data.near.find import find
     from luthier.recipe.data import NearDuplicates
@@ -63,14 +64,16 @@ def luthier(texts: list[str]) -> tuple[list[int], dict[str, float]]:
     examples = [Example((Message("text", text),), Source("rows", at)) for at, text in enumerate(texts, start=1)]
     compared = Compared(NearDuplicates(threshold=THRESHOLD), "text")
     began = time.process_time()
-    parts = [compared.sign(examples[begin : begin + BATCH]) for begin in range(0, len(examples), BATCH)]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    signed = time.process_time()
-    near = find(
-        compared, columns.__getitem__, lambda rows: [examples[row] for row in rows], np.arange(len(texts), dtype="u8")
-    )
-    gone = np.flatnonzero(near.matched >= 0).tolist()
-    done = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Kept(Path(folder) / "columns")
+        for begin in range(0, len(examples), BATCH):
+            batch = examples[begin : begin + BATCH]
+            kept.add("rows", {"line": np.arange(begin, begin + len(batch)), **compared.sign(batch)})
+        signed = time.process_time()
+        near = find(compared, kept.__getitem__, kept.shingles, np.arange(len(texts), dtype="u8"))
+        gone = np.flatnonzero(near.matched >= 0).tolist()
+        done = time.process_time()
+        kept.close()
     return gone, {"signatures": signed - began, "search": done - signed}
 
 

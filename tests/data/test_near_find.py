@@ -2,7 +2,10 @@
 
 import random
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import combinations, pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luthier.core.example import Example, Message, Source
+from luthier.data.kept import Kept
 from luthier.data.near.compared import Compared
 from luthier.data.near.find import Near, find
 from luthier.data.near.pairs import fewest_equal
@@ -30,11 +34,13 @@ def text(words: str) -> Example:
 
 def found(examples: Sequence[Example], rows: Rows = "conversation", *, batch: int = 1000, **options: object) -> Near:
     compared = Compared(NearDuplicates.model_validate(options), rows)
-    parts = [compared.sign(examples[begin : begin + batch]) for begin in range(0, len(examples), batch)]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     prompts = [compared.texts(example)[0] for example in examples]
     same = np.array([prompts.index(prompt) for prompt in prompts] if len(prompts) < 5000 else range(len(prompts)))
-    return find(compared, columns.__getitem__, lambda at: [examples[row] for row in at], same.astype(np.uint64))
+    with TemporaryDirectory() as folder, closing(Kept(Path(folder) / "columns")) as kept:
+        for begin in range(0, len(examples), batch):
+            signed = compared.sign(examples[begin : begin + batch])
+            kept.add("rows", {"line": same[begin : begin + batch], **signed})
+        return find(compared, kept.__getitem__, kept.shingles, same.astype(np.uint64))
 
 
 def alike(one: str, other: str) -> float:
@@ -191,3 +197,13 @@ def test_the_look_at_values_passes_over_two_pairs_in_a_thousand() -> None:
     draw = np.random.default_rng(0)
     equal = draw.binomial(128, 0.8, 100_000)
     assert (equal < fewest_equal(128, 0.8)).mean() <= 0.0025
+
+
+def test_rows_of_a_pattern_that_cannot_all_be_compared_are_told_apart_and_others_are_not() -> None:
+    draw = random.Random(4)
+    pattern = " ".join(f"p{number}" for number in range(30))
+    of_pattern = [text(f"{pattern} {' '.join(draw.choices(WORDS, k=4))}") for _ in range(1000)]
+    others = [text(words) for words in family(1, 200, 40)]
+    unsure = found([*of_pattern, *others], "text", threshold=0.9).unsure
+    assert unsure[:1000].mean() > 0.5
+    assert not unsure[1000:].any()

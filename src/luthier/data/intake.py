@@ -122,8 +122,7 @@ class Intake:
 
     def take_out_near(self, compared: Compared) -> NearRows:
         """Find the rows that are near an earlier one, and drop them if so asked. No more can be taken in then."""
-        self.waiting.close()
-        found, why = look(self.kept, self.waiting.path, compared)
+        found, why = look(self.kept, compared)
         if compared.drop:
             self.take_out(found.rows, why)
         return found

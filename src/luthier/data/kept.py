@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luthier.core.example import Source
+from luthier.data.near.shingles import Shingles
 
 Numbers = NDArray[Any]
 
 
 class Kept:
-    """Columns over the kept rows. Each has an entry a row: a number, or as many as every row has.
+    """Columns over the kept rows. Each has an entry a row: a number, as many as every row has, or shingles.
 
     Args:
         folder: Where the files of the columns are written. It must not be there yet.
@@ -29,6 +30,8 @@ class Kept:
         self._columns: dict[str, tuple[BinaryIO, Numbers]] = {}
         """The file of each column, and no rows of it, which tell kind and shape."""
         self._count = 0
+        self._shingles: dict[str, int] = {}
+        """How many shingles each column of them holds."""
         self._left: Numbers | None = None
         """The rows that are left, where some were left out, by the number they came with."""
         self._files: list[str] = []
@@ -36,17 +39,26 @@ class Kept:
     def __len__(self) -> int:
         return self._count if self._left is None else len(self._left)
 
-    def add(self, file: str, columns: Mapping[str, Numbers]) -> None:
+    def add(self, file: str, columns: Mapping[str, Numbers | Shingles]) -> None:
         """Take in rows of one file. `line` must be among their columns, which are the same each time."""
         if not self._files or self._files[-1] != file:
             self._files.append(file)
         count = len(columns["line"])
         for name, values in {**columns, "file": np.full(count, len(self._files) - 1, np.uint32)}.items():
             assert len(values) == count, name
-            handle, like = self._columns.get(name) or self._begin(name, values)
-            handle.write(np.ascontiguousarray(values, like.dtype).data)
-            handle.flush()
+            if isinstance(values, Shingles):
+                before = self._shingles.get(name)
+                self._write(name, values.hashes)
+                self._write(f"{name}.bounds", values.bounds if before is None else values.bounds[1:] + before)
+                self._shingles[name] = (before or 0) + len(values.hashes)
+            else:
+                self._write(name, values)
         self._count += count
+
+    def _write(self, name: str, values: Numbers) -> None:
+        handle, like = self._columns.get(name) or self._begin(name, values)
+        handle.write(np.ascontiguousarray(values, like.dtype).data)
+        handle.flush()
 
     def _begin(self, name: str, values: Numbers) -> tuple[BinaryIO, Numbers]:
         column = (self._folder / name).open("w+b"), values[:0].copy()
@@ -58,10 +70,21 @@ class Kept:
 
     def __getitem__(self, name: str) -> Numbers:
         """Return a column, of shape (rows, …), mapped from its file. Not to be kept while rows are added."""
-        handle, like = self._columns[name]
-        shape = (self._count, *like.shape[1:])
-        column = np.memmap(handle, like.dtype, "r", shape=shape) if self._count else np.empty(shape, like.dtype)
+        column = self._mapped(name, (self._count, *self._columns[name][1].shape[1:]))
         return column if self._left is None else column[self._left]
+
+    def _mapped(self, name: str, shape: tuple[int, ...]) -> Numbers:
+        handle, like = self._columns[name]
+        return np.asarray(np.memmap(handle, like.dtype, "r", shape=shape)) if shape[0] else np.empty(shape, like.dtype)
+
+    def shingles(self, name: str) -> Shingles:
+        """Return a column of shingles, mapped from its files. Possible until rows are left out.
+
+        Pages that were looked at are held as long as it is: who looks at many rows asks again from time to time.
+        """
+        assert self._left is None
+        hashes = self._mapped(name, (self._shingles[name],))
+        return Shingles(hashes, self._mapped(f"{name}.bounds", (self._count + 1,)))
 
     def file(self, number: int) -> str:
         """Return the name of a file by its number in the column `file`. A file may have several numbers."""

@@ -23,6 +23,7 @@ from luthier.data.learned import endings, label_of
 from luthier.data.lengths import UNKNOWN, Tokenizer, measure
 from luthier.data.near.compared import compared
 from luthier.data.readers.nested import SPLIT
+from luthier.data.near.shingles import Shingles
 from luthier.data.rows import RawRow, Refusal
 from luthier.data.traits import spot
 from luthier.recipe.data import Data
@@ -50,7 +51,7 @@ class Refined:
     """The example as it is written."""
     keys: Numbers
     """Shape (n, 2), unsigned 64 bit: what is the same for equal examples."""
-    columns: dict[str, Numbers]
+    columns: dict[str, Numbers | Shingles]
     """What else is remembered of each example, by name, each of length n. See `Kept`."""
     labels: Sequence[str]
     """Class or verdict of each example; empty where rows have none."""
@@ -152,13 +153,13 @@ class Refiner:
             for name, column in wanted.items()
         }
 
-    def _numbers(self, examples: Sequence[Example]) -> tuple[Numbers, dict[str, Numbers]]:
+    def _numbers(self, examples: Sequence[Example]) -> tuple[Numbers, dict[str, Numbers | Shingles]]:
         """Return the keys of examples and the columns."""
         if not examples:
             return np.empty((0, 2), np.uint64), {}
         parts = [parted(example) for example in examples]
         keys = _halves([part.key() for part in parts])
-        columns: dict[str, Numbers] = {
+        columns: dict[str, Numbers | Shingles] = {
             "line": np.array([example.source.line for example in examples], np.uint64),
             "key": keys[:, 0],
             "prompt_key": np.array([prompt_key(part.prompt, seed=self._seed) for part in parts], np.uint64),

@@ -21,9 +21,17 @@ class Buckets(NamedTuple):
 
 
 def buckets(hashes: NDArray[np.uint64]) -> Buckets:
-    """Return the buckets of rows with these hashes, shape (R,)."""
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
+    """Return the buckets of rows with these hashes, shape (R,).
+
+    The row stands in the lowest bits of what is sorted, which takes a third of the time of sorting places. What is left
+    of the hashes is enough: rows that meet by chance are rows more to compare.
+    """
+    bits = np.uint64(max(1, len(hashes) - 1).bit_length())
+    ordered = hashes >> bits << bits
+    ordered |= np.arange(len(hashes), dtype=np.uint64)
+    ordered.sort()
+    order = (ordered & np.uint64((1 << int(bits)) - 1)).astype(np.int64)
+    ordered >>= bits
     new = np.ones(len(order) + 1, np.bool_)
     new[1:-1] = ordered[1:] != ordered[:-1]
     shared = ~(new[1:] & new[:-1])

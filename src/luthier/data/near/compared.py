@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from luthier.core.example import Example, Message
 from luthier.data.keys import plain
-from luthier.data.near.shingles import shingles
+from luthier.data.near.shingles import Shingles, shingles
 from luthier.data.near.signatures import banded, minima, shape
 from luthier.recipe.data import Clean, NearDuplicates
 from luthier.recipe.methods import Rows
 
 KEYS = ("row", "text", "prompt", "answer", "last_user")
 
-SIZE = "near_size"
-"""Column of the number of shingles of all texts."""
-
 CHECKS = "near_checks"
-"""Column of eight bits of every value of every text: by them, most pairs that aren't near are told unread."""
+"""Column of eight bits of every value of every text: by them, most pairs that aren't near are told uncounted."""
+
+FEWEST_CHECKS = 48
+"""Values of a text, at least: pairs far below the threshold are told by them, and others counted."""
 
 TELLING = 8
 """Words that make an answer tell something. Rows with shorter ones (a label, a number) may be other tasks cut to one
@@ -58,7 +58,7 @@ class Compared:
         self.prompts = shape(self.threshold, 1)
         self.only_prompts = self.key == "prompt" and rows not in ("class", "judged")
         """Whether rows are near exactly if their prompts are."""
-        self.values = 96 if self.fields == 1 else 64
+        self.values = max(FEWEST_CHECKS, self.shape.values, self.prompts.values)
         self.other_keys = [] if whole else [key for key in KEYS if key != asked.key]
 
     def bands(self) -> list[str]:
@@ -68,6 +68,10 @@ class Compared:
     def prompt_bands(self) -> list[str]:
         """Return the columns of which two rows with near prompts share one."""
         return [f"near_prompt_{band}" for band in range(self.prompts.bands)]
+
+    def shingles(self) -> list[str]:
+        """Return the columns of the shingles of each text."""
+        return [f"near_shingles_{text}" for text in range(self.first + self.fields)]
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """Return the prompt and what else is compared; of a text to learn or to classify, the text."""
@@ -82,8 +86,8 @@ class Compared:
                 return asks, _joined([*example.messages, *example.rejected[end:]])
         return asks, *(_joined(turns[end:]) for turns in (example.messages, example.rejected) if turns)
 
-    def sign(self, examples: Sequence[Example]) -> dict[str, NDArray[Any]]:
-        """Return the columns of signatures, each of R rows. A row's do not depend on the rows beside it."""
+    def sign(self, examples: Sequence[Example]) -> dict[str, NDArray[Any] | Shingles]:
+        """Return the columns of signatures and shingles, each of R rows. A row's don't depend on the rows beside it."""
         texts = [shingles(column) for column in zip(*map(self.texts, examples), strict=True)]
         values = [minima(column, self.values) for column in texts]
         says = np.max([np.diff(column.bounds) for column in texts[self.first + self.fields - 1 :]], axis=0)
@@ -93,17 +97,17 @@ class Compared:
         return {
             **dict(zip(self.bands(), rows.T, strict=True)),
             **dict(zip(self.prompt_bands(), prompts.T, strict=True)),
-            SIZE: np.sum([np.diff(column.bounds) for column in texts], axis=0),
+            **dict(zip(self.shingles(), texts, strict=True)),
             CHECKS: np.concatenate(values, axis=1).astype(np.uint8),
         }
 
     def _must_be_equal(self, example: Example, telling: bool) -> int:
-        """Return a number made of what rows that are near must have in common to the letter."""
-        context: tuple[object, ...] = ()
-        if self.key == "row":
-            system = [turn.text for turn in example.messages if turn.role == "system"]
-            numbers = sorted({*NUMBER.findall("\n".join(self.texts(example)))})
-            context = (example.tools, system, numbers, "" if telling else prompt(example))
+        """Return a number made of what rows that are near must have in common to the letter, 0 of nothing."""
+        if self.key != "row":
+            return 0 if example.label is None else crc32(plain(example.label).encode())
+        system = [turn.text for turn in example.messages if turn.role == "system"]
+        numbers = sorted({*NUMBER.findall("\n".join(self.texts(example)))})
+        context = (example.tools, system, numbers, "" if telling else prompt(example))
         return crc32(plain((example.label, *context)).encode())
 
 
@@ -126,11 +130,9 @@ def _ending(example: Example) -> int:
 
 
 def _joined(turns: Sequence[Message]) -> str:
-    return "\n".join(map(_said, turns))
+    return "\n".join([_said(turn) if turn.extra else turn.text for turn in turns])
 
 
 def _said(turn: Message) -> str:
-    if not turn.extra:
-        return turn.text
     calls = [turn.extra[name] for name in ("tool_calls", "function_call") if turn.extra.get(name)]
     return "\n".join([turn.text, *map(plain, calls)])

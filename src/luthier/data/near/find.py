@@ -4,15 +4,17 @@ Shapes: R rows.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from luthier.data.near.buckets import buckets
-from luthier.data.near.compared import CHECKS, SIZE, Compared
+from luthier.data.near.compared import CHECKS, Compared
 from luthier.data.near.keep import Keep
-from luthier.data.near.pairs import Ints, Pairs, Read, Texts
+from luthier.data.near.pairs import Ints, Pairs
+from luthier.data.near.shingles import Shingles
 from luthier.data.near.together import Together
 
 Column = Callable[[str], NDArray[Any]]
@@ -27,29 +29,30 @@ class Near(NamedTuple):
     """Shape (R,): how alike both are, 0 where there is none."""
     cluster: Ints
     """Shape (R,): the first of the rows that must be held back together with this one."""
+    unsure: NDArray[np.bool_]
+    """Shape (R,): whether a row may be near some that it was not compared with, there being so many."""
 
 
-def find(compared: Compared, column: Column, read: Read, prompts: NDArray[np.uint64]) -> Near:
+def find(compared: Compared, column: Column, shingles: Callable[[str], Shingles], prompts: NDArray[np.uint64]) -> Near:
     """Compare all rows that may be near each other, at most a band of signatures in memory at a time.
 
     Args:
         compared: What made the signatures.
         column: Gives one column of the signatures, of R rows.
-        read: Gives back the examples of some rows, whose numbers ascend.
+        shingles: Gives the shingles of one text of all rows, mapped from a file: not to be kept.
         prompts: Shape (R,), equal for rows that are together in any case: those with the same prompt.
     """
-    checks, sizes = column(CHECKS), column(SIZE)
-    texts = Texts(read, compared.texts)
-    near = Pairs(checks, sizes, compared.values, compared.threshold, slice(compared.first, None), texts)
+    texts = [partial(shingles, name) for name in compared.shingles()]
+    near = Pairs(column(CHECKS), texts, slice(compared.first, None), compared.threshold)
     keep = Keep(len(prompts), (buckets(column(name)) for name in compared.bands()), near)
     leave = keep.matched >= 0
     together = Together(prompts)
     if not compared.drop:
         together.join(np.flatnonzero(leave), keep.matched[leave])
     if compared.drop and compared.only_prompts:
-        return Near(keep.matched, keep.alike, together.cluster)
+        return Near(keep.matched, keep.alike, together.cluster, keep.unsure & ~leave)
     stay = np.flatnonzero(~leave) if compared.drop else np.arange(len(prompts))
-    asks = Pairs(checks, sizes, compared.values, compared.threshold, slice(1), texts)
+    asks = Pairs(column(CHECKS), texts, slice(1), compared.threshold)
     bands = (buckets(column(name)[stay]) for name in compared.prompt_bands())
     together.join_near((band._replace(rows=stay[band.rows]) for band in bands), asks)
-    return Near(keep.matched, keep.alike, together.cluster)
+    return Near(keep.matched, keep.alike, together.cluster, (keep.unsure & ~leave) | together.unsure)

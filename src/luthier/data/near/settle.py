@@ -6,13 +6,10 @@ Shapes: R rows.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from luthier.core.example import Example
 from luthier.core.report import Check
 from luthier.core.text import plural
 from luthier.data.kept import Kept
@@ -41,9 +38,20 @@ class NearRows:
     most: float
     """Share of all rows that is near to a single one."""
     examples: tuple[str, ...]
+    unsure: int
+    """How many rows may be near some that they were not compared with."""
 
     def check(self) -> Check:
         """Return what is to be told."""
+        found = self._found()
+        if not self.unsure:
+            return found
+        many = f"{plural(self.unsure, 'row')} may be near more rows than they were compared with"
+        details = f"{found.details}; {many}: so many are cut to one pattern"
+        hint = "a few near ones may be left, also in different splits: look at some rows of the pattern"
+        return Check(found.name, "warning" if found.status == "warning" else "note", details, found.hint or hint)
+
+    def _found(self) -> Check:
         if not len(self.rows):
             return Check("near_duplicates", "ok", "no row is nearly the same as an earlier one")
         count = len(self.rows)
@@ -65,25 +73,14 @@ class NearRows:
         )
 
 
-def look(kept: Kept, waiting: Path, compared: Compared) -> tuple[NearRows, Callable[[int], Refusal]]:
+def look(kept: Kept, compared: Compared) -> tuple[NearRows, Callable[[int], Refusal]]:
     """Find the rows that are near an earlier one. Return also what says why one of them would be dropped.
 
     Args:
-        kept: Their columns, `begin` among them.
-        waiting: File of their lines.
+        kept: Their columns.
         compared: What made the signatures.
     """
-    begins = kept["begin"]
-    with waiting.open("rb") as lines:
-
-        def read(rows: Sequence[int]) -> list[Example]:
-            found = []
-            for row in rows:
-                lines.seek(int(begins[row]))
-                found.append(Example.from_dict(orjson.loads(lines.readline())))
-            return found
-
-        near = find(compared, kept.__getitem__, read, kept["prompt_key"])
+    near = find(compared, kept.__getitem__, kept.shingles, kept["prompt_key"])
 
     def why(row: int) -> Refusal:
         matched = kept.source(int(near.matched[row]))
@@ -98,6 +95,7 @@ def look(kept: Kept, waiting: Path, compared: Compared) -> tuple[NearRows, Calla
         _shares(kept, rows),
         int(np.bincount(near.matched[rows], minlength=1).max()) / len(near.matched),
         tuple(f"{kept.source(row)} is {why(row).detail}" for row in rows[:EXAMPLES].tolist()),
+        int(near.unsure.sum()),
     )
     return found, why
 

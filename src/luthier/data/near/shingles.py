@@ -8,7 +8,7 @@ Shapes: R texts, N bytes, W words, S shingles.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +47,25 @@ A, B, C = (np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x
 HALF = np.uint64(32)
 
 
-class Shingles(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Shingles:
     """The shingles of some texts, one text after the other, repeated as often as they occur."""
 
     hashes: NDArray[np.uint64]
     """Shape (S,)."""
     bounds: NDArray[np.int64]
     """Shape (R + 1,): those of text r are `hashes[bounds[r]:bounds[r + 1]]`. A text without a word has none."""
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, texts: NDArray[np.int64]) -> "Shingles":
+        """Return a copy of those of some texts, given by their numbers."""
+        begins = self.bounds[texts]
+        counts = self.bounds[texts + 1] - begins
+        bounds = np.zeros(len(texts) + 1, np.int64)
+        np.cumsum(counts, out=bounds[1:])
+        return Shingles(self.hashes[np.arange(bounds[-1]) + np.repeat(begins - bounds[:-1], counts)], bounds)
 
 
 def shingles(texts: Sequence[str]) -> Shingles:

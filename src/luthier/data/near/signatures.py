@@ -25,7 +25,7 @@ MOST_VALUES = 64
 NOTHING = np.uint32(0xFFFFFFFF)
 """The value of a text without a word."""
 
-BLOCK = 1 << 15
+BLOCK = 1 << 16
 """Shingles that are permuted together: few enough to stay in a processor's cache."""
 
 A = np.uint64(0x9E3779B97F4A7C15)
