@@ -11,6 +11,8 @@ import numpy as np
 import orjson
 
 from luthier.core.example import Example
+from luthier.core.progress import Progress
+from luthier.data.alike import take_out_alike
 from luthier.data.checks import run_checks
 from luthier.data.clean import findings
 from luthier.data.clean.privacy.told import checks as privacy_checks
@@ -19,15 +21,15 @@ from luthier.data.evidence import Evidence
 from luthier.data.held_back import checks, held_back, intruders, parts_of_files, say_their_parts
 from luthier.data.histograms import counted
 from luthier.data.intake import Intake
+from luthier.data.kept import Numbers
 from luthier.data.leakage.account import check, searched
 from luthier.data.leakage.look import Leaks
 from luthier.data.learned import Learned
 from luthier.data.lengths import PARTS as MEASURED
 from luthier.data.lengths import Lengths, Tokenizer
-from luthier.data.near.compared import compared
-from luthier.data.near.settle import NearRows
 from luthier.data.outcome import FileRead, Limit, Outcome
 from luthier.data.output import write_as
+from luthier.data.semantic.embeddings import Embed
 from luthier.data.split import PARTS, Parts
 from luthier.data.traits import Spotted
 from luthier.data.written import Written
@@ -47,6 +49,8 @@ class Asked:
     train: Train
     copied: bool
     """Whether sources are copies that luthier made in the run."""
+    embed: Embed | None
+    """What makes embeddings, where rows are compared by them."""
 
 
 class LookedAt(NamedTuple):
@@ -57,7 +61,9 @@ class LookedAt(NamedTuple):
     diversity: Diversity
 
 
-def conclude(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Path, name: str) -> Outcome:
+def conclude(
+    intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Path, name: str, progress: Progress
+) -> Outcome:
     """Take out what only a look at all rows can, write the splits, and return everything that was found out.
 
     Args:
@@ -66,15 +72,16 @@ def conclude(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
         asked: What the stage was asked for.
         folder: Where the splits are written.
         name: How people know the folder.
+        progress: Hears how many rows are embedded and compared, where they are.
 
     Raises:
         DataError: No row is left to train on.
+        Failed: What should make embeddings doesn't.
     """
-    comparing = compared(asked.data.clean, asked.rows)
-    near = intake.take_out_near(comparing) if comparing else None
-    read, fixed = _held_out(intake, read, asked, near)
+    alike = take_out_alike(intake, asked.data.clean, asked.rows, asked.embed, progress)
+    read, fixed = _held_out(intake, read, asked, alike.clusters)
     leaks = searched(asked.leaks, intake.leaks, rows=intake.account.rows_in)
-    clusters = near.clusters[intake.kept.left] if near else None
+    clusters = alike.clusters[intake.kept.left] if alike.clusters is not None else None
     held = held_back(intake.kept, intake.labels, asked.data, asked.rows, fixed=fixed, clusters=clusters)
     splits, looked_at = _distribute(intake, held.parts, folder)
     intake.dropped.close()
@@ -99,7 +106,7 @@ def conclude(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
                 alike=held.alike,
                 own=fixed if say_their_parts(kept) else None,
             ),
-            *([near.check()] if near else []),
+            *alike.checks,
             check(leaks, intake.leaks.total, dropped=asked.data.decontaminate.action == "drop"),
             *findings.checks(intake.notes),
             *privacy_checks(asked.data.clean, intake.notes, copied=asked.copied),
@@ -126,7 +133,7 @@ def conclude(intake: Intake, read: Sequence[FileRead], asked: Asked, folder: Pat
 
 
 def _held_out(
-    intake: Intake, read: Sequence[FileRead], asked: Asked, near: NearRows | None
+    intake: Intake, read: Sequence[FileRead], asked: Asked, clusters: Numbers | None
 ) -> tuple[list[FileRead], Parts]:
     """Take out what equals rows of files that are held out. Return the files as they are then, and the rows' parts."""
     kept = intake.kept
@@ -137,8 +144,8 @@ def _held_out(
         return kept["own_part"] if own else of_files[kept.left]
 
     if (fixed := parts()).any():
-        clusters = near.clusters[kept.left] if near else None
-        intake.take_out(*intruders(kept, asked.data.split, fixed, clusters=clusters))
+        of_kept = clusters[kept.left] if clusters is not None else None
+        intake.take_out(*intruders(kept, asked.data.split, fixed, clusters=of_kept))
     bounds = np.cumsum([0, *(file.kept for file in read)])
     left = np.diff(np.searchsorted(kept.left, bounds)).tolist()
     return [replace(file, kept=count) for file, count in zip(read, left, strict=True)], parts()

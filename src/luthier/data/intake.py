@@ -7,7 +7,10 @@ from itertools import compress
 from pathlib import Path
 
 import numpy as np
+import orjson
 
+from luthier.core.example import Example
+from luthier.core.progress import Progress
 from luthier.data.account import Account
 from luthier.data.batches import Batch
 from luthier.data.clean import duplicates
@@ -20,7 +23,11 @@ from luthier.data.near.compared import Compared
 from luthier.data.near.settle import NearRows, look
 from luthier.data.refine import Refined
 from luthier.data.rows import RawRow, Refusal
+from luthier.data.semantic import settle as semantic
+from luthier.data.semantic.embeddings import Embed, Embeddings
+from luthier.data.semantic.settle import SameRows
 from luthier.data.written import Written
+from luthier.recipe.data import SemanticDuplicates
 
 KEPT = ".kept"
 """Folder of the columns while rows come."""
@@ -124,6 +131,15 @@ class Intake:
         """Find the rows that are near an earlier one, and drop them if so asked. No more can be taken in then."""
         found, why = look(self.kept, compared)
         if compared.drop:
+            self.take_out(found.rows, why)
+        return found
+
+    def take_out_same(self, asked: SemanticDuplicates, embed: Embed, progress: Progress) -> SameRows:
+        """Find the rows that say nearly the same as an earlier one, and drop them if so asked. Then as above."""
+        examples = (Example.from_dict(orjson.loads(line)) for line in self.waiting_lines())
+        file = self.waiting.path.with_suffix(".vectors")
+        found, why = semantic.look(self.kept, examples, asked, Embeddings(file, embed, asked.embed), progress)
+        if asked.action == "drop":
             self.take_out(found.rows, why)
         return found
 

@@ -30,6 +30,7 @@ from luthier.data.outcome import Effort, FileRead
 from luthier.data.present import present
 from luthier.data.reasons import REASONS
 from luthier.data.refine import Refined, Refiner
+from luthier.data.semantic.settle import embedder
 from luthier.data.sources import SourceFile, files_of, raise_all
 from luthier.data.tally import Tally
 from luthier.data.workers import Crew, how_many
@@ -72,12 +73,14 @@ def prepare(
         DataError: A source can't be read, holds no row that fits, no row has a column that `data.split` names, or
             nothing is left; then `dropped.jsonl`, with every row and its reason, stands beside `out`.
         Problems: Several of those.
+        RecipeError: A function that the recipe names isn't there.
+        Failed: It raises, or returns what it shouldn't.
     """
     began = time.monotonic()
     named = files_of(data, shown_as, rows=rows)
     files = [file for _, file in named]
     copied = not {out.with_name(name) for name in COPIES}.isdisjoint(file.path for file in files)
-    asked = Asked(data, rows, tokenizer, looker(data.decontaminate), train, copied)
+    asked = Asked(data, rows, tokenizer, looker(data.decontaminate), train, copied, embedder(data.clean))
     privacy = data.clean.privacy
     if privacy.vault is not None:
         vault.refuse_place(Path(privacy.vault).expanduser(), out.parent, {file.path for file in files})
@@ -93,7 +96,7 @@ def prepare(
         _refuse_missing_columns(intake.kept, data, rows)
         if privacy.vault is not None:
             vault.write(Path(privacy.vault).expanduser(), intake.notes["privacy"].stand_ins)
-        outcome = conclude(intake, read, asked, folder, out.name)
+        outcome = conclude(intake, read, asked, folder, out.name, progress)
         effort = _effort(crew, why, intake.account.rows_in, time.monotonic() - began)
         report = present(replace(outcome, effort=effort), run=out.parent)
         write_report(report, folder)

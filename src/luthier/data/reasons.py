@@ -160,5 +160,9 @@ REASONS = {
         "nearly the same as an earlier row that is kept",
         "nothing; see `luthier explain data.clean.near_duplicates` if such rows should stay",
     ),
+    "semantic_duplicate": Reason(
+        "says nearly the same as an earlier row that is kept, by the embeddings of `data.clean.semantic_duplicates`",
+        "nothing; raise `data.clean.semantic_duplicates.threshold` if such rows should stay",
+    ),
 }
 """Every reason. The words are part of the contract."""

@@ -22,8 +22,8 @@ from luthier.data.leakage.look import Found, Leaks
 from luthier.data.learned import endings, label_of
 from luthier.data.lengths import UNKNOWN, Tokenizer, measure
 from luthier.data.near.compared import compared
-from luthier.data.readers.nested import SPLIT
 from luthier.data.near.shingles import Shingles
+from luthier.data.readers.nested import SPLIT
 from luthier.data.rows import RawRow, Refusal
 from luthier.data.traits import spot
 from luthier.recipe.data import Data

@@ -232,6 +232,25 @@ class NearDuplicates(Options):
     """`tell` keeps the rows, counts them and holds them back together."""
 
 
+class SemanticDuplicates(Options):
+    """Rows that say nearly the same in other words, as far as embeddings tell that a function of yours makes."""
+
+    embed: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    """`module:function`, looked for where luthier runs and among installed packages: `embed(texts: list[str])` returns
+    a row of numbers for each text, such as `SentenceTransformer(…).encode`. It gets 256 texts at once."""
+
+    key: Literal["text", "prompt", "answer"] = "text"
+    """What is embedded: all that is said, what is asked (of plain text and texts with a class, the text), or the
+    answer. Labels must always be equal."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Cosine similarity from which on two rows are the same. Every model has its own scale: look at the pairs in the
+    report before you trust a number."""
+
+    action: Literal["drop", "tell"] = "drop"
+    """`tell` keeps the rows, counts them and holds them back together."""
+
+
 class Clean(Options):
     """Cleaning steps, in the order in which they run. Each is counted in the report."""
 
@@ -308,6 +327,10 @@ class Clean(Options):
     near_duplicates: NearDuplicates | Literal[False] = NearDuplicates()
     """Drop rows that are nearly the same as an earlier one, from whatever source: the source named first wins. Where
     `duplicates` is false, nothing is looked for."""
+
+    semantic_duplicates: SemanticDuplicates | Literal[False] = False
+    """Drop rows that say nearly the same as an earlier one in other words, by embeddings of yours. Every row is
+    compared with each before it: minutes for 100,000 rows, hours for a million."""
 
 
 class Decontaminate(Options):

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
+from luthier.core import named
 from luthier.core.errors import DataError
 from luthier.core.files import digest, known_sha256
 from luthier.core.progress import Progress, Silent
@@ -168,7 +169,7 @@ def sources_of(recipe: Recipe, run: Run | None = None) -> tuple[Data, dict[Path,
 
 
 def _inputs(recipe: Recipe, data: Data, names: dict[Path, str]) -> list[list[str]]:
-    """Return name and hash of every file that is read, so that changed data is prepared anew."""
+    """Return name and hash of every file that is read or run, so that changed data is prepared anew."""
     from luthier.data.leakage.evaluations import evaluation_files
     from luthier.data.sources import files_of, find_files
 
@@ -178,4 +179,8 @@ def _inputs(recipe: Recipe, data: Data, names: dict[Path, str]) -> list[list[str
     else:
         found = find_files(held_out, names, rows=rows)
     found += evaluation_files(recipe.data.decontaminate.against)
-    return [[file.name, known_sha256(file.path)] for file in found]
+    inputs = [[file.name, known_sha256(file.path)] for file in found]
+    if asked := recipe.data.clean.semantic_duplicates:
+        code = named.source(asked.embed)
+        inputs.append([asked.embed, known_sha256(code) if code else ""])
+    return inputs

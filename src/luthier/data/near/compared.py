@@ -75,7 +75,6 @@ class Compared:
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """Return the prompt and what else is compared; of a text to learn or to classify, the text."""
-        end = _ending(example)
         asks = prompt(example)
         match self.key:
             case "prompt":
@@ -83,8 +82,8 @@ class Compared:
             case "last_user":
                 return asks, next((_said(turn) for turn in reversed(example.messages) if turn.role == "user"), "")
             case "text":
-                return asks, _joined([*example.messages, *example.rejected[end:]])
-        return asks, *(_joined(turns[end:]) for turns in (example.messages, example.rejected) if turns)
+                return asks, everything(example)
+        return asks, *endings(example)
 
     def sign(self, examples: Sequence[Example]) -> dict[str, NDArray[Any] | Shingles]:
         """Return the columns of signatures and shingles, each of R rows. A row's don't depend on the rows beside it."""
@@ -120,6 +119,17 @@ def prompt(example: Example) -> str:
     """Return what is said before the ending; not instructions of the system, nor tools, which many rows share."""
     turns = example.messages[: _ending(example)]
     return _joined([turn for turn in turns if turn.role != "system"])
+
+
+def endings(example: Example) -> tuple[str, ...]:
+    """Return the answer, of a preference both; of a text to classify, or to learn, nothing."""
+    end = _ending(example)
+    return tuple(_joined(turns[end:]) for turns in (example.messages, example.rejected) if turns)
+
+
+def everything(example: Example) -> str:
+    """Return all that is said, of a preference also the worse ending."""
+    return _joined([*example.messages, *example.rejected[_ending(example) :]])
 
 
 def _ending(example: Example) -> int:

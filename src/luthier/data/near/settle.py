@@ -33,7 +33,7 @@ class NearRows:
     """The cluster of each row, shape (R,)."""
     dropped: bool
     other_keys: Sequence[str]
-    shares: dict[str, float]
+    by_file: dict[str, float]
     """Share of each file's rows that they are."""
     most: float
     """Share of all rows that is near to a single one."""
@@ -58,7 +58,7 @@ class NearRows:
         action = "dropped" if self.dropped else "kept, and held back together"
         share = count / len(self.clusters)
         details = f"{plural(count, 'row')} nearly the same as an earlier one, {share:.1%}: {action}"
-        file, of_file = max(self.shares.items(), key=lambda each: each[1])
+        file, of_file = max(self.by_file.items(), key=lambda each: each[1])
         if max(of_file, self.most) <= MANY:
             return Check("near_duplicates", "ok", details)
         many = f"{of_file:.0%} of {file}" if of_file > MANY else f"{self.most:.0%} are near a single row"
@@ -92,7 +92,7 @@ def look(kept: Kept, compared: Compared) -> tuple[NearRows, Callable[[int], Refu
         near.cluster,
         compared.drop,
         compared.other_keys,
-        _shares(kept, rows),
+        shares(kept, rows),
         int(np.bincount(near.matched[rows], minlength=1).max()) / len(near.matched),
         tuple(f"{kept.source(row)} is {why(row).detail}" for row in rows[:EXAMPLES].tolist()),
         int(near.unsure.sum()),
@@ -100,7 +100,7 @@ def look(kept: Kept, compared: Compared) -> tuple[NearRows, Callable[[int], Refu
     return found, why
 
 
-def _shares(kept: Kept, rows: NDArray[np.int64]) -> dict[str, float]:
+def shares(kept: Kept, rows: NDArray[np.int64]) -> dict[str, float]:
     """Return which share of each file the rows are."""
     files = kept["file"]
     total, found = np.bincount(files), np.bincount(files[rows], minlength=int(files.max()) + 1)

@@ -1,11 +1,9 @@
 """A metric that the user wrote."""
 
 import math
-import sys
-from importlib import import_module
-from pathlib import Path
 
-from luthier.core.errors import Failed, RecipeError
+from luthier.core import named
+from luthier.core.errors import Failed
 from luthier.evaluate.metrics.metric import Expected, Metric, each
 from luthier.recipe.metrics import Custom
 
@@ -16,18 +14,8 @@ def custom(options: Custom) -> list[Metric]:
     Raises:
         RecipeError: There is no such function.
     """
-    module, _, name = options.function.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        score = getattr(import_module(module), name)
-    except Exception as error:  # all of the user's module may fail
-        raise RecipeError(
-            f"`evaluate.metrics` names `{options.function}`, and there is none: {type(error).__name__}: {error}",
-            hint=f"put the function into {module.replace('.', '/')}.py where luthier runs, or correct the name",
-        ) from error
-    finally:
-        sys.path.remove(here)
+    name = options.function.partition(":")[2]
+    score = named.function(options.function, "evaluate.metrics")
 
     def of(want: Expected, got: str) -> float:
         try:
