@@ -35,6 +35,9 @@ from served import Served, said
 METRIC = {"name", "value", "n", "low", "high", "base", "tuned", "change", "p", "verdict", "detectable"}
 KEYS = {
     "models",
+    "slices",
+    "wins",
+    "contamination",
     "perplexity",
     "nll",
     "metrics",

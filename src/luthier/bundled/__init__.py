@@ -15,6 +15,11 @@ def sample_paths() -> tuple[Path, ...]:
     return tuple(_HERE / "data" / name for name in ("chats.jsonl", "faq.json", "tickets.csv"))
 
 
+def general_text() -> Path:
+    """Return passages of general English, to measure what a model forgets."""
+    return _HERE / "data" / "general.jsonl"
+
+
 def quickstart_recipe() -> Path:
     """Return the recipe that `luthier quickstart` runs."""
     return _HERE / "quickstart.yaml"

@@ -4,6 +4,7 @@ import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 FEW = 30
 """Below this many conversations an interval is told to be rough."""
+
+BENCHMARKS = "Benchmark results"
+"""Heading of what benchmarks say."""
 
 NO_CHANGE = f"{MARGIN * 100:g} %"
 """The margin of practical equivalence, as people read it."""
@@ -246,54 +250,93 @@ def _of_the_data(found: Compared) -> Iterator[Finding]:
         yield Finding("note", f"not measured: {reasons}")
 
 
-def sections(found: Compared) -> tuple[Section, ...]:
-    """Return the numbers, the answers side by side, and how they came about."""
-    parts = [Section("Numbers", (_table(found), *(found.answered.details if found.answered else ())))]
-    if found.samples:
-        answers: tuple[Block, ...] = tuple(
-            Comparison(
-                sample["prompt"],
-                (("expected", sample["expected"]), ("base", sample["base"]), ("tuned", sample["tuned"])),
-            )
-            for sample in found.samples
-        )
-        parts.append(Section("Answers side by side", answers))
-    return (*parts, Section("How it was measured", (Paragraph(_method(found)),)))
+def sections(found: Compared, benchmarks: Sequence[Section], others: Sequence[Section]) -> tuple[Section, ...]:
+    """Return the numbers, the answers side by side, and how they came about.
 
-
-def _table(found: Compared) -> Table:
-    rows = [
-        *_likelihood(found.paired, per_byte=found.per_byte),
-        *(
-            (
-                metric.label,
-                shown(metric.base, as_percent=metric.percent),
-                shown(metric.tuned, as_percent=metric.percent),
-                "" if metric.change is None else shown(metric.change, as_percent=metric.percent),
-                metric.verdict or "",
-            )
-            for metric in found.metrics
-        ),
-    ]
+    Args:
+        found: What the comparison found.
+        benchmarks: What benchmarks say.
+        others: What else was measured.
+    """
+    none = Paragraph("None was run: name some in `evaluate.benchmarks`, such as [gsm8k].")
+    task = (*_task_table(found), *(found.answered.details if found.answered else ()))
+    nothing = (Paragraph("Nothing was asked: `evaluate.answers` is 0, or no row has an answer."),)
+    measured = (
+        Section("Perplexity comparison", (_likelihood(found),)),
+        *(benchmarks or (Section(BENCHMARKS, (none,)),)),
+        Section("Task-specific evaluation", task or nothing),
+    )
     if found.preferred is not None:  # what the verdict rests on comes first
-        rows = [*rows[2:], *rows[:2]]
-    return Table("", ("measure", "base", "tuned", "change", "verdict"), tuple(rows))
+        measured = (measured[-1], *measured[:-1])
+    answers: tuple[Block, ...] = tuple(
+        Comparison(
+            sample["prompt"],
+            (("expected", sample["expected"]), ("base", sample["base"]), ("tuned", sample["tuned"])),
+        )
+        for sample in found.samples
+    )
+    samples = (Section("Sample outputs", answers),) if answers else ()
+    return (*measured, *others, *samples)
 
 
-def _likelihood(paired: Paired | None, *, per_byte: bool) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield the rows of the table that tell how likely both find what is learned."""
+def named(base: str, tuned: str) -> Section:
+    """Return which models are compared, and when."""
+    today = f"{datetime.now().astimezone():%Y-%m-%d}"
+    return Section("Models", (Table("", ("", ""), (("Model", base), ("Fine-tuned", tuned), ("Date", today))),))
+
+
+def by_weight(*said: Finding) -> tuple[Finding, ...]:
+    """Return findings, the most serious first."""
+    order = ("failure", "gate", "warning", "note", "ok")
+    return tuple(sorted(said, key=lambda one: order.index(one.level)))
+
+
+def recommendations(said: Sequence[Finding]) -> Section:
+    """Return what to do next, each for the finding it follows from, the most serious first."""
+    reasons: dict[str, str] = {}
+    for one in said:
+        if one.hint:
+            reasons.setdefault(one.hint, one.text)
+    rows = tuple((f"{number}", hint, why) for number, (hint, why) in enumerate(reasons.items(), start=1))
+    if not rows:
+        return Section("Recommendations", (Paragraph("None: nothing here calls for a change."),))
+    return Section("Recommendations", (Table("", ("", "do this", "because"), rows),), detail=True)
+
+
+def method(found: Compared) -> Section:
+    """Return how it was measured."""
+    return Section("How it was measured", (Paragraph(_method(found)),))
+
+
+def _likelihood(found: Compared) -> Block:
+    paired = found.paired
     if paired is None:
-        return
-    nats = shown(paired.base), shown(paired.tuned), shown(paired.difference)
-    if per_byte:
-        yield "nats per byte of what is learned", *nats, paired.verdict
-        return
+        return Paragraph(f"Not compared: {found.untold}.")
+    nats = [shown(number) for number in (paired.base, paired.tuned, paired.difference)]
+    counts = [f"{number.n:,}" for number in (paired.base, paired.tuned, paired.difference)]
+    models, verdicts = ("Base", "Fine-tuned", "Change"), ("", "", paired.verdict)
+    if found.per_byte:
+        columns = ("model", "nats per byte of what is learned", f"{found.noun}s", "verdict")
+        return Table("", columns, tuple(zip(models, nats, counts, verdicts, strict=True)))
     base, tuned, change = (perplexity(number) for number in (paired.base, paired.tuned, paired.difference))
-    ratio = percent(change.value)
-    if change.low is not None and change.high is not None:
-        ratio += f" ({percent(change.low)} to {percent(change.high)})"
-    yield "perplexity", shown(base), shown(tuned), ratio, paired.verdict
-    yield "nats per learned token", *nats, ""
+    likely = (shown(base), shown(tuned), ratio_told(change))
+    told = ("model", "perplexity", "nats per learned token", f"{found.noun}s", "verdict")
+    return Table("", told, tuple(zip(models, likely, nats, counts, verdicts, strict=True)))
+
+
+def _task_table(found: Compared) -> tuple[Table, ...]:
+    rows = tuple(
+        (
+            metric.label,
+            f"{metric.tuned.n:,}",
+            shown(metric.base, as_percent=metric.percent),
+            shown(metric.tuned, as_percent=metric.percent),
+            "" if metric.change is None else points(metric.change, as_share=metric.percent),
+            metric.verdict or "",
+        )
+        for metric in found.metrics
+    )
+    return (Table("", ("metric", "n", "base", "fine-tuned", "change", "verdict"), rows),) if rows else ()
 
 
 def shown(number: Number, *, as_percent: bool = False) -> str:
@@ -305,6 +348,31 @@ def shown(number: Number, *, as_percent: bool = False) -> str:
     if number.low is None or number.high is None:
         return text(number.value)
     return f"{text(number.value)} ({text(number.low)} to {text(number.high)})"
+
+
+def points(change: Number, *, as_share: bool = True) -> str:
+    """Return a change with its interval: of a share in points of a hundred, which are no percent of what it was.
+
+    0.05 becomes `+5 points (+1 to +9)`; of anything else, the sign and the number.
+    """
+    scale, digits = (100, 0 if abs(change.value) >= 0.095 else 1) if as_share else (1, None)
+
+    def text(value: float) -> str:
+        told = short_number(abs(value)) if digits is None else f"{abs(value) * scale:.{digits}f}"
+        sign = "" if not float(told.replace(",", "")) else "+" if value > 0 else "−"
+        return sign + told
+
+    unit = " points" if as_share else ""
+    if change.low is None or change.high is None:
+        return text(change.value) + unit
+    return f"{text(change.value)}{unit} ({text(change.low)} to {text(change.high)})"
+
+
+def ratio_told(change: Number) -> str:
+    """Return a ratio of perplexities with its interval, as `percent` has it."""
+    if change.low is None or change.high is None:
+        return percent(change.value)
+    return f"{percent(change.value)} ({percent(change.low)} to {percent(change.high)})"
 
 
 def _method(found: Compared) -> str:
@@ -351,7 +419,8 @@ def _of_asking(found: Compared) -> Iterator[str]:
         yield (
             f"{plural(found.answered.count, 'prompt')}, evenly spread over the held-out ones, were answered by both "
             f"models, {how}. Metrics: {found.answered.why}. Shares have Wilson's "
-            "interval, their change Tango's, and McNemar's exact test; other scores are resampled, and tested by "
+            "interval, their change (in points of a hundred) Tango's, and McNemar's exact test; "
+            "other scores are resampled, and tested by "
             "exchanging answers at random. “Better” and “worse” count all metrics together (Holm)."
         )
 

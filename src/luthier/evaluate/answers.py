@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from luthier.core.text import plural
 from luthier.evaluate.account import Metric as Told
 from luthier.evaluate.contrast import Contrast, contrast, holm, judged, rows_for
 from luthier.evaluate.metrics.choose import chosen
-from luthier.evaluate.metrics.metric import Expected, Metric
+from luthier.evaluate.metrics.metric import Expected, Floats, Metric
 from luthier.evaluate.metrics.structure import call_of
 from luthier.recipe.metrics import Metric as Options
 from luthier.recipe.options import locate
@@ -32,6 +33,8 @@ class Answered:
     """Why these metrics."""
     count: int
     """How many prompts were answered."""
+    figures: tuple[tuple[Metric, Floats, Floats], ...] = ()
+    """Each metric with the figures of every answer of base and tuned model."""
 
 
 def expected_of(turn: Message) -> Expected:
@@ -63,6 +66,7 @@ class Scored:
     expected: Sequence[Expected]
     base: Sequence[str]
     tuned: Sequence[str]
+    figures: Sequence[tuple[Metric, Floats, Floats]]
     found: Sequence[tuple[Metric, Contrast]]
     why: str
 
@@ -73,19 +77,23 @@ class Scored:
 
     def answered(self, also: Sequence[float | None] = ()) -> Answered:
         """Return what the answers are worth, among all metrics and whatever else was tested."""
-        told = _told(self.found, also)
+        metrics = told(self.found, also)
+        texts = [spoken(want) for want in self.expected]
+        details = [one.details for one, _ in self.found if one.details and any(texts)]
+        columns = [*compress(self.expected, texts)], [*compress(self.base, texts)], [*compress(self.tuned, texts)]
         return Answered(
-            metrics=told,
-            details=tuple(
-                block
-                for metric, _ in self.found
-                if metric.details
-                for block in metric.details(self.expected, self.base, self.tuned)
-            ),
-            findings=tuple(_findings(self.found, told)),
+            metrics=metrics,
+            details=tuple(block for detail in details for block in detail(*columns)),
+            findings=tuple(_findings(self.found, metrics)),
             why=self.why,
             count=len(self.expected),
+            figures=(*self.figures,),
         )
+
+
+def spoken(want: Expected) -> bool:
+    """Return whether a text is expected: an answer that should only call a function is none to score."""
+    return not want.calls or bool(want.text.strip())
 
 
 def scored(
@@ -96,8 +104,15 @@ def scored(
         return None
     asked, why = (tuple(options), "the recipe names them") if options else chosen(expected)
     metrics = [*_apart(metric for option in asked for metric in locate(option)(option))]
-    found = [(metric, compared) for metric in metrics if (compared := _compared(metric, expected, base, tuned))]
-    return Scored(expected, base, tuned, found, why)
+    figures = [(metric, _figures(metric, expected, base), _figures(metric, expected, tuned)) for metric in metrics]
+    found = [(metric, one) for metric, was, now in figures if (one := contrast(metric, was, now))]
+    return Scored(expected, base, tuned, figures, found, why)
+
+
+def _figures(metric: Metric, expected: Sequence[Expected], answers: Sequence[str]) -> Floats:
+    """Return the figures of every answer; those of one that is no text to score are 0, so that it doesn't count."""
+    found = np.asarray(metric.figures(expected, answers), dtype=np.float64)
+    return found if metric.of_calls else found * np.array([spoken(want) for want in expected])[:, None]
 
 
 def _apart(metrics: Iterable[Metric]) -> Iterator[Metric]:
@@ -112,14 +127,8 @@ def _apart(metrics: Iterable[Metric]) -> Iterator[Metric]:
             yield replace(metric, name=f"{metric.name}_{number}", label=f"{metric.label} ({number})")
 
 
-def _compared(
-    metric: Metric, expected: Sequence[Expected], base: Sequence[str], tuned: Sequence[str]
-) -> Contrast | None:
-    before, after = (np.asarray(metric.figures(expected, answers)) for answers in (base, tuned))
-    return contrast(metric, before, after)
-
-
-def _told(found: Sequence[tuple[Metric, Contrast]], also: Sequence[float | None]) -> tuple[Told, ...]:
+def told(found: Sequence[tuple[Metric, Contrast]], also: Sequence[float | None] = ()) -> tuple[Told, ...]:
+    """Return comparisons as the report has them; their tests count together, and with others."""
     ps = holm([*(compared.p for _, compared in found), *also])[: len(found)]
     return tuple(
         Told(

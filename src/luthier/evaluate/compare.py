@@ -1,25 +1,40 @@
 """Models on the same held-out rows, each beside the first: what was measured becomes a report."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import RecipeError
+from luthier.core.example import Example
 from luthier.core.files import publish_folder, write_text
 from luthier.core.progress import Progress, Silent
 from luthier.core.publish import write_report
 from luthier.core.report import Finding, Report, Section, Table
 from luthier.evaluate import regression
-from luthier.evaluate.account import Compared, findings, next_steps, sections, shown, summary
+from luthier.evaluate.account import (
+    BENCHMARKS,
+    Compared,
+    by_weight,
+    findings,
+    method,
+    named,
+    next_steps,
+    recommendations,
+    sections,
+    shown,
+    summary,
+)
 from luthier.evaluate.answers import Scored, score, scored
 from luthier.evaluate.candidates import Candidate, Gguf, Served, each, names, readings
+from luthier.evaluate.contamination import Seen
 from luthier.evaluate.held_out import Exam, Examples, RowSet
 from luthier.evaluate.losses import Loss, chance, loss
 from luthier.evaluate.measure import Measured, measure
 from luthier.evaluate.pair import Pair, answers_of, compared, samples
 from luthier.evaluate.reading import Reading
+from luthier.evaluate.rows import look, told
 from luthier.evaluate.stats import perplexity
 from luthier.evaluate.subject import Part, Setting, Subject, Told
 from luthier.model.new_tokens import ids_of
@@ -58,6 +73,10 @@ class Asked:
     """Tokens of a forward pass, at least those of the longest text."""
     precision: str
     """`bf16`, `fp16` or `fp32`, as training computed."""
+    language: Callable[[Example], str] | None = None
+    """Tells the language of a row, where something can."""
+    seen: Seen | None = None
+    """Says how rows stand in the training data, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,7 @@ def compare(
     base, *others = each(candidates, reads, _setting(asked, options), progress or Silent(), ask)
     weighed = [scored(exams[0].expected, *_texts(base.rows[0], one.rows[0]), options.metrics) for one in others]
     tested = [_ps(base, one, found) for one, found in zip(others, weighed, strict=True)]
+    looked = look(sets, base.rows, options.slices, asked.language, asked.seen)
     pairs = []
     for place, one in enumerate(others):
         rivals = [p for rival, ps in enumerate(tested) if rival != place for p in ps]
@@ -118,7 +138,8 @@ def compare(
         found, lost = compared(exams[0], *own, rivals, options, asked.rows, per_token=asked.per_token)
         words = _words(asked, options, candidates[place + 1], reads[place + 1])
         found = replace(found, setting=words, left_out=_left_out(exams[0], asked))
-        pairs.append(_pair(found, lost, base, one, exams, [one for one, _ in capabilities], parts, options))
+        seen = told(looked, found, exams[0], [one.name for one in sets], base.rows, one.rows)
+        pairs.append(_pair(found, lost, base, one, exams, [one for one, _ in capabilities], parts, options, [*seen]))
     report = _report(pairs, candidates, out)
     answers = [
         answer
@@ -214,12 +235,13 @@ def _pair(
     capabilities: Sequence[Capability],
     parts: Sequence[Part[Any]],
     options: Evaluate,
+    seen: Sequence[Told],
 ) -> Pair:
     """Return what was found of a model with what else was measured of it, and whether it passes."""
     kept = regression.of_own_rows(lost, found.verdict, found.metrics)
     for one, exam, was, now in zip(capabilities, exams[1:], base.rows[1:], tuned.rows[1:], strict=True):
         kept += regression.of_capability(one, loss(was, now), score(exam.expected, *_texts(was, now), ()))
-    told = [part.told(*both) for part, *both in zip(parts, base.parts, tuned.parts, strict=True)]
+    told = [*(part.told(*both) for part, *both in zip(parts, base.parts, tuned.parts, strict=True)), *seen]
     values = {metric.name: metric.tuned for metric in found.metrics}
     if lost.per_token is not None:
         values = {"perplexity": perplexity(lost.per_token.tuned), **values}
@@ -236,15 +258,15 @@ def _report(pairs: Sequence[Pair], candidates: Sequence[Candidate], out: Path) -
     data = {"models": models[0], **pairs[0].data}
     if len(pairs) == 1:
         return Report(
-            title="Base against tuned",
+            title="Model evaluation report",
             summary=summary(pairs[0].found),
             data=data,
-            sections=(*_sections(pairs[0]),),
-            findings=(*_findings(pairs[0]),),
+            sections=(named(candidates[0].told, candidates[1].told), *_sections(pairs[0])),
+            findings=_findings(pairs[0]),
             next_steps=next_steps(pairs[0].found, out),
         )
     told = [one["tuned"] for one in models]
-    every = [{"models": named, **pair.data} for named, pair in zip(models, pairs, strict=True)]
+    every = [{"models": both, **pair.data} for both, pair in zip(models, pairs, strict=True)]
     refused = [f"{name}: {why}" for name, pair in zip(told, every, strict=True) for why in pair["gate"]["refused"]]
     return Report(
         title=f"{len(pairs)} models against one base",
@@ -288,17 +310,17 @@ def _cells(pair: Pair) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _sections(pair: Pair) -> Iterator[Section]:
-    yield from sections(pair.found)
-    for part in pair.told:
-        yield from part.sections
+    others = [section for part in pair.told for section in part.sections]
+    benchmarks = [section for section in others if section.title == BENCHMARKS]
+    yield from sections(pair.found, benchmarks, [section for section in others if section not in benchmarks])
     yield Section("Regression check", (regression.table(pair.kept),))
+    yield recommendations(_findings(pair))
+    yield method(pair.found)
 
 
-def _findings(pair: Pair) -> Iterator[Finding]:
-    yield from regression.findings(pair.kept, pair.refused)
-    for part in pair.told:
-        yield from part.findings
-    yield from findings(pair.found)
+def _findings(pair: Pair) -> tuple[Finding, ...]:
+    said = (finding for part in pair.told for finding in part.findings)
+    return by_weight(*regression.findings(pair.kept, pair.refused), *findings(pair.found), *said)
 
 
 def write_parts(folder: Path, called: str, told: Sequence[Told]) -> None:

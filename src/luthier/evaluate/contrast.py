@@ -67,9 +67,10 @@ def contrast(metric: Metric, base_RK: Floats, tuned_RK: Floats, *, seed: int = 0
 
 
 def _counted(base_RK: Floats, tuned_RK: Floats) -> NDArray[np.bool_]:
-    """Return the rows that count for both: of a mean, those whose second figure isn't 0 in either."""
+    """Return the rows that count for both: of a mean, those whose second figure isn't 0 in either; else any figure."""
     if base_RK.shape[1] != 2:
-        return np.ones(len(base_RK), dtype=bool)
+        some: NDArray[np.bool_] = (base_RK != 0).any(axis=1) | (tuned_RK != 0).any(axis=1)
+        return some
     found: NDArray[np.bool_] = (base_RK[:, 1] > 0) & (tuned_RK[:, 1] > 0)
     return found
 

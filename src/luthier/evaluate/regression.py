@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from luthier.core.report import Block, Finding, Number, Table
 from luthier.core.text import plural
-from luthier.evaluate.account import Metric, in_bits, shown
+from luthier.evaluate.account import Metric, in_bits, points, ratio_told, shown
 from luthier.evaluate.answers import Answered
+from luthier.evaluate.contrast import SAME
 from luthier.evaluate.losses import Loss
-from luthier.evaluate.stats import FEWEST, Paired, Verdict, perplexity
+from luthier.evaluate.stats import FEWEST, MARGIN, Paired, Verdict, perplexity
 from luthier.recipe.evaluate import Benchmark, Capability, Gate
 
 Status = Literal["OK", "WARN", "FAIL"]
@@ -42,7 +43,8 @@ class Kept:
 def of_capability(asked: Capability, loss: Loss, answered: Answered | None) -> list[Kept]:
     """Return the loss and the main metric of a capability's rows, each with what it means.
 
-    A loss fails when it is above `fail` and its interval leaves out 0; it warns when either is so of `warn`.
+    A loss above `warn` is told, whether it is certain or not; one above `fail` fails when its interval leaves out 0.
+    However certain, a smaller loss is none in practice.
     """
     found = []
     if loss.per_token is not None:
@@ -74,16 +76,28 @@ def status_of(lost: float, surely: float, asked: Capability | Benchmark) -> Stat
     """
     if lost > asked.fail and surely > 0:
         return "FAIL"
-    return "WARN" if lost > asked.warn or surely > 0 else "OK"
+    return "WARN" if lost > asked.warn else "OK"
 
 
 def of_own_rows(loss: Loss, verdict: Verdict, metrics: Sequence[Metric]) -> list[Kept]:
-    """Return the loss on the rows it was trained for, and every metric that is worse; none of it fails by itself."""
+    """Return the loss on the rows it was trained for, and every metric that is worse; none of it fails by itself.
+
+    What is worse for certain, by no more than counts as no change, is told as such and no reason to warn.
+    """
     found = []
     if loss.paired is not None:
-        status: Status = "WARN" if "worse" in (verdict, loss.paired.verdict) else "OK"
+        likely = loss.paired.verdict == "worse" and (loss.per_token is None or loss.paired.difference.value > MARGIN)
+        preferred = verdict == "worse" and loss.paired.verdict != "worse"
+        status: Status = "WARN" if likely or preferred else "OK"
         found = [(_of_perplexity if loss.per_token else _of_bytes)(OWN, loss.paired, status)]
-    return [*found, *(_of_metric(OWN, metric, "WARN") for metric in metrics if metric.verdict == "worse")]
+    return [
+        *found,
+        *(
+            _of_metric(OWN, metric, "OK" if metric.percent and abs(metric.change.value) <= SAME else "WARN")
+            for metric in metrics
+            if metric.verdict == "worse" and metric.change is not None
+        ),
+    ]
 
 
 def _of_bytes(name: str, paired: Paired, status: Status) -> Kept:
@@ -144,10 +158,13 @@ def findings(kept: Sequence[Kept], refused: Sequence[str]) -> Iterator[Finding]:
 def table(kept: Sequence[Kept]) -> Block:
     """Return the regression check as a table."""
     rows = tuple(
-        (one.name, one.label, _told(one.base, one), _told(one.tuned, one), _told(one.change, one), one.status)
-        for one in kept
+        (one.name, one.label, _told(one.base, one), _told(one.tuned, one), _changed(one), one.status) for one in kept
     )
-    return Table("", ("capability", "measure", "base", "tuned", "change", "status"), rows)
+    return Table("", ("capability", "measure", "base", "fine-tuned", "change", "status"), rows)
+
+
+def _changed(one: Kept) -> str:
+    return ratio_told(one.change) if one.measure == "perplexity" else points(one.change, as_share=one.percent)
 
 
 def _told(number: Number, one: Kept) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luthier.core.report import Number
-from luthier.evaluate.bootstrap import reach, shown_by, weights
+from luthier.evaluate.bootstrap import FLOOR, reach, shown_by, weights
 
 Verdict = Literal["better", "worse", "same", "undecided"]
 
@@ -155,13 +155,16 @@ def _error(rest_R: Floats, counts_R: Floats) -> float:
 def detectable(differences_R: Floats, counts_R: Floats, *, seed: int = 0) -> float | None:
     """Return the smallest true difference, per count, of which 80 % of such comparisons have an interval beyond 0.
 
-    Four of five resamples, moved by it, show it; so it counts how badly rows like these know their own spread. None
-    below `FEWEST` rows, as they get no verdict.
+    Four of five resamples, moved by it, show it; so it counts how badly rows like these know their own spread.
+    Resamples spread a little less than rows do, which is made up for as in `outside`. None below `FEWEST` rows, as they
+    get no verdict.
     """
-    if len(counts_R) < FEWEST:
+    rows = len(counts_R)
+    if rows < FEWEST:
         return None
     ((_, away_S, error_S, error),) = _resampled(differences_R[None], counts_R, seed)
-    return shown_by(away_S, error_S, error, CONFIDENCE, POWER)
+    wider = math.sqrt(rows / (rows - 1)) * student(POWER, rows - 1) / NORMAL.inv_cdf(POWER)
+    return wider * shown_by(away_S, error_S, error, CONFIDENCE, POWER)
 
 
 def detectable_by(error: float, rows: int) -> float:
@@ -182,6 +185,20 @@ def student(share: float, freedom: int) -> float:
     )
     expanded: float = z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
     return expanded
+
+
+def chance(differences_R: Floats, counts_R: Floats, *, seed: int = 0) -> float | None:
+    """Return how often resampled rows are as far from all rows, in standard errors, as these are from no difference.
+
+    Two-sided; None below `FEWEST` rows.
+    """
+    if len(counts_R) < FEWEST:
+        return None
+    ((value, away_S, error_S, error),) = _resampled(differences_R[None], counts_R, seed)
+    if not error:
+        return None if value else 1.0
+    scaled_S = np.abs(away_S) / np.maximum(error_S, FLOOR * error)
+    return float((1 + (scaled_S >= abs(value) / error).sum()) / (1 + len(scaled_S)))
 
 
 def perplexity(nll: Number) -> Number:

@@ -36,7 +36,7 @@ class Capability(Options):
     """Rows that are measured, evenly spread over all."""
 
     warn: UpToOne = 0.02
-    """Loss that is told: so many of a hundred answers, or of perplexity."""
+    """Loss from which on it is told, certain or not: 0.02 is two answers of a hundred, or 2 % of perplexity."""
 
     fail: UpToOne = 0.05
     """Loss that fails, when it is more than chance."""
@@ -88,7 +88,8 @@ class Gate(Options):
     """Smallest values of metrics and benchmarks, by their names in the report: {accuracy: 0.8, gsm8k: 0.3}."""
 
     at_most: dict[Named, float] = Field(default_factory=dict)
-    """Largest values: {perplexity: 3.0, repetition: 0.1}."""
+    """Largest values: {perplexity: 3.0, repetition: 0.1}. `contaminated` is the share of held-out rows that stand in
+    the training data: {contaminated: 0}."""
 
     def later(self, prefix: tuple[str, ...]) -> "Gate":
         """Return the limits of what is only known later, by the beginning of its name."""
@@ -152,6 +153,18 @@ class Evaluate(Options):
 
     metrics: tuple[Metric, ...] = ()
     """What answers are scored by, such as [exact_match, rouge]. Empty: chosen from the answers that are expected."""
+
+    slices: Literal["auto"] | tuple[Named, ...] = "auto"
+    """Parts of the held-out rows that are compared by themselves: `language` (needs `luthier[data]`), `length` of the
+    prompt, `class`, `file`, and tags of the rows by name. `auto` is all that there are, [] none."""
+
+    trained_on: tuple[Named, ...] = ()
+    """Further files, folders or globs that the tuned model learned from, beside the run's own rows. Held-out rows are
+    looked for in them."""
+
+    forgetting: bool = True
+    """Measure the loss on a small English text of many kinds before and after, which ships with luthier: what a model
+    forgets shows there first."""
 
     samples: Annotated[int, Field(ge=0)] = 8
     """Answers that are shown side by side."""

@@ -1,11 +1,14 @@
 """Evaluate: base against tuned model of a run, or any two models."""
 
+import importlib.util
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from luthier.bundled import general_text
 from luthier.core.errors import DataError, RecipeError
 from luthier.core.files import digest, known_sha256
 from luthier.core.hardware import hardware
@@ -13,7 +16,8 @@ from luthier.core.progress import Progress, Silent
 from luthier.core.report import Finding, Report
 from luthier.core.run import Run
 from luthier.recipe.data import NONE, Data
-from luthier.recipe.methods import headed
+from luthier.recipe.evaluate import Capability
+from luthier.recipe.methods import Rows, headed
 from luthier.recipe.schema import Recipe
 from luthier.workflow.additions import answers_of, assembled, files_of, keep
 from luthier.workflow.benchmarks import asked_of, benchmarks, by_benchmarks
@@ -35,11 +39,16 @@ from luthier.workflow.runs import done_before
 from luthier.workflow.training import held_out_rows, trained_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from luthier.core.example import Example
+    from luthier.evaluate.contamination import Seen
     from luthier.evaluate.held_out import Examples
-    from luthier.recipe.evaluate import Capability
     from luthier.tokens.render import Encoded
+
+
+GENERAL = "general text"
+"""Name of the text that ships with luthier, to see what is forgotten."""
 
 
 def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agree: Agree | None = None) -> Report:
@@ -150,11 +159,12 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path | None, progress:
         limits=Limits(decided.max_length, recipe.train.too_long),
         capacity=decided.pack_tokens,
         precision=decided.precision,
+        language=_language(),
     )
     with TemporaryDirectory() as folder, benchmarks(recipe, run) as parts:
         return compare(
             models,
-            asked,
+            replace(asked, seen=_seen(recipe, Path(folder), progress, run / "data" / "train.jsonl")),
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), progress)],
             parts=[*parts, *programs(recipe)],
@@ -217,11 +227,12 @@ def evaluate_models(
         limits=Limits(longest, recipe.train.too_long),
         capacity=longest,
         precision=precision,
+        language=_language(),
     )
     with TemporaryDirectory() as folder, benchmarks(recipe, run) as parts:
         report = compare(
             models,
-            asked,
+            replace(asked, seen=_seen(recipe, Path(folder), watcher)),
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), watcher)],
             parts=[*parts, *programs(recipe)],
@@ -241,16 +252,49 @@ def _fits(tokens: int, context: int) -> None:
         )
 
 
-def _capabilities(recipe: Recipe, folder: Path, progress: Progress) -> "Iterator[tuple[Capability, Examples]]":
-    """Yield what should not be lost, with its rows, prepared as training rows are but for duplicates and splits."""
-    from luthier.data.prepare import prepare as prepare_data
-    from luthier.evaluate.held_out import spread
-    from luthier.recipe.data import Clean, Split
+def _language() -> "Callable[[Example], str] | None":
+    """Return what tells the language of a row; None where no detector is installed."""
+    if importlib.util.find_spec("py3langid") is None:
+        return None
+    from luthier.data.clean.language import language
+    from luthier.recipe.data import Language
+
+    options = Language()
+    return lambda example: language(example, options)[0]
+
+
+def _seen(recipe: Recipe, folder: Path, progress: Progress, *learned: Path) -> "Seen | None":
+    """Return what tells how rows stand in what the tuned model learned; None where nobody says what that was."""
+    from luthier.data.leakage.seen import seen
     from luthier.tokens.encode import read_examples
 
-    for number, asked in enumerate(recipe.evaluate.capabilities):
-        data = Data(sources=asked.files, split=Split(valid=0.0), clean=Clean(duplicates=False, near_duplicates=False))
+    files = [*learned]
+    if recipe.evaluate.trained_on:
+        _prepared(recipe.evaluate.trained_on, recipe.train.objective.rows, folder / "learned", progress)
+        files.append(folder / "learned" / "train.jsonl")
+    every = chain.from_iterable(map(read_examples, files))
+    return partial(seen, learned=every) if files else None
+
+
+def _prepared(sources: "Sequence[str]", rows: Rows, folder: Path, progress: Progress) -> Report:
+    """Return the report on files that are prepared as training rows are, but for duplicates and splits."""
+    from luthier.data.prepare import prepare as prepare_data
+    from luthier.recipe.data import Clean, Split
+
+    clean = Clean(duplicates=False, near_duplicates=False)
+    data = Data(sources=(*sources,), split=Split(valid=0.0), clean=clean)
+    return prepare_data(data, folder, rows=rows, progress=progress)
+
+
+def _capabilities(recipe: Recipe, folder: Path, progress: Progress) -> "Iterator[tuple[Capability, Examples]]":
+    """Yield what should not be lost, with its rows."""
+    from luthier.evaluate.held_out import spread
+    from luthier.tokens.encode import read_examples
+
+    general = Capability(name=GENERAL, files=(str(general_text()),), text=True, warn=0.05, fail=1.0)
+    kept = (*recipe.evaluate.capabilities, *([general] if recipe.evaluate.forgetting else []))
+    for number, asked in enumerate(kept):
         out = folder / f"{number}"
-        report = prepare_data(data, out, rows="text" if asked.text else "conversation", progress=progress)
+        report = _prepared(asked.files, "text" if asked.text else "conversation", out, progress)
         every = partial(read_examples, out / "train.jsonl")
         yield asked, spread(every, asked.limit, of=report.data["rows"]["kept"])

@@ -87,13 +87,17 @@ def parallel_accepted(recipe: Recipe) -> None:
 
 
 def capability_files(recipe: Recipe) -> "list[SourceFile]":
-    """Return the files whose rows measure what should not be lost; they must be there."""
+    """Return the files whose rows measure what should not be lost, and those that were learned; they must be there."""
     from luthier.data.sources import find_files
 
+    learned = recipe.evaluate.trained_on
     return [
-        file
-        for asked in recipe.evaluate.capabilities
-        for file in find_files(asked.files, rows="text" if asked.text else "conversation")
+        *(
+            file
+            for asked in recipe.evaluate.capabilities
+            for file in find_files(asked.files, rows="text" if asked.text else "conversation")
+        ),
+        *(find_files(learned, rows=recipe.train.objective.rows) if learned else ()),
     ]
 
 

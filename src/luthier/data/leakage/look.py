@@ -88,7 +88,7 @@ class Leaks:
 
     def look(self, examples: Sequence[Example]) -> tuple[list[Leak | None], Found]:
         """Return for each row the item that it holds most of, or None, and what was found in all of them."""
-        texts = [_text(example) for example in examples]
+        texts = [text_of(example) for example in examples]
         matches: dict[int, dict[int, Match]] = defaultdict(dict)
         for indices, words in chunks(texts):
             for match in self.index.matches(words):
@@ -157,7 +157,7 @@ def leaks_of(evaluations: Sequence[Evaluation], options: Decontaminate) -> Leaks
     )
 
 
-def _text(example: Example) -> str:
+def text_of(example: Example) -> str:
     """Return all that is said: an item may begin in one turn and end in the next."""
     turns = (*example.messages, *example.rejected[example.shared :]) if example.rejected else example.messages
     return "\n".join(message.text for message in turns)

@@ -10,7 +10,7 @@ import numpy as np
 from luthier.core.errors import ModelError
 from luthier.core.report import Block, Finding, Paragraph, Section, Table
 from luthier.core.text import plural
-from luthier.evaluate.account import shown
+from luthier.evaluate.account import BENCHMARKS, shown
 from luthier.evaluate.benchmarks.problems import Collection, Problem
 from luthier.evaluate.contrast import Contrast, contrast, holm, judged
 from luthier.evaluate.metrics.metric import Floats, Metric, each
@@ -126,7 +126,7 @@ class Code:
         return Told(
             data={"programs": [_entry(*parts, of[parts[0].options.problems]) for parts in both]},
             values={f"{one.name}/pass@{one.k}": one.found.tuned for one in found},
-            sections=(Section("Programs", tuple(_blocks(found, self.asked))),),
+            sections=(Section(BENCHMARKS, tuple(_blocks(found, self.asked))),),
             findings=tuple(_findings(found, tuned.clipped)),
         )
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from luthier.core.errors import ModelError
 from luthier.core.report import Block, Finding, Number, Paragraph, Section, Table
 from luthier.core.text import plural
-from luthier.evaluate.account import shown
+from luthier.evaluate.account import BENCHMARKS, shown
 from luthier.evaluate.benchmarks.compared import Answered, Scored, scored
 from luthier.evaluate.benchmarks.harness import Scorer
 from luthier.evaluate.benchmarks.run import answers
@@ -78,7 +78,7 @@ class Benchmarks:
             data={"benchmarks": [one.as_dict() for one in found]},
             values=values,
             kept=[*self._kept(asked)],
-            sections=(Section("Benchmarks", tuple(_blocks(found))),),
+            sections=(Section(BENCHMARKS, tuple(_blocks(found))),),
             findings=(*_findings(asked), *_clipped(tuned.clipped)),
             files={FILE: [*self._lines(base.answers, tuned.answers)]},
         )

@@ -47,9 +47,15 @@ def chosen(expected: Sequence[Expected]) -> tuple[tuple[Metric, ...], str]:
 
 
 def _of_kind(expected: Sequence[Expected]) -> tuple[tuple[Metric, ...], str]:
-    texts = [want.text for want in expected]
-    if any(want.calls for want in expected):
+    speaking = [want for want in expected if not want.calls]
+    if _most([bool(want.calls) for want in expected]):
         return (ToolCalls(),), "answers call functions"
+    if len(speaking) < len(expected):
+        found, why = _of_kind(speaking)
+        many = 2 * len(speaking) > len(expected)
+        both = (*found, ToolCalls()) if many else (ToolCalls(), *found)
+        return both, f"some answers call functions; of the others, {why}"
+    texts = [want.text for want in expected]
     if _most([isinstance(read(text), dict | list) for text in texts]):
         return (Json(),), "answers are JSON"
     words = median(_words(text) for text in texts)

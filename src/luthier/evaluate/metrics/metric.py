@@ -50,6 +50,8 @@ class Metric:
     better: int = 1
     """Whether more is better (1) or worse (−1)."""
     details: Details | None = None
+    of_calls: bool = False
+    """Whether it also scores answers that should call functions; others score texts."""
 
 
 def each(of: Callable[[Expected, str], float | bool | None]) -> Callable[[Sequence[Expected], Sequence[str]], Floats]:

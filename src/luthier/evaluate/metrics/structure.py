@@ -49,8 +49,8 @@ def json_answers(options: Json) -> list[Metric]:
         return None if wanted is NOTHING else alike(read(got), wanted)
 
     metrics = [
-        Metric("json_valid", "answers that are JSON", each(lambda _, got: read(got) is not NOTHING)),
         Metric("json_equal", "answers that are the JSON expected", each(equal)),
+        Metric("json_valid", "answers that are JSON", each(lambda _, got: read(got) is not NOTHING)),
     ]
     if options.json_schema:
         keeps = _validator(options.json_schema)
@@ -102,8 +102,13 @@ def tool_calls(_: ToolCalls) -> list[Metric]:
         return [name for name, _ in calls_in(got)] == [name for name, _ in want.calls]
 
     return [
-        Metric("tool_calls", "answers with the right calls and arguments", each(lambda w, g: _same(w.calls, g))),
-        Metric("tool_names", "answers that call the right functions", each(names)),
+        Metric(
+            "tool_calls",
+            "answers with the right calls and arguments",
+            each(lambda w, g: _same(w.calls, g)),
+            of_calls=True,
+        ),
+        Metric("tool_names", "answers that call the right functions", each(names), of_calls=True),
     ]
 
 
