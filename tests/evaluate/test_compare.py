@@ -140,7 +140,7 @@ def test_a_trained_adapter_is_better_and_the_keys_are_the_contract_s(
     assert [(one["name"], one["measure"], one["status"]) for one in data["regression"]] == [
         ("held-out rows", "perplexity", "OK")
     ]
-    assert len(numbers(data)) == 36
+    assert len(numbers(data)) == 54
 
 
 def test_the_folder_holds_what_the_report_says(against, random_adapter: Path, tmp_path: Path) -> None:
