@@ -361,6 +361,18 @@ def test_a_model_elsewhere_is_compared_by_its_answers(
     assert data["rows"] == 24
 
 
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (0.12, "−88 %"),
+        (1.004, "+0.40 %"),
+        (1.0, "0 %"),
+        (0.99999999, "0 %"),
+        (1.05, "+5.0 %"),
+        (0.0003, "−99.97 %"),
+        (13.0, "+1,200 %"),
+    ],
+)
 def test_a_change_keeps_the_digits_that_matter(ratio: float, text: str) -> None:
     assert account.percent(ratio) == text
 
