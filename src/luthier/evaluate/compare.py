@@ -226,7 +226,7 @@ def _words(asked: Asked, options: Evaluate, tuned: Candidate, read: Reading | No
     return f"{asked.precision}{bits}{new}{spoken}{slid}"
 
 
-def _pair(
+def _pair(  # noqa: PLR0913, PLR0917 - each is a fact of its own
     found: Compared,
     lost: Loss,
     base: Sat,
