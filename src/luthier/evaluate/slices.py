@@ -10,6 +10,7 @@ Shapes: C conversations, Q questions, K figures of an answer.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -111,7 +112,7 @@ def _classes(rows: Sequence[Example]) -> list[str]:
     if any(last_answer(row) < 0 for row in rows):
         return []
     texts = [row.messages[last_answer(row)].text.strip() for row in rows]
-    short = all(len(text.split()) <= WORDS_OF_A_CLASS for text in texts)
+    short = median(len(text.split()) for text in texts) <= WORDS_OF_A_CLASS
     return texts if short and len({*texts}) * ROWS_A_CLASS <= len(texts) else []
 
 
@@ -122,7 +123,7 @@ def _parts(by: str, groups: Sequence[str]) -> list[Slice]:
     if by == "length":
         large.sort(key=lambda name: int(name.split()[0].replace(",", "")))
     rest = len(counts) - len(large)
-    others = f"{rest:,} others"
+    others = f"{rest:,} others" if rest != 1 else (counts.keys() - {*large}).pop()
     names = [*large, *([others] if rest else [])]
     if len(names) < 2:
         return []
