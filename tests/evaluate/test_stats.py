@@ -1,6 +1,7 @@
 """Paired comparison: known values by hand, properties, and coverage and power in simulation."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -68,12 +69,12 @@ def test_no_share_of_nothing(hits: int, count: int) -> None:
         share(hits, count)
 
 
-def test_detectable_by_hand() -> None:
-    # Sixteen rows of one token, differences ±1: sd² = 16/15, error = sqrt(16/15/16) = 0.2582;
-    # t(0.975, 15) = 2.1314 and t(0.8, 15) = 0.8662 give 0.7740, of rows that are normally distributed.
-    differences = np.array([1.0, -1.0] * 8)
-    assert detectable(differences, np.ones(16)) == pytest.approx(0.7740, rel=0.1)
-    assert detectable(differences[:9], np.ones(9)) is None
+def test_detectable_of_normal_rows_is_student_s() -> None:
+    # Sixteen rows of one token at the quantiles of a normal distribution: t(0.975, 15) = 2.1314 and t(0.8, 15) = 0.8662.
+    rows = np.array([NormalDist().inv_cdf((place + 0.5) / 16) for place in range(16)])
+    error = rows.std(ddof=1) / 4
+    assert detectable(rows, np.ones(16)) == pytest.approx((2.1314 + 0.8662) * error, rel=0.1)
+    assert detectable(rows[:9], np.ones(9)) is None
 
 
 @pytest.mark.parametrize(
