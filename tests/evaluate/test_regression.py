@@ -99,3 +99,8 @@ def test_metrics_of_answers_that_nobody_asks_for_are_refused() -> None:
 def test_limits_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ValueError, match="`warn` must not be above `fail`"):
         Capability(name="sums", files=("a",), warn=0.1)
+
+
+def test_a_capability_that_never_fails_is_only_told() -> None:
+    (kept,) = of_capability(SUMS.model_copy(update={"fail": None}), lost(2.0), None)
+    assert kept.status == "WARN"

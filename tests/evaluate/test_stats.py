@@ -70,7 +70,7 @@ def test_no_share_of_nothing(hits: int, count: int) -> None:
 
 
 def test_detectable_of_normal_rows_is_student_s() -> None:
-    # Sixteen rows of one token at the quantiles of a normal distribution: t(0.975, 15) = 2.1314 and t(0.8, 15) = 0.8662.
+    # Sixteen rows of one token at the quantiles of a normal law: t(0.975, 15) = 2.1314 and t(0.8, 15) = 0.8662.
     rows = np.array([NormalDist().inv_cdf((place + 0.5) / 16) for place in range(16)])
     error = rows.std(ddof=1) / 4
     assert detectable(rows, np.ones(16)) == pytest.approx((2.1314 + 0.8662) * error, rel=0.1)

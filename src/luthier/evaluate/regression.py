@@ -74,7 +74,7 @@ def status_of(lost: float, surely: float, asked: Capability | Benchmark) -> Stat
         surely: The least it is, by its interval; 0 or less: it may be chance.
         asked: Where it warns and fails.
     """
-    if lost > asked.fail and surely > 0:
+    if asked.fail is not None and lost > asked.fail and surely > 0:
         return "FAIL"
     return "WARN" if lost > asked.warn else "OK"
 

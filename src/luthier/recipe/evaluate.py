@@ -38,13 +38,14 @@ class Capability(Options):
     warn: UpToOne = 0.02
     """Loss from which on it is told, certain or not: 0.02 is two answers of a hundred, or 2 % of perplexity."""
 
-    fail: UpToOne = 0.05
-    """Loss that fails, when it is more than chance."""
+    fail: UpToOne | None = 0.05
+    """Loss that fails, when it is more than chance; null: none does, it is only told."""
 
     @model_validator(mode="after")
     def warns_before_it_fails(self) -> "Capability":
         """Refuse limits in the wrong order."""
-        in_order(self.warn, self.fail)
+        if self.fail is not None:
+            in_order(self.warn, self.fail)
         return self
 
 

@@ -291,7 +291,7 @@ def _capabilities(recipe: Recipe, folder: Path, progress: Progress) -> "Iterator
     from luthier.evaluate.held_out import spread
     from luthier.tokens.encode import read_examples
 
-    general = Capability(name=GENERAL, files=(str(general_text()),), text=True, warn=0.05, fail=1.0)
+    general = Capability(name=GENERAL, files=(str(general_text()),), text=True, warn=0.05, fail=None)
     kept = (*recipe.evaluate.capabilities, *([general] if recipe.evaluate.forgetting else []))
     for number, asked in enumerate(kept):
         out = folder / f"{number}"
