@@ -33,6 +33,7 @@ from luthier.evaluate.held_out import Exam, Examples, RowSet
 from luthier.evaluate.losses import Loss, chance, loss
 from luthier.evaluate.measure import Measured, measure
 from luthier.evaluate.pair import Pair, answers_of, compared, samples
+from luthier.evaluate.pairs import OWN
 from luthier.evaluate.reading import Reading
 from luthier.evaluate.rows import look, told
 from luthier.evaluate.stats import perplexity
@@ -157,7 +158,7 @@ def compare(
 
 def _own(asked: Asked, options: Evaluate) -> RowSet:
     return RowSet(
-        name=regression.OWN,
+        name=OWN,
         examples=asked.examples,
         rows=asked.rows,
         learn=asked.learn,

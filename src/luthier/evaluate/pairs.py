@@ -7,9 +7,11 @@ from typing import Any
 
 from luthier.core.errors import RunError
 from luthier.core.files import digest
-from luthier.evaluate.regression import OWN
 
 ANSWERS = "answers.jsonl"
+
+OWN = "held-out rows"
+"""Name of the rows the model was trained for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,11 @@ from luthier.evaluate.account import Metric, in_bits, points, ratio_told, shown
 from luthier.evaluate.answers import Answered
 from luthier.evaluate.contrast import SAME
 from luthier.evaluate.losses import Loss
+from luthier.evaluate.pairs import OWN
 from luthier.evaluate.stats import FEWEST, MARGIN, Paired, Verdict, perplexity
 from luthier.recipe.evaluate import Benchmark, Capability, Gate
 
 Status = Literal["OK", "WARN", "FAIL"]
-
-OWN = "held-out rows"
-"""Name of the rows the model was trained for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ from luthier.core.report import Block, Finding, Number, Paragraph, Report, Secti
 from luthier.core.text import plural
 from luthier.evaluate.account import shown
 from luthier.evaluate.candidates import with_adapter
-from luthier.evaluate.regression import OWN, refusals
+from luthier.evaluate.pairs import OWN
 from luthier.evaluate.regression import findings as gate_findings
+from luthier.evaluate.regression import refusals
 from luthier.evaluate.stats import FEWEST, Verdict, mcnemar, mean, resampled, share, smallest_share
 from luthier.model.forward import batching, precise
 from luthier.model.generate import without_dropout

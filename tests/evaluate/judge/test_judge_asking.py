@@ -189,6 +189,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
 from test_judge_asking import ask
+assert "torch" not in sys.modules  # a judge is asked where nothing is trained
 class Server: url = sys.argv[1]
 ask(Server, Path(sys.argv[2]), at_once=2)
 """
