@@ -1,10 +1,13 @@
 """Tiny real models: random weights, a real byte-level BPE tokenizer, a real chat template. No download."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from warm import Warm
 
 settings.register_profile("luthier", deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("luthier")
@@ -95,6 +98,13 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("models") / "qwen2", "qwen2")
+
+
+@pytest.fixture(scope="session")
+def warm(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    process = Warm(tiny_llama, tmp_path_factory.mktemp("warm"))
+    yield process
+    process.close()
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from warm import Warm
+
 pytestmark = pytest.mark.slow
 
 RECIPE = """\
@@ -20,12 +22,24 @@ export: [{{to: gguf, quant: f16}}, {{to: gguf, quant: q8_0}}]
 """
 
 
-def luthier(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "luthier", *arguments], capture_output=True, text=True, check=False, cwd=cwd
-    )
-    assert done.returncode == code, done.stderr
-    return done
+class Luthier:
+    """The command line, in processes that start warm; returns what it wrote to stdout."""
+
+    def __init__(self, warm: Warm) -> None:
+        self._warm = warm
+
+    def __call__(self, *arguments: str, cwd: Path, code: int = 0) -> str:
+        assert self._warm.luthier(*arguments, cwd=cwd) == code, self._warm.errors
+        return self._warm.output
+
+    @property
+    def errors(self) -> str:
+        return self._warm.errors
+
+
+@pytest.fixture
+def luthier(warm: Warm) -> Luthier:
+    return Luthier(warm)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +50,8 @@ def walked(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> tuple[
     rows += [rows[0], {"question": "And this?", "answer": "  "}]
     (home / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"question": "torn')
     (home / "recipe.yaml").write_text(RECIPE.format(model=tiny_llama))
-    done = luthier("run", "recipe.yaml", "--out", "run", "--json", cwd=home)
+    command = [sys.executable, "-m", "luthier", "run", "recipe.yaml", "--out", "run", "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=home)
     return home, json.loads(done.stdout)
 
 
@@ -110,55 +125,57 @@ def test_the_adapter_is_plain_pefts(walked: tuple[Path, dict[str, Any]], tiny_ll
         assert torch.allclose(tuned(ids).logits, merged(ids).logits, atol=1e-4)
 
 
-def test_the_same_command_again_does_nothing_again(walked: tuple[Path, dict[str, Any]]) -> None:
+def test_the_same_command_again_does_nothing_again(walked: tuple[Path, dict[str, Any]], luthier: Luthier) -> None:
     home, report = walked
     before = {path: path.stat().st_mtime_ns for path in (home / "run").rglob("*.safetensors")}
-    again = json.loads(luthier("run", "recipe.yaml", "--out", "run", "--json", cwd=home).stdout)
+    again = json.loads(luthier("run", "recipe.yaml", "--out", "run", "--json", cwd=home))
     assert {path: path.stat().st_mtime_ns for path in (home / "run").rglob("*.safetensors")} == before
     assert again["train"]["loss"] == report["train"]["loss"]
     assert again["evaluate"]["perplexity"] == report["evaluate"]["perplexity"]
 
 
-def test_another_recipe_in_the_same_folder_is_refused(walked: tuple[Path, dict[str, Any]]) -> None:
+def test_another_recipe_in_the_same_folder_is_refused(walked: tuple[Path, dict[str, Any]], luthier: Luthier) -> None:
     home, _ = walked
-    done = luthier("run", "recipe.yaml", "--out", "run", "--set", "train.max_steps=13", cwd=home, code=2)
-    assert "`train.max_steps` changed" in done.stderr
+    luthier("run", "recipe.yaml", "--out", "run", "--set", "train.max_steps=13", cwd=home, code=2)
+    assert "`train.max_steps` changed" in luthier.errors
 
 
-def test_single_stages_answer_for_a_run(walked: tuple[Path, dict[str, Any]]) -> None:
+def test_single_stages_answer_for_a_run(walked: tuple[Path, dict[str, Any]], luthier: Luthier) -> None:
     home, _ = walked
     for arguments in (["evaluate", "run"], ["merge", "run"], ["export", "run", "--quant", "bf16"]):
-        report = json.loads(luthier(*arguments, "--json", cwd=home).stdout)
+        report = json.loads(luthier(*arguments, "--json", cwd=home))
         assert report["summary"]
     assert (home / "run/export/gguf-bf16/tickets-bf16.gguf").is_file()
 
 
-def test_json_mode_prints_one_object_and_no_noise(walked: tuple[Path, dict[str, Any]]) -> None:
+def test_json_mode_prints_one_object_and_no_noise(walked: tuple[Path, dict[str, Any]], luthier: Luthier) -> None:
     home, _ = walked
-    done = luthier("train", "recipe.yaml", "--out", "quiet", "--json", "-q", "--set", "train.max_steps=2", cwd=home)
-    assert json.loads(done.stdout)["state"] == "done"
-    assert done.stderr == ""
+    told = luthier("train", "recipe.yaml", "--out", "quiet", "--json", "-q", "--set", "train.max_steps=2", cwd=home)
+    assert json.loads(told)["state"] == "done"
+    assert luthier.errors == ""
 
 
 def test_init_writes_a_recipe_that_checks_and_explains_itself(
-    walked: tuple[Path, dict[str, Any]], tiny_llama: Path
+    walked: tuple[Path, dict[str, Any]], tiny_llama: Path, luthier: Luthier
 ) -> None:
     home, _ = walked
     luthier("init", "--data", "tickets.jsonl", "--model", str(tiny_llama), "--out", "mine.yaml", cwd=home)
     text = (home / "mine.yaml").read_text()
     assert "Schulman" in text
-    assert luthier("check", "mine.yaml", cwd=home).stdout
-    assert luthier("init", "--data", "tickets.jsonl", "--model", "bundled", "--out", "mine.yaml", cwd=home, code=2)
+    assert luthier("check", "mine.yaml", cwd=home)
+    luthier("init", "--data", "tickets.jsonl", "--model", "bundled", "--out", "mine.yaml", cwd=home, code=2)
     assert (home / "mine.yaml").read_text() == text
 
 
 @pytest.mark.parametrize("kind", ["tiny_qwen2", "tiny_llama"])
-def test_full_fine_tuning_goes_the_road_too(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_full_fine_tuning_goes_the_road_too(
+    kind: str, tmp_path: Path, luthier: Luthier, request: pytest.FixtureRequest
+) -> None:
     rows = [{"prompt": f"Peg {i}?", "completion": f"Turn it {i} times."} for i in range(30)]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     model = request.getfixturevalue(kind)
     arguments = ["run", "--data", "rows.json", "--model", str(model), "--technique", "full", "--out", "run", "--json"]
     settings = ["--set", "train.max_steps=6", "--set", "export=[{to: gguf, quant: f16}]"]
-    report = json.loads(luthier(*arguments, *settings, cwd=tmp_path).stdout)
+    report = json.loads(luthier(*arguments, *settings, cwd=tmp_path))
     assert [entry["certificate"]["status"] for entry in (report["merge"], *report["export"])] == ["passed"] * 2
     assert (tmp_path / "run/model/model.safetensors").is_file()

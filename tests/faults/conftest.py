@@ -3,13 +3,14 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from warm import Warm
 
 from luthier.core.run import Run
+from warm import Warm
 
 KINDS = {
     "packed": (),
@@ -45,15 +46,8 @@ class Trial:
         self.places = self._places(self.whole)
         self.places_in_training = self._places(self.fresh("recorded"))
 
-    def run(
-        self,
-        out: Path,
-        failpoint: str = "",
-        kill_after: float | None = None,
-        fill: tuple[str, Path, int] | None = None,
-    ) -> int:
-        how = {"failpoint": failpoint, "kill_after": kill_after, "fill": fill}
-        return self.warm.luthier(*self.command, "--out", out, **how, errors=self.home / "stderr")
+    def run(self, out: Path, **how: Any) -> int:
+        return self.warm.luthier(*self.command, "--out", out, **how)
 
     def fresh(self, name: str) -> Path:
         """Return a copy of the run as it stands before training."""
@@ -89,13 +83,6 @@ def result(out: Path) -> tuple[object, ...]:
 
 def folders(home: Path) -> set[str]:
     return {path.name for path in home.iterdir()}
-
-
-@pytest.fixture(scope="session")
-def warm(tiny_llama: Path) -> Iterator[Warm]:
-    process = Warm(tiny_llama)
-    yield process
-    process.close()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from luthier.core.run import Run
+from warm import Warm
 
 STEPS = 24
 
@@ -26,31 +27,38 @@ def command(out: Path, tickets: Path, model: Path, *more: str) -> list[str]:
         "train.max_length": 256,
     }
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    return [
-        *(sys.executable, "-m", "luthier", "train", "--data", str(tickets), "--model", str(model)),
-        *("--out", str(out), "-q", "--json", *sets, *more),
-    ]
+    return ["train", "--data", str(tickets), "--model", str(model), "--out", str(out), "-q", "--json", *sets, *more]
 
 
-def finish(out: Path, tickets: Path, model: Path, *more: str) -> dict[str, object]:
-    done = subprocess.run(command(out, tickets, model, *more), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report: dict[str, object] = json.loads(done.stdout)
-    return report
+def launched(arguments: list[str], stderr: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+    """Start a command line in a process of its own, from nothing."""
+    started = [sys.executable, "-m", "luthier", *arguments]
+    return subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=stderr, text=True)
 
 
-def stop_at(step: int, how: signal.Signals, out: Path, tickets: Path, model: Path, *more: str) -> int:
-    """Start training, send a signal when `step` was logged, and return the exit code."""
-    process = subprocess.Popen(
-        command(out, tickets, model, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if out.is_dir() and len(Run(out).events("step")) >= step:
-            break
-        time.sleep(0.005)
-    os.kill(process.pid, how)
-    return process.wait(timeout=60)
+class Training:
+    """Trainings of one model on one file, in `luthier train`s that start warm."""
+
+    def __init__(self, warm: Warm, data: Path, model: Path) -> None:
+        self.warm, self.data, self.model = warm, data, model
+
+    def finish(self, out: Path, *more: str) -> dict[str, object]:
+        assert self.warm.luthier(*command(out, self.data, self.model, *more)) == 0, self.warm.errors
+        report: dict[str, object] = json.loads(self.warm.output)
+        return report
+
+    def stop_at(self, step: int, how: signal.Signals, out: Path, *more: str) -> int:
+        """Start training, send a signal when `step` was logged, and return the exit code."""
+        process = self.warm.start(*command(out, self.data, self.model, *more))
+        deadline = time.monotonic() + 120
+        while not process.ended(0.005) and time.monotonic() < deadline and logged(out) < step:
+            pass
+        process.kill(how)
+        return process.wait()
+
+
+def logged(out: Path) -> int:
+    return len(Run(out).events("step")) if out.is_dir() else 0
 
 
 def history(out: Path) -> list[tuple[object, ...]]:
@@ -76,91 +84,100 @@ def kept_tickets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def training(warm: Warm, kept_tickets: Path, tiny_llama: Path) -> Training:
+    return Training(warm, kept_tickets, tiny_llama)
+
+
+@pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, kept_tickets: Path, tiny_llama: Path) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
-    finish(out, kept_tickets, tiny_llama)
+    assert launched(command(out, kept_tickets, tiny_llama)).wait() == 0
     return out
+
+
+def assert_same(out: Path, whole: Path) -> None:
+    assert weights(out) == weights(whole)
+    assert history(out) == history(whole)
+
+
+def test_a_process_of_its_own_killed_in_training_ends_with_the_same_bits(
+    uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = launched(command(out, kept_tickets, tiny_llama))
+    while process.poll() is None and logged(out) < 7:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert launched(command(out, kept_tickets, tiny_llama)).wait() == 0
+    assert_same(out, uninterrupted)
 
 
 @pytest.mark.parametrize("step", [1, 7, 13, 22])
 def test_a_run_killed_in_training_ends_with_the_same_bits(
-    step: int, uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+    step: int, uninterrupted: Path, training: Training, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    assert stop_at(step, signal.SIGKILL, out, kept_tickets, tiny_llama) == -signal.SIGKILL
-    finish(out, kept_tickets, tiny_llama)
-    assert weights(out) == weights(uninterrupted)
-    assert history(out) == history(uninterrupted)
+    assert training.stop_at(step, signal.SIGKILL, out) == -signal.SIGKILL
+    training.finish(out)
+    assert_same(out, uninterrupted)
     assert Run(out).events("warning") == []
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(
-    uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+    uninterrupted: Path, training: Training, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     for step in (3, 8, 17):
-        stop_at(step, signal.SIGKILL, out, kept_tickets, tiny_llama)
-    finish(out, kept_tickets, tiny_llama)
-    assert weights(out) == weights(uninterrupted)
-    assert history(out) == history(uninterrupted)
+        training.stop_at(step, signal.SIGKILL, out)
+    training.finish(out)
+    assert_same(out, uninterrupted)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_save_leave_130_and_go_on(
-    how: signal.Signals, uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+    how: signal.Signals, uninterrupted: Path, training: Training, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    assert stop_at(7, how, out, kept_tickets, tiny_llama) == 130
+    assert training.stop_at(7, how, out) == 130
     (saved,) = [event for event in Run(out).events("state") if event["state"] == "interrupted"]
     assert (out / "checkpoints" / f"step-{saved['step']:06d}" / "manifest.json").is_file()
-    report = finish(out, kept_tickets, tiny_llama)
+    report = training.finish(out)
     assert report["resumed_from"] == saved["step"]
-    assert weights(out) == weights(uninterrupted)
-    assert history(out) == history(uninterrupted)
-
-
-def test_full_fine_tuning_and_dropout_resume_to_the_same_bits_too(
-    kept_tickets: Path, tiny_llama: Path, tmp_path: Path
-) -> None:
-    for more in (("--set", "train.technique=full"), ("--set", "train.technique={kind: lora, dropout: 0.2}")):
-        whole, cut = tmp_path / f"whole{len(more[1])}", tmp_path / f"cut{len(more[1])}"
-        finish(whole, kept_tickets, tiny_llama, *more)
-        stop_at(12, signal.SIGKILL, cut, kept_tickets, tiny_llama, *more)
-        finish(cut, kept_tickets, tiny_llama, *more)
-        assert weights(cut) == weights(whole)
-        assert history(cut) == history(whole)
+    assert_same(out, uninterrupted)
 
 
 @pytest.mark.parametrize(
     "sets",
     [
+        ("train.technique=full",),
+        ("train.technique={kind: lora, dropout: 0.2}",),
         ("train.technique={kind: lora, dora: true, dropout: 0.1}", "train.optimizer=lion"),
         ("train.technique=ia3", "train.optimizer=adafactor", "train.schedule=wsd"),
         ("train.technique={kind: full, freeze_layers: 1}", "train.optimizer=sgd", "train.learning_rate=0.1"),
     ],
-    ids=["dora-lion", "ia3-adafactor", "frozen-sgd"],
+    ids=["full", "dropout", "dora-lion", "ia3-adafactor", "frozen-sgd"],
 )
 def test_every_technique_and_optimizer_resumes_to_the_same_bits_too(
-    sets: tuple[str, ...], kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+    sets: tuple[str, ...], training: Training, tmp_path: Path
 ) -> None:
     more = [part for each in sets for part in ("--set", each)]
-    finish(tmp_path / "whole", kept_tickets, tiny_llama, *more)
-    stop_at(12, signal.SIGKILL, tmp_path / "cut", kept_tickets, tiny_llama, *more)
-    finish(tmp_path / "cut", kept_tickets, tiny_llama, *more)
-    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+    training.finish(tmp_path / "whole", *more)
+    assert training.stop_at(12, signal.SIGKILL, tmp_path / "cut", *more) == -signal.SIGKILL
+    training.finish(tmp_path / "cut", *more)
+    assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_taken(
-    uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+    uninterrupted: Path, training: Training, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    stop_at(17, signal.SIGKILL, out, kept_tickets, tiny_llama)
+    training.stop_at(17, signal.SIGKILL, out)
     newest = sorted((out / "checkpoints").glob("step-*"))[-1]
     with (newest / "adapter_model.safetensors").open("r+b") as handle:
         handle.seek(-3, os.SEEK_END)
         handle.write(b"\xff")
-    finish(out, kept_tickets, tiny_llama)
+    training.finish(out)
     assert [path.name for path in (out / "checkpoints").glob(".corrupt-*")]
     (warning,) = Run(out).events("warning")
     assert newest.name in warning["text"]
@@ -168,19 +185,19 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_taken(
 
 
 def test_other_data_in_the_same_run_is_refused_and_put_back_goes_on(
-    uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+    uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, warm: Warm, tmp_path: Path
 ) -> None:
     out, data = tmp_path / "run", tmp_path / "mine.jsonl"
     data.write_bytes(kept_tickets.read_bytes())
-    stop_at(8, signal.SIGKILL, out, data, tiny_llama)
+    mine = Training(warm, data, tiny_llama)
+    mine.stop_at(8, signal.SIGKILL, out)
     with data.open("a", encoding="utf-8") as handle:
         handle.write(json.dumps({"question": "One more?", "answer": "One more."}) + "\n")
-    done = subprocess.run(command(out, data, tiny_llama), capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "mine.jsonl` changed since this run was begun" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert warm.luthier(*command(out, data, tiny_llama)) == 2
+    assert "mine.jsonl` changed since this run was begun" in warm.errors
+    assert "Traceback" not in warm.errors
     data.write_bytes(kept_tickets.read_bytes())
-    finish(out, data, tiny_llama)
+    mine.finish(out)
     assert weights(out) == weights(uninterrupted)
 
 
@@ -192,21 +209,25 @@ def second_of(process: "subprocess.Popen[str]") -> int:
 
 
 def test_two_processes_save_on_sigterm_end_when_one_is_killed_and_one_goes_on_alone(
-    uninterrupted: Path, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
+    uninterrupted: Path, training: Training, kept_tickets: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    assert stop_at(3, signal.SIGTERM, out, kept_tickets, tiny_llama, "--nproc", "2") == 130
+    both = command(out, kept_tickets, tiny_llama, "--nproc", "2")
+    process = launched(both)
+    while process.poll() is None and logged(out) < 3:
+        time.sleep(0.005)
+    process.terminate()
+    assert process.wait(timeout=60) == 130
     assert Run(out).events("state")[-1]["signal"] == "SIGTERM"
-    again = command(out, kept_tickets, tiny_llama, "--nproc", "2")
-    process = subprocess.Popen(again, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and len(Run(out).events("step")) < 9:
+    process = launched(both, subprocess.PIPE)
+    while process.poll() is None and logged(out) < 9:
         time.sleep(0.005)
     os.kill(second_of(process), signal.SIGKILL)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "error: another process of this training ended" in told
     assert "Traceback" not in told
-    finish(out, kept_tickets, tiny_llama)
+    training.finish(out)
     # Steps after the checkpoint are summed again in another order; that their last digits differ is told.
     assert all("repeated step" in event["text"] for event in Run(out).events("warning"))
     # test_parallel.py holds them to 1e-5; here products may be bfloat16, which rounds another last digit far.

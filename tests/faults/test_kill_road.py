@@ -1,7 +1,6 @@
 """`kill -9` in any stage of `luthier run`, the same command again: the same files as an uninterrupted run."""
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from luthier.core.run import Run
+from warm import Warm
 
 pytestmark = pytest.mark.slow
 
@@ -26,30 +26,19 @@ export: [{{to: gguf, quant: f16}}]
 RESULTS = ("model/adapter_model.safetensors", "merged/model.safetensors", "export/gguf-f16/tickets-f16.gguf")
 
 
-def start(out: Path, recipe: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "luthier", "run", str(recipe), "--out", str(out), "-q", "--json"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+def command(out: Path, recipe: Path) -> list[str]:
+    return ["run", str(recipe), "--out", str(out), "-q", "--json"]
 
 
-def finish(out: Path, recipe: Path) -> None:
-    process = start(out, recipe)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors.decode()
-
-
-def kill_in(stage: str, out: Path, recipe: Path) -> None:
+def kill_in(stage: str, out: Path, recipe: Path, warm: Warm) -> None:
     """Kill the process as soon as the events say that `stage` began."""
-    process = start(out, recipe)
+    process = warm.start(*command(out, recipe))
     deadline = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < deadline:
+    while not process.ended(0.002) and time.monotonic() < deadline:
         if out.is_dir() and any(event["stage"] == stage for event in Run(out).events("stage")):
             break
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -69,17 +58,18 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    finish(out, recipe)
+    whole = [sys.executable, "-m", "luthier", *command(out, recipe)]
+    subprocess.run(whole, stdout=subprocess.DEVNULL, check=True)
     return out
 
 
 @pytest.mark.parametrize("stage", ["prepare", "train", "evaluate", "merge", "export/gguf-f16"])
 def test_a_road_killed_in_any_stage_leads_to_the_same_files(
-    stage: str, recipe: Path, whole: Path, tmp_path: Path
+    stage: str, recipe: Path, whole: Path, tmp_path: Path, warm: Warm
 ) -> None:
     out = tmp_path / "run"
-    kill_in(stage, out, recipe)
-    finish(out, recipe)
+    kill_in(stage, out, recipe, warm)
+    assert warm.luthier(*command(out, recipe)) == 0, warm.errors
     assert hashes(out) == hashes(whole)
     assert not [path for path in out.rglob(".*.tmp") if path.is_dir()]
 
