@@ -159,6 +159,7 @@ def test_with_comments_every_key_stands_below_its_help():
         ("evaluate", "window"),
         ("evaluate", "judge"),
         ("data", "clean", "privacy", "ner"),
+        ("data", "clean", "semantic_duplicates", "embed"),
     }
     inside |= {("evaluate", name) for name in ("programs", "people", "judge", "window", "sampling")}
     inside |= {("data", "clean", off) for off in ("transcript", "fillers", "boilerplate", "length", "language")}

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -52,6 +52,9 @@ def continue_option(command: Command) -> Command:
 def benchmark_options(command: Command) -> Command:
     """Add `--benchmarks`, and what is asked of all that it names."""
     for add in (
+        click.option(
+            "--include", multiple=True, metavar="DIR", help="A folder with tasks of your own; Python they name is run."
+        ),
         click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Their files; else the hub."),
         click.option("--shots", type=click.IntRange(min=0), metavar="N", help="Examples before each question."),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Items of each task; else all."),
@@ -62,7 +65,7 @@ def benchmark_options(command: Command) -> Command:
 
 
 def benchmark_changes(
-    benchmarks: str | None, *, limit: int | None, shots: int | None, data_dir: Path | None
+    benchmarks: str | None, *, limit: int | None, shots: int | None, data_dir: Path | None, include: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Return the changes of a recipe that options about benchmarks stand for.
 
@@ -75,6 +78,7 @@ def benchmark_changes(
     if benchmarks is None and how:
         raise RecipeError(f"`--{min(how)}` is of `--benchmarks`, which names none", hint="add `--benchmarks gsm8k`")
     changes = [] if data_dir is None else [f"evaluate.data_dir={json.dumps(str(data_dir))}"]
+    changes += [f"evaluate.include={json.dumps(include)}"] if include else []
     if benchmarks is not None:
         named = [{"task": name.strip(), **how} for name in benchmarks.split(",") if name.strip()]
         changes.append(f"evaluate.benchmarks={json.dumps(named)}")

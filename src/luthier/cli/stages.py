@@ -156,6 +156,7 @@ def evaluate(  # noqa: PLR0913 - each is an option of its own
     limit: int | None,
     shots: int | None,
     data_dir: Path | None,
+    include: tuple[str, ...],
     **output: bool,
 ) -> int:
     """Compare base and tuned model of RUN on its held-out rows, or any models on rows of yours or by benchmarks.
@@ -172,7 +173,7 @@ def evaluate(  # noqa: PLR0913 - each is an option of its own
     """
     from luthier.core.errors import RecipeError
 
-    asked = benchmark_changes(benchmarks, limit=limit, shots=shots, data_dir=data_dir)
+    asked = benchmark_changes(benchmarks, limit=limit, shots=shots, data_dir=data_dir, include=include)
     of_others = [change for change in overrides if not change.startswith(("evaluate.judge.", "evaluate.people."))]
     given = {"--model": models, "--against": against, "--data": data, "--set": of_others, "--out": out}
     given["--key-env"] = key_env

@@ -57,8 +57,14 @@ class Benchmark(Options):
     task: Named
     """Its name in the harness, that of a group or of a tag: gsm8k, mmlu, hellaswag, arc_challenge, bbh."""
 
+    name: Named | None = None
+    """What it is called in the report; `null` is `task`. The same task asked twice, with other shots, needs two."""
+
     shots: Annotated[int, Field(ge=0)] | None = None
     """Examples with answers before each question. `null` is the task's own number."""
+
+    chat: bool = False
+    """Whether it is asked as a conversation, by the chat template that the tuned model has, each example a turn."""
 
     limit: Positive | None = None
     """Items that are asked, evenly spread over all; of a group, of each of its tasks. `null` asks all."""
@@ -71,6 +77,11 @@ class Benchmark(Options):
 
     fail: UpToOne = 0.05
     """Loss that fails, when it is more than chance."""
+
+    @property
+    def called(self) -> str:
+        """Return what it is called in the report."""
+        return self.name or self.task
 
     @model_validator(mode="after")
     def warns_before_it_fails(self) -> "Benchmark":
@@ -215,10 +226,10 @@ class Evaluate(Options):
     @model_validator(mode="after")
     def no_benchmark_twice(self) -> "Evaluate":
         """Refuse two of one name, which no report could tell apart, and files for none."""
-        names = [asked.task for asked in self.benchmarks]
+        names = [asked.called for asked in self.benchmarks]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            message = f"`benchmarks` names `{twice}` twice: once is enough"
+            message = f"`benchmarks` names `{twice}` twice: leave one out, or give it a `name` of its own"
             raise ValueError(message)
         if self.include and not self.benchmarks:
             message = "`include` brings tasks, and `benchmarks` names none"

@@ -62,6 +62,28 @@ def test_both_models_answer_the_same_items_every_answer_is_kept_and_a_gate_says_
     assert not [*(tmp_path / "run").glob(".benchmarks-*")]
 
 
+def test_a_task_is_asked_twice_by_two_names_beside_one_of_the_users_own(evaluate, released, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    rows = [{"question": f"Is {n} even? " * 300, "choices": ["yes", "no"], "answer": n % 2} for n in range(2)]
+    (mine / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (mine / "even.yaml").write_text(
+        f"task: even\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {mine / 'rows.jsonl'}}}}}\n"
+        "test_split: test\noutput_type: multiple_choice\ndoc_to_text: '{{question}}'\ndoc_to_choice: '{{choices}}'\n"
+        "doc_to_target: answer\nmetric_list: [{metric: acc}]\n"
+    )
+    twice = "{task: arc_easy, limit: 2}, {task: arc_easy, limit: 2, shots: 2, chat: true, name: arc-2}"
+    code, report = evaluate(
+        "--set", f"evaluate.benchmarks=[{twice}, even]", "--data-dir", str(released), "--include", str(mine)
+    )
+    assert code in (0, 3)
+    entries = {entry["task"]: (entry["shots"], entry["chat"], entry["items"]) for entry in report["benchmarks"]}
+    assert entries == {"arc_easy": (0, False, 2), "arc-2": (2, True, 2), "even": (0, False, 2)}
+    assert [one["name"] for one in report["regression"]] == ["arc_easy", "arc-2", "even"]
+    (told,) = [one["text"] for one in report["findings"] if "lost the beginning" in one["text"]]
+    assert told == "4 prompts of even lost the beginning: the context of the base and tuned models is shorter"
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

@@ -17,8 +17,12 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM
 
 from luthier.core.errors import DataError
+from luthier.evaluate.benchmarks.catalog import Leaf
 from luthier.evaluate.benchmarks.harness import Scorer
+from luthier.evaluate.benchmarks.run import answers
+from luthier.evaluate.benchmarks.tasks import Ready, Suite
 from luthier.model.load import load_model, load_tokenizer
+from luthier.recipe.evaluate import Benchmark
 
 TOPICS = ("violins", "bread", "rivers", "clocks", "wool", "maps")
 CHOICES = ("It is made by hand.", "Nobody knows.", "It is made", "It sings in the rain, and then it sleeps.")
@@ -124,10 +128,10 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return loaded
 
 
-def results(model: Any, tasks: dict[str, Any]) -> dict[str, Any]:
+def results(model: Any, tasks: dict[str, Any], **options: bool) -> dict[str, Any]:
     for task in tasks["tasks"].values():
         task.set_fewshot_seed(1234)
-    found: dict[str, Any] = evaluate(model, tasks, bootstrap_iters=0, log_samples=True)
+    found: dict[str, Any] = evaluate(model, tasks, bootstrap_iters=0, log_samples=True, **options)
     return found
 
 
@@ -152,6 +156,28 @@ def test_every_task_has_the_harness_own_likelihoods_answers_and_scores(both: Bot
             assert value == (pytest.approx(wanted, abs=1e-6) if name == "tiny_mc2" and metric == "acc,none" else wanted)
 
 
+def test_a_task_asked_as_a_chat_has_the_harness_own_prompts_answers_and_scores(
+    both: Both, tasks: dict[str, Any]
+) -> None:
+    asked = {name: tasks["tasks"][name] for name in ("tiny_mmlu", "tiny_arc", "tiny_gsm8k")}
+    theirs = results(both.theirs, {"tasks": asked}, apply_chat_template=True, fewshot_as_multiturn=True)
+    ready = [
+        Ready(f"{name}-chat", Benchmark(task=name, chat=True), Leaf(name, {}), task, 5, range(5))
+        for name, task in asked.items()
+    ]
+    ours = answers(both.ours, [Suite(one.asked, (one,), None) for one in ready])
+    for name, task in asked.items():
+        turns = 1 + (task.config.num_fewshot or 0)
+        assert {instance.args[0].count("<|im_start|>user") for instance in task.instances} == {turns}
+        for answer, sample in zip(ours[f"{name}-chat"], theirs["samples"][name], strict=False):
+            for mine, (own,) in zip(answer.said, sample["resps"], strict=True):
+                assert mine == (own if isinstance(own, str) else pytest.approx(own[0], abs=1e-4))
+            for measure, score in answer.scores.items():
+                metric, _, kind = measure.partition(",")
+                if kind == sample["filter"].replace("none", ""):
+                    assert score == sample[metric]
+
+
 def test_the_tables_of_the_harness_and_what_they_need_are_never_loaded(both: Both, tasks: dict[str, Any]) -> None:
     results(both.ours, {"tasks": {"tiny_arc": tasks["tasks"]["tiny_arc"]}})
     assert not {"pytablewriter", "dominate"} & sys.modules.keys()
@@ -174,11 +200,11 @@ STRINGS = [
 
 def test_contexts_and_continuations_are_parted_and_cut_as_the_harness_does(both: Both) -> None:
     requests = [ask("loglikelihood", *pair) for pair in STRINGS]
-    before = both.ours.clipped
+    before = both.ours.clipped["tiny"]
     ours, theirs = both.ours.loglikelihood(requests), both.theirs.loglikelihood(requests, disable_tqdm=True)
     assert [likelihood for likelihood, _ in ours] == pytest.approx([likelihood for likelihood, _ in theirs], abs=1e-4)
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
-    assert both.ours.clipped == before + 1
+    assert both.ours.clipped["tiny"] == before + 1
 
 
 def test_long_texts_are_rolled_over_in_windows_as_the_harness_does(both: Both) -> None:

@@ -53,7 +53,7 @@ def of_the_harness(suites, model):
     tasks = {ready.leaf.name: ready.task for one in suites for ready in one.tasks}
     groups = {one.group.name: one.group for one in suites if one.group}
     for ready in (ready for one in suites for ready in one.tasks):
-        ready.task.set_fewshot_seed(ready.seed)
+        ready.task.set_fewshot_seed(ready.asked.seed)
     with quiet():
         found = evaluate(model, {"tasks": tasks, "groups": groups}, bootstrap_iters=0)
     return {

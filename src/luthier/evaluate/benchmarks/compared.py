@@ -14,10 +14,11 @@ from lm_eval.api.metrics import mean
 
 from luthier.core.report import Number
 from luthier.evaluate.benchmarks.run import MAIN, Answer
-from luthier.evaluate.benchmarks.tasks import Ready, Suite
+from luthier.evaluate.benchmarks.tasks import Ready, Suite, called
 from luthier.evaluate.contrast import Contrast, contrast, holm, judged
 from luthier.evaluate.metrics.metric import Floats, Metric
 from luthier.evaluate.stats import FEWEST, Verdict, outside
+from luthier.recipe.evaluate import Benchmark
 
 RESAMPLES = 500
 """Of scores that are no mean, such as BLEU or F1 over all items: each takes as long as the score itself."""
@@ -30,6 +31,8 @@ Answered = Mapping[str, Sequence[Answer]]
 class Scored:
     """One measure of one benchmark."""
 
+    asked: Benchmark
+    """What the user asked for that it is of."""
     task: str
     metric: str
     part_of: str
@@ -56,6 +59,7 @@ class Scored:
             "part_of": self.part_of or None,
             "metric": self.metric,
             "shots": self.shots,
+            "chat": self.asked.chat,
             "items": self.items,
             "of": self.of,
             **numbers,
@@ -86,11 +90,12 @@ def _of_suite(suite: Suite, base: Answered, tuned: Answered) -> Iterator[Scored]
         return
     for top in _tops(suite.group):
         if isinstance(top, Group):
+            whole = called(suite.asked, top.name)
             yield from _of_group(top, ready, base, tuned, "")
             for below in top.get_all_groups():
-                yield from _of_group(below, ready, base, tuned, top.name)
+                yield from _of_group(below, ready, base, tuned, whole)
             for task in top.get_all_tasks():
-                yield from _of_task(ready[task.task_name], base, tuned, top.name)
+                yield from _of_task(ready[task.task_name], base, tuned, whole)
         else:
             yield from _of_task(ready[top.task_name], base, tuned)
 
@@ -108,18 +113,19 @@ def _tops(group: Group) -> Iterator[Any]:
 
 
 def _of_task(one: Ready, base: Answered, tuned: Answered, part_of: str = "") -> Iterator[Scored]:
-    before, after = base[one.leaf.name], tuned[one.leaf.name]
+    before, after = base[one.name], tuned[one.name]
     for number, measure in enumerate(before[0].scores):
         values = [[answer.scores[measure] for answer in answers] for answers in (before, after)]
         name = measure.partition(",")[0]
         aggregate = one.task.aggregation().get(name, mean)
         figures = [_weighed(column, [1.0] * len(column)) for column in values] if aggregate is mean else []
-        compared = contrast(_mean(name), *figures) if figures else _whole(aggregate, *values, seed=one.seed)
+        compared = contrast(_mean(name), *figures) if figures else _whole(aggregate, *values, seed=one.asked.seed)
         if compared is None:
             continue
         more = one.task.higher_is_better().get(name, True)
         yield Scored(
-            task=one.leaf.name,
+            asked=one.asked,
+            task=one.name,
             metric=measure,
             part_of=part_of,
             shots=one.shots,
@@ -138,16 +144,15 @@ def _of_group(
     """Yield the scores of a group, as the harness makes them: the mean over items, or over tasks."""
     members = [ready[task.task_name] for task in group.get_all_tasks()]
     for number, (measure, by_size) in enumerate(_measures(group, members, base)):
-        those = [one for one in members if measure in base[one.leaf.name][0].scores]
+        those = [one for one in members if measure in base[one.name][0].scores]
         weights = [1.0 if by_size else 1 / len(one.chosen) for one in those for _ in one.chosen]
-        values = [
-            [item.scores[measure] for one in those for item in answers[one.leaf.name]] for answers in (base, tuned)
-        ]
+        values = [[item.scores[measure] for one in those for item in answers[one.name]] for answers in (base, tuned)]
         name = measure.partition(",")[0]
         compared = contrast(_mean(name), *(_weighed(column, weights) for column in values))
         if compared is not None:
             yield Scored(
-                task=group.name,
+                asked=members[0].asked,
+                task=called(members[0].asked, group.name),
                 metric=measure,
                 part_of=part_of,
                 shots=max(one.shots for one in those),
@@ -162,7 +167,7 @@ def _of_group(
 
 def _measures(group: Group, members: Sequence[Ready], base: Answered) -> Iterator[tuple[str, bool]]:
     """Yield the measures a group has a score of, each with whether every item weighs the same."""
-    there = dict.fromkeys(measure for one in members for measure in base[one.leaf.name][0].scores)
+    there = dict.fromkeys(measure for one in members for measure in base[one.name][0].scores)
     for asked in group.aggregate_metric_list or ():
         for measure in there:
             name, _, kind = measure.partition(",")

@@ -5,7 +5,7 @@ How it is computed is ours: each beginning that texts share once (`luthier.model
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -24,8 +24,9 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from luthier.core.errors import DataError, ModelError
 from luthier.core.example import Message
 from luthier.core.progress import Progress, Silent
+from luthier.core.text import plural
 from luthier.model.continuations import continuations, whole_because
-from luthier.model.forward import plain, precise
+from luthier.model.forward import batching, plain, precise
 from luthier.model.generate import generate, room
 from luthier.model.sampling import Sampling, StopStrings
 from luthier.tokens.render import Renderer
@@ -71,15 +72,19 @@ class Scorer(LM):  # type: ignore[misc]
         self.precision = precision
         self.progress = progress or Silent()
         self.seed = seed
-        self.clipped = 0
-        """Requests so far whose context was too long: its first tokens were left out."""
+        self.clipped = Counter[str]()
+        """Requests so far, by task, whose context was too long: its first tokens were left out."""
+        self._long = 0
         self._renderer = renderer
         self._device = next(model.parameters()).device
 
     @property
     def whole_because(self) -> str:
-        """Return why this model computes every text whole, empty when texts share what they begin with."""
-        return whole_because(self.model)
+        """Return why this model computed texts whole so far, empty when all shared what they begin with."""
+        beyond = (
+            f"{plural(self._long, 'text')} beyond {batching(self.model).turn} tokens, where LongRoPE turns otherwise"
+        )
+        return whole_because(self.model) or (beyond if self._long else "")
 
     @property
     def max_length(self) -> int:
@@ -157,7 +162,7 @@ class Scorer(LM):  # type: ignore[misc]
         done = 0
         for members in groups.values():
             contexts, options = [requests[place].args[0] for place in members], requests[members[0]].args[1]
-            given = self._answers(contexts, options, str(requests[members[0]].task_name), done)
+            given = self._answers(contexts, options, [str(requests[place].task_name) for place in members], done)
             done += len(members)
             for place, context, answer in zip(members, contexts, given, strict=True):
                 answers[place] = answer
@@ -248,7 +253,10 @@ class Scorer(LM):  # type: ignore[misc]
                     hint="measure it with a model of a longer context",
                     place=task,
                 )
-        self.clipped += sum(len(context) + len(more) > longest + 1 for context, more in pairs)
+        cut = (len(context) + len(more) > longest + 1 for context, more in pairs)
+        self.clipped.update(task for task, is_cut in zip(tasks, cut, strict=True) if is_cut)
+        turn = batching(self.model).turn
+        self._long += sum(turn is not None and len(context) + len(more) - 1 > turn for context, more in pairs)
         found = continuations(
             self.model,
             pairs,
@@ -260,14 +268,14 @@ class Scorer(LM):  # type: ignore[misc]
         )
         return [*zip(found.log_likelihood_R.tolist(), found.greedy_R.tolist(), strict=True)]
 
-    def _answers(self, contexts: Sequence[str], options: dict[str, Any], task: str, done: int) -> list[str]:
+    def _answers(self, contexts: Sequence[str], options: dict[str, Any], tasks: Sequence[str], done: int) -> list[str]:
         asked = normalize_gen_kwargs(options, LONGEST_ANSWER)
         strange = sorted(asked.keys() - OBEYED)
         if strange:
             raise DataError(
                 f"this task generates with `{strange[0]}`, which luthier does not do",
                 hint="leave it out of the task's generation_kwargs",
-                place=task,
+                place=tasks[0],
             )
         longest = int(asked["max_gen_toks"])
         sampling = None
@@ -279,7 +287,8 @@ class Scorer(LM):  # type: ignore[misc]
         # Where the longest answer fills the context, `generate` says how a prompt shares it.
         kept = [ids[min(0, longest - self.max_length) :] for ids in prompts]
         rooms = [room(self.model, len(ids), max_new_tokens=longest) for ids in kept]
-        self.clipped += sum(space.read < len(ids) for space, ids in zip(rooms, prompts, strict=True))
+        cut = (space.read < len(ids) for space, ids in zip(rooms, prompts, strict=True))
+        self.clipped.update(task for task, is_cut in zip(tasks, cut, strict=True) if is_cut)
         with precise(self.model, self.precision):
             answers = generate(
                 self.model,

@@ -1,6 +1,6 @@
 """Benchmarks as a part of an evaluation: both models do them, and the report says what changed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -21,20 +21,23 @@ FILE = "benchmarks.jsonl"
 COLUMNS = ("benchmark", "measure", "shots", "items", "base", "tuned", "change", "verdict")
 
 METHOD = (
-    "Tasks, prompts and scores are those of lm-evaluation-harness {version}; no chat template is put around them. Both "
-    "models answered the same items behind the same examples, with the most likely next token where text was asked. "
-    "Right or wrong has Wilson's interval, its change Newcombe's and McNemar's exact test; other scores are resampled, "
-    "and tested by exchanging answers at random. “Better” and “worse” count all benchmarks together (Holm). A group's "
-    "score is made of its tasks' as the harness does."
+    "Tasks, prompts and scores are those of lm-evaluation-harness {version}; prompts are no chats unless `shots` says "
+    "so. Both models answered the same items behind the same examples, with the most likely next token where text was "
+    "asked. Right or wrong has Wilson's interval, its change Tango's and McNemar's exact test; other scores are "
+    "resampled, and tested by exchanging answers at random. “Better” and “worse” count all benchmarks together (Holm). "
+    "A group's score is made of its tasks' as the harness does."
 )
 
 
 class Done(NamedTuple):
     """What one model did."""
 
+    name: str
     answers: Answered
-    clipped: int
-    """Prompts that were longer than it reads, and lost their beginning."""
+    clipped: Mapping[str, int]
+    """Prompts, by task, that were longer than it reads, and lost their beginning."""
+    whole: str
+    """Why it read every prompt whole, where prompts that begin alike could not share that; else empty."""
 
 
 class Benchmarks:
@@ -65,8 +68,10 @@ class Benchmarks:
             capacity=setting.capacity,
             precision=setting.precision,
             progress=subject.progress,
+            renderer=subject.renderer,
         )
-        return Done(answers(scorer, self.suites), scorer.clipped)
+        found = answers(scorer, self.suites)
+        return Done(subject.name, found, scorer.clipped, scorer.whole_because)
 
     def told(self, base: Done, tuned: Done) -> Told:
         """Return what the answers of both say."""
@@ -79,29 +84,27 @@ class Benchmarks:
             values=values,
             kept=[*self._kept(asked)],
             sections=(Section(BENCHMARKS, tuple(_blocks(found))),),
-            findings=(*_findings(asked), *_clipped(tuned.clipped)),
+            findings=(*_findings(asked), *_clipped(base, tuned), *_slow(base, tuned)),
             files={FILE: [*self._lines(base.answers, tuned.answers)]},
         )
 
     def _kept(self, asked: Sequence[Scored]) -> Iterator[Kept]:
         """Yield the entries of the regression check: of each benchmark the measure it is known by."""
-        limits = {one.leaf.name: suite.asked for suite in self.suites for one in suite.tasks}
-        limits |= {suite.group.name: suite.asked for suite in self.suites if suite.group}
         for one in (one for one in asked if one.main and one.percent):
             change = one.found.change
             near = change.high if one.better > 0 else change.low
             surely = 0.0 if near is None else -one.better * near
-            verdict = status_of(-one.better * change.value, surely, limits.get(one.task, self.suites[0].asked))
+            verdict = status_of(-one.better * change.value, surely, one.asked)
             numbers = (one.found.base, one.found.tuned, change)
             yield Kept(one.task, one.metric, words(one.metric), *numbers, one.percent, verdict)
 
     def _lines(self, base: Answered, tuned: Answered) -> Iterator[dict[str, Any]]:
         """Yield every item with what both models answered and scored."""
         for one in (one for suite in self.suites for one in suite.tasks):
-            both = zip(one.chosen, base[one.leaf.name], tuned[one.leaf.name], strict=True)
+            both = zip(one.chosen, base[one.name], tuned[one.name], strict=True)
             for item, before, after in both:
                 yield {
-                    "task": one.leaf.name,
+                    "task": one.name,
                     "item": item,
                     "question": before.question,
                     "choices": list(before.choices),
@@ -131,7 +134,8 @@ def _blocks(found: Sequence[Scored]) -> Iterator[Block]:
 def _row(one: Scored) -> tuple[str, ...]:
     items = f"{one.items:,}" if one.items == one.of else f"{one.items:,} of {one.of:,}"
     numbers = (shown(number, as_percent=one.percent) for number in (one.found.base, one.found.tuned, one.found.change))
-    return (one.task, words(one.metric), str(one.shots), items, *numbers, one.verdict)
+    shots = f"{one.shots}, chat" if one.asked.chat else f"{one.shots}"
+    return (one.task, words(one.metric), shots, items, *numbers, one.verdict)
 
 
 def words(metric: str) -> str:
@@ -152,13 +156,24 @@ def _findings(asked: Sequence[Scored]) -> Iterator[Finding]:
             )
 
 
-def _clipped(count: int) -> Iterator[Finding]:
-    if count:
-        yield Finding(
-            "warning",
-            f"{plural(count, 'prompt')} of benchmarks lost the beginning: the model's context is shorter",
-            "ask with fewer `shots`, where a task has its own number",
-        )
+def _clipped(*models: Done) -> Iterator[Finding]:
+    """Tell what models did not read to the end they were asked from, each once where both have the same."""
+    for name, clipped in _of_both([(one.name, tuple(sorted(one.clipped.items()))) for one in models]):
+        those = ", ".join(f"{plural(count, 'prompt')} of {task}" for task, count in clipped)
+        text = f"{those} lost the beginning: the context of the {name} is shorter"
+        yield Finding("warning", text, "ask with fewer `shots`, where a task has its own number")
+
+
+def _slow(*models: Done) -> Iterator[Finding]:
+    for name, why in _of_both([(one.name, one.whole) for one in models]):
+        yield Finding("note", f"the {name} read each prompt of benchmarks whole, which takes longer: {why}")
+
+
+def _of_both(said: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield what is said of models, with whose it is; once where all have the same, and not where it is nothing."""
+    for what in dict.fromkeys(what for _, what in said if what):
+        names = [name for name, of in said if of == what]
+        yield f"{' and '.join(names)} model{'s'[: len(names) > 1]}", what
 
 
 def _reach(number: Number, percent: bool) -> str:

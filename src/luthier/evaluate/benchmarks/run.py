@@ -35,13 +35,14 @@ def answers(lm: "LM", suites: Sequence[Suite]) -> dict[str, list[Answer]]:
 
     All tasks are asked together, so that the model can sort their requests by length.
     """
-    ready = {one.leaf.name: one for suite in suites for one in suite.tasks}
+    ready = {one.name: one for suite in suites for one in suite.tasks}
     requests = defaultdict(list)
     for one in ready.values():
-        one.task.set_fewshot_seed(one.seed)  # the same examples for every model
+        one.task.set_fewshot_seed(one.asked.seed)  # the same examples for every model
         with quiet():
-            one.task.build_all_requests(samples=[*one.chosen])
+            one.task.build_all_requests(samples=[*one.chosen], **_as_chat(lm) if one.asked.chat else {})
         for instance in one.task.instances:
+            instance.task_name = one.name
             instance.resps.clear()
             requests[instance.request_type].append(instance)
     for kind, asked in requests.items():
@@ -49,6 +50,12 @@ def answers(lm: "LM", suites: Sequence[Suite]) -> dict[str, list[Answer]]:
         for instance, response in zip(repeated, getattr(lm, kind)(repeated), strict=True):
             instance.resps.append(response)
     return {name: _scored(one) for name, one in ready.items()}
+
+
+def _as_chat(lm: "LM") -> dict[str, Any]:
+    """Return what has a task ask in a conversation whose earlier turns are the examples."""
+    template = {"chat_template": lm.apply_chat_template, "tokenizer_name": lm.tokenizer_name}
+    return {"apply_chat_template": True, "fewshot_as_multiturn": True, **template}
 
 
 def _scored(ready: Ready) -> list[Answer]:

@@ -34,13 +34,15 @@ WRONG = (KeyError, ValueError, TypeError, IndexError, AttributeError, AssertionE
 class Ready:
     """One task, with what is asked of it."""
 
+    name: str
+    """What the report calls it, unlike any other."""
+    asked: Benchmark
     leaf: Leaf
     task: ConfigurableTask
     of: int
     """How many items it has."""
     chosen: Sequence[int]
     """Which of them are asked, in order."""
-    seed: int
 
     @property
     def shots(self) -> int:
@@ -56,6 +58,13 @@ class Suite:
     tasks: tuple[Ready, ...]
     group: Group | None
     """How the scores of several become one; None of one task, and of a tag, which has no score of its own."""
+
+
+def called(asked: Benchmark, name: str) -> str:
+    """Return what the report calls a task or a group that is part of what was asked, or all of it."""
+    if asked.name is None:
+        return name
+    return asked.name if name == asked.task else f"{asked.name}/{name}"
 
 
 def suite(asked: Benchmark, catalog: Catalog, home: Folder | None, cache: Path) -> Suite:
@@ -151,7 +160,8 @@ def _ready(task: ConfigurableTask, leaf: Leaf, asked: Benchmark, home: Folder | 
             place="evaluate.benchmarks",
         )
     count = len(task.task_docs)
-    return Ready(leaf, task, count, spread(count, asked.limit, seed=asked.seed), asked.seed)
+    name = called(asked, leaf.name)
+    return Ready(name, asked, leaf, task, count, spread(count, asked.limit, seed=asked.seed))
 
 
 def spread(count: int, limit: int | None, *, seed: int) -> list[int]:
