@@ -17,6 +17,7 @@ from luthier.core.example import TEXT, Example, Message, Source
 from luthier.core.progress import Silent
 from luthier.core.report import Comparison, Number, Paragraph, Report, Section
 from luthier.evaluate import account
+from luthier.evaluate.advice import Again
 from luthier.evaluate.candidates import Local
 from luthier.evaluate.candidates import Served as Elsewhere
 from luthier.evaluate.compare import Asked, compare
@@ -26,7 +27,6 @@ from luthier.evaluate.subject import Loaded, Subject, Told
 from luthier.model.adapters import lora
 from luthier.model.load import load_model, load_tokenizer, stop_ids
 from luthier.recipe.evaluate import Evaluate
-from luthier.recipe.load import load_recipe
 from luthier.recipe.methods import Rows
 from luthier.tokens.encode import Limits, encode
 from luthier.tokens.render import Renderer
@@ -70,10 +70,17 @@ def against(tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path):
         kind: Rows = "conversation",
         parts: Any = (),
         others: Any = (),
+        again: Again | None = None,
         **options: Any,
     ) -> Report:
         asked = Asked(
-            examples=lambda: chosen, stored=stored, rows=kind, limits=Limits(max_length), capacity=512, precision="fp32"
+            examples=lambda: chosen,
+            stored=stored,
+            rows=kind,
+            limits=Limits(max_length),
+            capacity=512,
+            precision="fp32",
+            again=again,
         )
         return compare(
             [Local("tiny", base), *(of(one, base) for one in (tuned, *others))],
@@ -162,15 +169,12 @@ def test_a_model_is_not_better_than_itself(against, tiny_llama: Path) -> None:
     assert "nothing was learned" in texts(report)
 
 
-def test_a_spoiled_whole_model_is_worse(against, whole_model, tmp_path: Path) -> None:
+def test_a_spoiled_whole_model_is_worse_and_what_to_do_names_the_run(against, whole_model) -> None:
     torch.manual_seed(0)
     folder = whole_model(lambda name, tensor: tensor + torch.randn_like(tensor) * (0.2 if tensor.ndim == 2 else 0))
-    kept = tmp_path / "run" / "recipe.yaml"
-    (kept.parent / "model").mkdir(parents=True)
-    kept.write_text("model: tiny\ndata: {sources: [a.csv]}\ntrain: {max_steps: 8}\n")
-    report = against(folder)
-    (shorter,) = (shlex.split(step, comments=True) for step in report.next_steps if str(kept) in step)
-    assert load_recipe(kept, [word for word in shorter if word.startswith("train.")]).train.max_steps is None
+    report = against(folder, again=Again(Path("runs/a"), {"train.learning_rate": 0.1}))
+    (slower, *_) = report.next_steps
+    assert shlex.split(slower, comments=True)[:3] == ["luthier", "run", "runs/a/recipe.yaml"]
     assert report.data["verdict"] == "worse"
     assert ("perplexity", "WARN") in [(entry["measure"], entry["status"]) for entry in report.data["regression"]]
     assert report.findings[0].level == "warning"
@@ -232,14 +236,6 @@ def test_answers_that_never_end_are_told(against, random_adapter: Path) -> None:
 def test_the_trained_adapter_learns_to_stop(against, trained_adapter: Path) -> None:
     ended = against(trained_adapter, max_new_tokens=64, answers=6, samples=6).data["metrics"][-2]
     assert ended["tuned"]["value"] > ended["base"]["value"]
-
-
-def test_next_steps_name_the_run(against, trained_adapter: Path, tmp_path: Path) -> None:
-    assert against(trained_adapter).next_steps == ()
-    (tmp_path / "run" / "recipe.yaml").write_text("model: tiny\n")
-    assert against(trained_adapter).next_steps == ()  # two models that were there: nothing was trained in this folder
-    (tmp_path / "run" / "model").mkdir()
-    assert against(trained_adapter).next_steps[0].startswith(f"luthier export {tmp_path / 'run'} --to gguf")
 
 
 def test_a_loss_that_is_no_number_is_an_error_and_leaves_what_was_there(

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from luthier.core.report import Block, Finding, Report, Section
+from luthier.core.report import Block, Finding, Report, Section, Setting
 
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Block)}
 
@@ -45,12 +45,16 @@ def again(found: dict[str, Any]) -> Report:
             found["summary"],
             found["data"],
             sections,
-            tuple(Finding(**finding) for finding in found["findings"]),
+            tuple(map(_finding, found["findings"])),
             tuple(found["next_steps"]),
         )
     except (KeyError, TypeError) as error:
         message = f"this is no kept report ({error})"
         raise ValueError(message) from error
+
+
+def _finding(found: dict[str, Any]) -> Finding:
+    return Finding(**{**found, "settings": tuple(Setting(**setting) for setting in found.get("settings", ()))})
 
 
 def _block(found: dict[str, Any]) -> Block:

@@ -33,12 +33,27 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """A recipe value to change, so that a command can be told that does it."""
+
+    key: str
+    value: str = ""
+    """The new value; empty: it depends on the one it has now."""
+    times: float = 1.0
+    """By what a number is multiplied."""
+    also: str = ""
+    """What is added to a list."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A sentence a person should read, and what to do about it (empty when nothing is to be done)."""
 
     level: Level
     text: str
     hint: str = ""
+    settings: tuple[Setting, ...] = ()
+    """Changes of the recipe that do as the hint says, each by itself."""
 
 
 @dataclass(frozen=True, slots=True)

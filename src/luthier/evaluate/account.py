@@ -1,15 +1,13 @@
 """What a comparison says to a person: the verdict first, then the evidence, then what to do."""
 
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.core.markdown import short_number
-from luthier.core.report import Block, Comparison, Finding, Number, Paragraph, Section, Table
+from luthier.core.report import Block, Comparison, Finding, Number, Paragraph, Section, Setting, Table
 from luthier.core.text import plural
 from luthier.evaluate.stats import FEWEST, MARGIN, Paired, Verdict, perplexity
 
@@ -25,6 +23,10 @@ BENCHMARKS = "Benchmark results"
 
 NO_CHANGE = f"{MARGIN * 100:g} %"
 """The margin of practical equivalence, as people read it."""
+
+
+LESS = (Setting("train.learning_rate", times=0.5), Setting("train.epochs", times=0.5))
+"""How a run learns less, one change at a time: that tells what helped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,23 +194,36 @@ def findings(found: Compared) -> list[Finding]:
 
 def _of_the_verdict(paired: Paired, noun: str, *, per_byte: bool) -> Iterator[Finding]:
     count, detectable = paired.difference.n, paired.detectable
-    more = "hold more rows back with `data.split.valid`"
+    more = "hold more rows back with `data.split.valid`, or add rows"
     if paired.verdict == "worse":
         yield Finding(
             "warning",
             f"the tuned model is worse than its base on {noun}s it did not learn from",
-            "train with a smaller `train.learning_rate` or fewer `train.epochs`, and look at the data",
+            "train less: a smaller `train.learning_rate` or fewer `train.epochs`; and look at the data",
+            LESS,
         )
     if count < FEWEST:
         text = f"{plural(count, noun)} can't carry a verdict; at least {FEWEST} are needed"
-        yield Finding("warning", text, more)
+        yield Finding("warning", text, more, held_back(FEW / count))
     elif count < FEW:
-        yield Finding("note", f"with fewer than {FEW} {noun}s the interval is rough", more)
+        text = f"with fewer than {FEW} {noun}s the interval is rough"
+        yield Finding("note", text, more, held_back(FEW / count))
     if per_byte:
         return
     if paired.verdict == "undecided" and detectable is not None:
-        needed = percent(perplexity(Number(-detectable, count)).value)
-        yield Finding("note", f"a change smaller than {needed} of perplexity hides among these {noun}s", more)
+        seen = max(abs(paired.difference.value), MARGIN)
+        factor = max((detectable / seen) ** 2, 1.0)
+        hides, change = (
+            percent(perplexity(Number(value, count)).value)
+            for value in (-detectable, math.copysign(seen, paired.difference.value))
+        )
+        yield Finding(
+            "note",
+            f"a change smaller than {hides} of perplexity hides among {plural(count, noun)}; to be sure of {change} "
+            f"takes about {math.ceil(count * factor):,}",
+            more,
+            held_back(factor),
+        )
     if paired.verdict in ("better", "worse") and abs(paired.difference.value) <= MARGIN:
         yield Finding("note", f"the difference is real, and less than {NO_CHANGE} of perplexity")
 
@@ -220,12 +235,14 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
             "warning",
             f"both models find every {found.noun} exactly as likely: they are the same, or nothing was learned",
             "if one was trained: train longer, or with a larger `train.learning_rate`",
+            (Setting("train.epochs", times=2), Setting("train.learning_rate", times=2)),
         )
     elif found.samples and all(sample["base"] == sample["tuned"] for sample in found.samples):
         yield Finding(
             "note",
             f"both models gave the same answer to all {plural(len(found.samples), 'sample prompt')}",
-            "train longer, or compare more prompts with `evaluate.samples`",
+            "train longer, or compare more prompts with `evaluate.answers`",
+            (Setting("train.epochs", times=2),),
         )
     if found.cut["tuned"]:
         yield Finding(
@@ -234,12 +251,39 @@ def _of_the_answers(found: Compared) -> Iterator[Finding]:
             f" {plural(found.max_new_tokens, 'token')} (base: {found.cut['base']} of {count})",
             "raise `evaluate.max_new_tokens` if long answers are expected; else train longer, or with"
             " `train.technique=full`: adapters can't teach a stop token that the base never saw",
+            (Setting("evaluate.max_new_tokens", f"{2 * found.max_new_tokens}"),),
         )
+    yield from of_repetition(found.metrics)
     if found.clipped:
         yield Finding(
             "note",
             f"{plural(found.clipped, 'prompt')} lost its beginning: the model's context is shorter",
         )
+
+
+def of_repetition(metrics: Sequence[Metric]) -> Iterator[Finding]:
+    """Yield that answers repeat themselves more, or end less often, where that is certain."""
+    for metric in metrics:
+        # Where nobody compared, intervals that don't meet are certain enough.
+        fell = metric.tuned.high is not None and metric.base.low is not None and metric.tuned.high < metric.base.low
+        if metric.name == "repetition" and metric.verdict == "worse":
+            what = "answers repeat themselves more than the base's"
+        elif metric.name == "answers_ended" and fell:
+            what = "fewer answers end by themselves"
+        else:
+            continue
+        was, now = (shown(number, as_percent=metric.percent) for number in (metric.base, metric.tuned))
+        yield Finding(
+            "warning",
+            f"{what}: {now}; base {was}",
+            "see with `luthier inspect` whether the end of an answer is learned, and train less",
+            LESS,
+        )
+
+
+def held_back(times: float) -> tuple[Setting, ...]:
+    """Return how a run holds more rows back."""
+    return (Setting("data.split.valid", times=times),)
 
 
 def _of_the_data(found: Compared) -> Iterator[Finding]:
@@ -289,18 +333,6 @@ def by_weight(*said: Finding) -> tuple[Finding, ...]:
     """Return findings, the most serious first."""
     order = ("failure", "gate", "warning", "note", "ok")
     return tuple(sorted(said, key=lambda one: order.index(one.level)))
-
-
-def recommendations(said: Sequence[Finding]) -> Section:
-    """Return what to do next, each for the finding it follows from, the most serious first."""
-    reasons: dict[str, str] = {}
-    for one in said:
-        if one.hint:
-            reasons.setdefault(one.hint, one.text)
-    rows = tuple((f"{number}", hint, why) for number, (hint, why) in enumerate(reasons.items(), start=1))
-    if not rows:
-        return Section("Recommendations", (Paragraph("None: nothing here calls for a change."),))
-    return Section("Recommendations", (Table("", ("", "do this", "because"), rows),), detail=True)
 
 
 def method(found: Compared) -> Section:
@@ -423,21 +455,3 @@ def _of_asking(found: Compared) -> Iterator[str]:
             "other scores are resampled, and tested by "
             "exchanging answers at random. “Better” and “worse” count all metrics together (Holm)."
         )
-
-
-def next_steps(found: Compared, out: Path) -> tuple[str, ...]:
-    """Return commands to type, where `out` lies in the run of a training; they name it."""
-    run = out.parent
-    if not (run / "recipe.yaml").is_file() or not (run / "model").is_dir():
-        return ()
-    place, recipe = shlex.quote(str(run)), shlex.quote(str(run / "recipe.yaml"))
-    another = shlex.quote(f"{run}-2")
-    if found.verdict == "better":
-        return (f"luthier export {place} --to gguf  # one file for llama.cpp, Ollama and LM Studio",)
-    if found.verdict == "undecided":
-        return (f"luthier run {recipe} --set data.split.valid=0.3 --out {another}  # more to compare on",)
-    return (
-        "luthier explain train.learning_rate  # what it does, and what is usual",
-        f"luthier run {recipe} --set train.epochs=1 --set train.max_steps=null --out {another}"
-        "  # shorter, to see where it turns",
-    )

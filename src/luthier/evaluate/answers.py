@@ -8,9 +8,10 @@ from itertools import compress
 import numpy as np
 
 from luthier.core.example import Message
-from luthier.core.report import Block, Finding
+from luthier.core.report import Block, Finding, Setting
 from luthier.core.text import plural
 from luthier.evaluate.account import Metric as Told
+from luthier.evaluate.account import held_back
 from luthier.evaluate.contrast import Contrast, contrast, holm, judged, rows_for
 from luthier.evaluate.metrics.choose import chosen
 from luthier.evaluate.metrics.metric import Expected, Floats, Metric
@@ -75,8 +76,13 @@ class Scored:
         """Return how likely each change is by chance, counted alone."""
         return [compared.p for _, compared in self.found]
 
-    def answered(self, also: Sequence[float | None] = ()) -> Answered:
-        """Return what the answers are worth, among all metrics and whatever else was tested."""
+    def answered(self, also: Sequence[float | None] = (), limit: int | None = None) -> Answered:
+        """Return what the answers are worth.
+
+        Args:
+            also: How likely whatever else was tested is by chance.
+            limit: How many were to be asked: there may have been more rows than that.
+        """
         metrics = told(self.found, also)
         texts = [spoken(want) for want in self.expected]
         details = [one.details for one, _ in self.found if one.details and any(texts)]
@@ -84,7 +90,7 @@ class Scored:
         return Answered(
             metrics=metrics,
             details=tuple(block for detail in details for block in detail(*columns)),
-            findings=tuple(_findings(self.found, metrics)),
+            findings=tuple(_findings(self.found, metrics, limited=limit is not None and limit <= len(self.expected))),
             why=self.why,
             count=len(self.expected),
             figures=(*self.figures,),
@@ -146,20 +152,27 @@ def told(found: Sequence[tuple[Metric, Contrast]], also: Sequence[float | None] 
     )
 
 
-def _findings(found: Sequence[tuple[Metric, Contrast]], told: Sequence[Told]) -> Iterator[Finding]:
+def _findings(found: Sequence[tuple[Metric, Contrast]], told: Sequence[Told], *, limited: bool) -> Iterator[Finding]:
     worse, better = (", ".join(one.label for one in told if one.verdict == of) for of in ("worse", "better"))
     if worse:
         yield Finding("warning", f"answers are worse by: {worse}", "look at them side by side: what did it unlearn?")
     if better:
         yield Finding("ok", f"answers are better by: {better}")
     # The first metric is the one the rows are about.
-    for metric, compared in found[:1]:
-        if metric.percent and compared.detectable and compared.detectable > WANTED:
-            needed = rows_for(compared, WANTED)
+    for (metric, compared), one in zip(found[:1], told, strict=False):
+        needed = rows_for(compared, WANTED)
+        if (
+            one.verdict == "undecided"
+            and metric.percent
+            and needed
+            and compared.detectable
+            and compared.detectable > WANTED
+        ):
             points = f"{compared.detectable * 100:.0f} points"
             yield Finding(
                 "note",
                 f"{plural(compared.change.n, 'answer')} show a change of {points} of “{metric.label}”; a change of "
                 f"{WANTED * 100:.0f} would take about {needed:,}",
-                "raise `evaluate.answers`, or hold more rows back with `data.split.valid`",
+                "raise `evaluate.answers`" if limited else "hold more rows back with `data.split.valid`, or add rows",
+                (Setting("evaluate.answers", f"{needed}"),) if limited else held_back(needed / compared.change.n),
             )

@@ -20,12 +20,11 @@ from luthier.evaluate.account import (
     findings,
     method,
     named,
-    next_steps,
-    recommendations,
     sections,
     shown,
     summary,
 )
+from luthier.evaluate.advice import Again, next_steps, recommendations
 from luthier.evaluate.answers import Scored, score, scored
 from luthier.evaluate.candidates import Candidate, Gguf, Served, each, names, readings
 from luthier.evaluate.contamination import Seen
@@ -78,6 +77,8 @@ class Asked:
     """Tells the language of a row, where something can."""
     seen: Seen | None = None
     """Says how rows stand in the training data, where that is known."""
+    again: Again | None = None
+    """How the training is done again, to be recommended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def compare(
         found = replace(found, setting=words, left_out=_left_out(exams[0], asked))
         seen = told(looked, found, exams[0], [one.name for one in sets], base.rows, one.rows)
         pairs.append(_pair(found, lost, base, one, exams, [one for one, _ in capabilities], parts, options, [*seen]))
-    report = _report(pairs, candidates, out)
+    report = _report(pairs, candidates, asked.again or Again())
     answers = [
         answer
         for place, (one, exam) in enumerate(zip(sets, exams, strict=True))
@@ -253,7 +254,7 @@ def _pair(  # noqa: PLR0913, PLR0917 - each is a fact of its own
     return Pair(found, lost, kept, [*refused, *(why for part in told for why in part.refused)], told)
 
 
-def _report(pairs: Sequence[Pair], candidates: Sequence[Candidate], out: Path) -> Report:
+def _report(pairs: Sequence[Pair], candidates: Sequence[Candidate], again: Again) -> Report:
     """Return the report: of the first model, and beside it of the others where there are some."""
     models = [{"base": candidates[0].told, "tuned": one.told} for one in candidates[1:]]
     data = {"models": models[0], **pairs[0].data}
@@ -262,9 +263,9 @@ def _report(pairs: Sequence[Pair], candidates: Sequence[Candidate], out: Path) -
             title="Model evaluation report",
             summary=summary(pairs[0].found),
             data=data,
-            sections=(named(candidates[0].told, candidates[1].told), *_sections(pairs[0])),
+            sections=_with_advice(pairs[0], again, named(candidates[0].told, candidates[1].told)),
             findings=_findings(pairs[0]),
-            next_steps=next_steps(pairs[0].found, out),
+            next_steps=next_steps(_findings(pairs[0]), again, pairs[0].found.verdict),
         )
     told = [one["tuned"] for one in models]
     every = [{"models": both, **pair.data} for both, pair in zip(models, pairs, strict=True)]
@@ -278,7 +279,7 @@ def _report(pairs: Sequence[Pair], candidates: Sequence[Candidate], out: Path) -
             *(
                 replace(section, title=f"{section.title}: {name}")
                 for name, pair in zip(told, pairs, strict=True)
-                for section in _sections(pair)
+                for section in _with_advice(pair, again)
             ),
         ),
         findings=tuple(
@@ -310,12 +311,16 @@ def _cells(pair: Pair) -> Iterator[tuple[str, str, str, str]]:
         yield metric.name, metric.label, base, f"{own}, {metric.verdict}" if metric.verdict else own
 
 
+def _with_advice(pair: Pair, again: Again, *first: Section) -> tuple[Section, ...]:
+    """Return all sections, after what comes first: what to do."""
+    return (recommendations(_findings(pair), again, pair.found.verdict), *first, *_sections(pair))
+
+
 def _sections(pair: Pair) -> Iterator[Section]:
     others = [section for part in pair.told for section in part.sections]
     benchmarks = [section for section in others if section.title == BENCHMARKS]
     yield from sections(pair.found, benchmarks, [section for section in others if section not in benchmarks])
     yield Section("Regression check", (regression.table(pair.kept),))
-    yield recommendations(_findings(pair))
     yield method(pair.found)
 
 

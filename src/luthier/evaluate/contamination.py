@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from luthier.core.example import Example
-from luthier.core.report import Finding, Paragraph, Section, Table
+from luthier.core.report import Finding, Level, Paragraph, Section, Setting, Table
 from luthier.core.text import plural
 from luthier.evaluate.account import ratio_told, shown
+from luthier.evaluate.advice import quoted
 from luthier.evaluate.likelihood import RowNll
 from luthier.evaluate.stats import Paired, paired, perplexity, share
 from luthier.evaluate.subject import Told
@@ -41,6 +42,8 @@ class Judged:
     base: RowNll
     tuned: RowNll
     """Shape (C,) each."""
+    files: Sequence[str] = ()
+    """Where they are, if they are not held back from the training data."""
 
     @property
     def without(self) -> Paired | None:
@@ -111,8 +114,20 @@ def _findings(judged: Sequence[Judged], whole: Paired) -> Iterator[Finding]:
             changed = clean.verdict != whole.verdict
             text += f"; without them the result is {'' if changed else 'still '}“{clean.verdict}”"
         serious = any(counts[kind] for kind in ("row", "prompt", "near"))
-        hint = "take them out of the training data: `data.decontaminate` with `against` and the file of these rows"
-        yield Finding("warning" if serious else "note", text, hint if serious else "")
+        level: Level = "warning" if serious else "note"
+        if not serious:
+            yield Finding(level, text)
+        elif one.files:
+            against = Setting("data.decontaminate.against", also=", ".join(map(quoted, one.files)))
+            yield Finding(level, text, "take them out of the training data: `data.decontaminate.against`", (against,))
+        else:
+            yield Finding(
+                level,
+                text,
+                "keep rows that belong together on one side: `data.split.group_by` names their column; a file of "
+                "its own belongs into `data.decontaminate.against` when you train",
+                (Setting("data.split.group_by", "COLUMN"),),
+            )
 
 
 def unknown() -> Told:
@@ -123,7 +138,8 @@ def unknown() -> Told:
             Finding(
                 "note",
                 "whether a model was trained on these rows is not known",
-                "say what it learned from, and they are looked for: `--set evaluate.trained_on=[FILE]`",
+                "say what it learned from, and they are looked for",
+                (Setting("evaluate.trained_on", "[FILE]"),),
             ),
         ),
     )

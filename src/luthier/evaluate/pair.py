@@ -105,7 +105,7 @@ def compared(
         p = chance(base, tuned)
         lost = lost.unless_chance(holm([p, *rivals, *(weighed.ps if weighed else ())])[0])
         also.append(p)
-    answered = weighed.answered(also) if weighed else None
+    answered = weighed.answered(also, options.answers) if weighed else None
     read = base.likely if isinstance(base.likely, Likely) else tuned.likely
     found = Compared(
         paired=lost.paired,

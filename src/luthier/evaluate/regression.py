@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from luthier.core.report import Block, Finding, Number, Table
+from luthier.core.report import Block, Finding, Level, Number, Setting, Table
 from luthier.core.text import plural
-from luthier.evaluate.account import Metric, in_bits, points, ratio_told, shown
+from luthier.evaluate.account import LESS, Metric, in_bits, points, ratio_told, shown
 from luthier.evaluate.answers import Answered
 from luthier.evaluate.contrast import SAME
 from luthier.evaluate.losses import Loss
@@ -149,8 +149,11 @@ def findings(kept: Sequence[Kept], refused: Sequence[str]) -> Iterator[Finding]:
     for one in kept:
         if one.name != OWN and one.status != "OK":
             lost = f"{one.name}: {one.label} went from {_told(one.base, one)} to {_told(one.tuned, one)}"
-            hint = "mix rows of this kind into the training data, or train less: a smaller rate, rank or fewer epochs"
-            yield Finding("gate" if one.status == "FAIL" else "warning", lost, hint)
+            hint = (
+                f"mix rows like those of {one.name} into the training data, or train less: a smaller rate, fewer epochs"
+            )
+            level: Level = "gate" if one.status == "FAIL" else "warning"
+            yield Finding(level, lost, hint, (Setting("data.sources", also="MORE.jsonl"), *LESS))
 
 
 def table(kept: Sequence[Kept]) -> Block:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luthier.core.example import Example
-from luthier.core.report import Block, Finding, Paragraph, Section, Table
+from luthier.core.report import Block, Finding, Paragraph, Section, Setting, Table
 from luthier.core.text import one_line, plural
 from luthier.evaluate.account import Metric, points, ratio_told, shown
 from luthier.evaluate.answers import Answered, told
@@ -240,4 +240,5 @@ def _findings(lines: Sequence[Line], whole: dict[str, Verdict | None], noun: str
                 f"worse in a part that the whole hides: {line.part.told} ({plural(line.paired.base.n, noun)}) by "
                 f"{', '.join(hidden)}",
                 f"add rows like those of “{line.part.told}” to the training data, and evaluate again",
+                (Setting("data.sources", also="MORE.jsonl"),),
             )

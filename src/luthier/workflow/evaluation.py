@@ -6,7 +6,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from luthier.bundled import general_text
 from luthier.core.errors import DataError, RecipeError
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from luthier.core.example import Example
     from luthier.evaluate.contamination import Seen
     from luthier.evaluate.held_out import Examples
+    from luthier.recipe.plan import Plan
     from luthier.tokens.render import Encoded
 
 
@@ -139,6 +140,7 @@ def _scored(recipe: Recipe, run: Run, base: Path, rows: Path | None, progress: P
 
 def _compared(recipe: Recipe, run: Run, base: Path, rows: Path | None, progress: Progress) -> Report:
     """Return how base and tuned model compare in what they find likely, or by benchmarks alone."""
+    from luthier.evaluate.advice import Again
     from luthier.evaluate.candidates import Local
     from luthier.evaluate.compare import Asked, compare
     from luthier.recipe.methods import per_token
@@ -160,6 +162,7 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path | None, progress:
         capacity=decided.pack_tokens,
         precision=decided.precision,
         language=_language(),
+        again=Again(run.path, _values(recipe, decided)),
     )
     with TemporaryDirectory() as folder, benchmarks(recipe, run) as parts:
         return compare(
@@ -240,6 +243,19 @@ def evaluate_models(
             progress=watcher,
         )
     return _finished(recipe, run, key, report, agree, watcher)
+
+
+def _values(recipe: Recipe, decided: "Plan") -> dict[str, Any]:
+    """Return values that a recommendation may change, those that the plan decided included."""
+    data = recipe.data
+    return {
+        "data.sources": data.sources,
+        "data.decontaminate.against": data.decontaminate.against,
+        "data.split.valid": None if data.valid_sources else data.split.valid,
+        "train.epochs": decided.epochs,
+        "train.max_steps": recipe.train.max_steps,
+        "train.learning_rate": decided.learning_rate,
+    }
 
 
 def _fits(tokens: int, context: int) -> None:
