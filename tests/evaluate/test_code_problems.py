@@ -5,21 +5,29 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("lm_eval")
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luthier.core.errors import DataError, ModelError, RecipeError
+from luthier.core.errors import DataError, RecipeError
 from luthier.core.progress import Silent
 from luthier.data.sources import find_files
-from luthier.evaluate.benchmarks.code import Asked, Code, Solved, Written, pass_at
-from luthier.evaluate.benchmarks.problems import COLLECTIONS, Problem, problems
+from luthier.evaluate.benchmarks.catalog import Catalog
+from luthier.evaluate.benchmarks.code import pass_at, written
+from luthier.evaluate.benchmarks.compared import scored
+from luthier.evaluate.benchmarks.files import Folder
+from luthier.evaluate.benchmarks.problems import COLLECTIONS, Code, Problem, problems
+from luthier.evaluate.benchmarks.run import Answer
+from luthier.evaluate.benchmarks.tasks import Suite, suite
 from luthier.evaluate.reading import Reading
 from luthier.evaluate.sandbox.runner import run
 from luthier.evaluate.subject import Loaded, Setting
 from luthier.model.load import load_model, stop_ids
+from luthier.recipe.benchmarks import Benchmark
+from luthier.recipe.evaluate import Evaluate
 from luthier.recipe.load import parse_recipe
-from luthier.recipe.programs import Programs
-from luthier.workflow.programs import programs
 
 PLUS = {
     "task_id": "HumanEval/0",
@@ -108,9 +116,9 @@ def test_pass_at_k_is_the_share_of_draws_that_hold_one_that_passes(drawn: tuple[
 
 
 def asked(*made: Problem, samples: int = 1) -> Code:
-    options = Programs(problems="humaneval", file="x", samples=samples)
+    options = Benchmark(task="humaneval", samples=samples)
     short = replace(COLLECTIONS["humaneval"], longest=16)
-    return Code([Asked(options, short, made, of=len(made))])
+    return Code("humaneval", options, short, made, range(len(made)), of=len(made))
 
 
 EASY = Problem("easy", "def f():\n", "", (), "assert True")
@@ -122,44 +130,49 @@ def test_a_model_in_memory_writes_programs_that_are_run(tiny_llama: Path) -> Non
     read = Reading(tiny_llama)
     read.stops |= {*stop_ids(tiny_llama)}
     subject = Loaded("base", load_model(tiny_llama), read, setting, Silent())
-    part = asked(EASY, HARD, samples=2)
-    first, again = part.measure(subject), part.measure(subject)
+    code = asked(EASY, HARD, samples=2)
+    (first, clipped), (again, _) = written(subject, code), written(subject, code)
     assert first == again
-    assert [[one.passed for one in written] for written in first.passed[0]] == [[True, True], [False, False]]
-    entry = part.told(first, again).data["programs"][0]
-    assert (entry["scores"][0]["base"]["value"], entry["scores"][0]["change"]["value"]) == (0.5, 0)
+    assert clipped == 0
+    assert [answer.scores for answer in first] == [{"pass@1": 1.0}, {"pass@1": 0.0}]
+    assert [bool(why) for answer in first for why in answer.failed] == [False, False, True, True]
 
 
-def test_problems_are_compared_one_by_one(tmp_path: Path) -> None:
-    part = asked(*[HARD] * 40)
-    right, wrong = [Written(True, "")], [Written(False, "AssertionError")]
-    base, tuned = Solved([[wrong] * 30 + [right] * 10], 0), Solved([[right] * 30 + [wrong] * 10], 1)
-    told = part.told(base, tuned)
-    score = told.data["programs"][0]["scores"][0]
-    assert (score["name"], score["base"]["value"], score["tuned"]["value"], score["verdict"]) == (
+def test_problems_are_compared_one_by_one() -> None:
+    code = asked(*[HARD] * 40)
+    right, wrong = (Answer("", (), "", ("",), {"pass@1": score}) for score in (1.0, 0.0))
+    both = {"humaneval": [wrong] * 30 + [right] * 10}, {"humaneval": [right] * 30 + [wrong] * 10}
+    (score,) = scored([Suite(code.asked, (code,), None)], *both)
+    assert (score.metric, score.found.base.value, score.found.tuned.value, score.verdict, score.percent) == (
         "pass@1",
         0.25,
         0.75,
         "better",
+        True,
     )
-    assert told.values["humaneval/pass@1"].value == 0.75
-    assert told.data["programs"][0]["problems"][0]["base"] == {"passed": 0, "why": "AssertionError"}
-    assert [finding.level for finding in told.findings] == ["ok", "warning"]
-    with pytest.raises(ModelError, match="answers in a chat"):
-        part.measure(type("Remote", (), {"name": "tuned"})())
 
 
-def test_a_recipe_names_problems_and_their_file(tmp_path: Path) -> None:
-    (file,) = kept(tmp_path, [{**PLUS, "task_id": f"HumanEval/{n}"} for n in range(10)])
+def test_a_recipe_asks_for_programs_as_for_any_benchmark(tmp_path: Path) -> None:
+    (tmp_path / "humaneval").mkdir()
+    rows = [{**PLUS, "task_id": f"HumanEval/{n}"} for n in range(10)]
+    (file,) = kept(tmp_path, rows, packed=True)
+    Path(file.path).rename(tmp_path / "humaneval" / "HumanEval.jsonl.gz")
 
-    def recipe(options: str) -> Code:
-        text = f"model: m\ndata: {{sources: [x]}}\nevaluate: {{programs: [{{problems: humaneval, {options}}}]}}\n"
-        (found,) = programs(parse_recipe(text, file="recipe.yaml"))
-        return found
+    def recipe(options: str) -> Evaluate:
+        text = f"model: m\ndata: {{sources: [x]}}\nevaluate: {{benchmarks: [{options}]}}\n"
+        return parse_recipe(text, file="recipe.yaml").evaluate
 
-    (found,) = recipe(f"file: '{file.path}', limit: 5").asked
-    assert ([one.name for one in found.problems], found.of) == ([f"HumanEval/{n}" for n in range(0, 10, 2)], 10)
-    with pytest.raises(DataError, match="nowhere"):
-        recipe(f"file: '{tmp_path / 'nowhere.jsonl'}'")
-    with pytest.raises(RecipeError, match="the most likely one is taken"):
-        recipe(f"file: '{file.path}', temperature: 0.8")
+    (half,) = recipe("{task: humaneval, limit: 5, name: half}").benchmarks
+    (code,) = suite(half, Catalog(), Folder(tmp_path), tmp_path).tasks
+    assert isinstance(code, Code)
+    assert (code.name, len(code.problems), code.of, code.shots) == ("half", 5, 10, 0)
+    with pytest.raises(DataError, match="not here") as error:
+        suite(Benchmark(task="mbpp"), Catalog(), Folder(tmp_path), tmp_path)
+    assert "mbpp/mbpp.jsonl" in str(error.value.hint)
+    for wrong, why in (
+        ("{task: humaneval, temperature: 0.8}", "the most likely one is taken"),
+        ("{task: humaneval, shots: 3}", "the beginnings of programs"),
+        ("{task: gsm8k, samples: 3}", "`gsm8k` has none"),
+    ):
+        with pytest.raises(RecipeError, match=why):
+            recipe(wrong)

@@ -13,7 +13,8 @@ from luthier.evaluate.contrast import SAME
 from luthier.evaluate.losses import Loss
 from luthier.evaluate.pairs import OWN
 from luthier.evaluate.stats import FEWEST, MARGIN, Paired, Verdict, perplexity
-from luthier.recipe.evaluate import Benchmark, Capability, Gate
+from luthier.recipe.benchmarks import Benchmark
+from luthier.recipe.evaluate import Capability, Gate
 
 Status = Literal["OK", "WARN", "FAIL"]
 

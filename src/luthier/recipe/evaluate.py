@@ -1,23 +1,16 @@
 """The recipe's `evaluate`: what is measured, what answers are scored by, what the result must be."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from luthier.recipe.benchmarks import Benchmark, in_order
 from luthier.recipe.data import Seed
 from luthier.recipe.judge import Judge
 from luthier.recipe.methods import Named, Positive, PositiveReal, UpToOne
 from luthier.recipe.metrics import Metric
 from luthier.recipe.options import Options
 from luthier.recipe.people import People
-from luthier.recipe.programs import Programs
-
-
-def in_order(warn: float, fail: float) -> None:
-    """Refuse a loss that fails before it warns."""
-    if warn > fail:
-        message = f"`warn` must not be above `fail`, got {warn} and {fail}"
-        raise ValueError(message)
 
 
 class Capability(Options):
@@ -46,47 +39,6 @@ class Capability(Options):
         """Refuse limits in the wrong order."""
         if self.fail is not None:
             in_order(self.warn, self.fail)
-        return self
-
-
-class Benchmark(Options):
-    """A task of lm-evaluation-harness that both models do; its name alone will do: [gsm8k, mmlu]."""
-
-    short: ClassVar[str] = "task"
-
-    task: Named
-    """Its name in the harness, that of a group or of a tag: gsm8k, mmlu, hellaswag, arc_challenge, bbh."""
-
-    name: Named | None = None
-    """What it is called in the report; `null` is `task`. The same task asked twice, with other shots, needs two."""
-
-    shots: Annotated[int, Field(ge=0)] | None = None
-    """Examples with answers before each question. `null` is the task's own number."""
-
-    chat: bool = False
-    """Whether it is asked as a conversation, by the chat template that the tuned model has, each example a turn."""
-
-    limit: Positive | None = None
-    """Items that are asked, evenly spread over all; of a group, of each of its tasks. `null` asks all."""
-
-    seed: Annotated[int, Field(ge=0)] = 1234
-    """Which examples are shown, and which items a `limit` takes. 1234 is the harness's own, and shows what it shows."""
-
-    warn: UpToOne = 0.02
-    """Loss that is told: so many of a hundred items."""
-
-    fail: UpToOne = 0.05
-    """Loss that fails, when it is more than chance."""
-
-    @property
-    def called(self) -> str:
-        """Return what it is called in the report."""
-        return self.name or self.task
-
-    @model_validator(mode="after")
-    def warns_before_it_fails(self) -> "Benchmark":
-        """Refuse limits in the wrong order."""
-        in_order(self.warn, self.fail)
         return self
 
 
@@ -184,11 +136,8 @@ class Evaluate(Options):
     capabilities: tuple[Capability, ...] = ()
     """What the model could do before and should still do. One that is lost is a gate that says no (exit code 3)."""
 
-    programs: tuple[Programs, ...] = ()
-    """Problems both models write programs for: [{problems: humaneval, file: HumanEval.jsonl.gz}]."""
-
     benchmarks: tuple[Benchmark, ...] = ()
-    """Tasks of lm-evaluation-harness that both models do, such as [gsm8k, {task: mmlu, limit: 100}]."""
+    """Tasks of lm-evaluation-harness that both models do, such as [gsm8k, humaneval, {task: mmlu, limit: 100}]."""
 
     data_dir: Named | None = None
     """Folder with the files of benchmarks; `null` asks the Hugging Face hub for them."""
@@ -233,15 +182,6 @@ class Evaluate(Options):
             raise ValueError(message)
         if self.include and not self.benchmarks:
             message = "`include` brings tasks, and `benchmarks` names none"
-            raise ValueError(message)
-        return self
-
-    @model_validator(mode="after")
-    def problems_are_named_once(self) -> "Evaluate":
-        """Refuse two of one name, which no report could tell apart."""
-        names = [one.problems for one in self.programs]
-        if len({*names}) < len(names):
-            message = "`programs` names the same problems twice: raise `samples` instead"
             raise ValueError(message)
         return self
 

@@ -311,7 +311,7 @@ class Recipe(Options):
     @model_validator(mode="after")
     def what_answers_is_asked(self) -> "Recipe":
         """Refuse what asks models that answer of models that score texts: capabilities, metrics, benchmarks, judges."""
-        for name in ("capabilities", "metrics", "programs", "benchmarks", "judge", "people"):
+        for name in ("capabilities", "metrics", "benchmarks", "judge", "people"):
             if getattr(self.evaluate, name) and headed(self.train.objective):
                 kind = self.train.objective.kind
                 message = f"`evaluate.{name}` asks a model that answers, and `objective: {kind}` makes one that scores"

@@ -31,10 +31,8 @@ from luthier.workflow.needs import (
     need,
     need_judge,
     need_methods,
-    program_files,
 )
 from luthier.workflow.planning import kept_plan
-from luthier.workflow.programs import programs
 from luthier.workflow.runs import done_before
 from luthier.workflow.training import held_out_rows, trained_model
 
@@ -66,7 +64,6 @@ def evaluate(recipe: Recipe, run: Run, progress: Progress | None = None, *, agre
     need_methods(recipe)
     asked = [[file.name, known_sha256(file.path)] for file in capability_files(recipe)]
     asked += [[str(path), known_sha256(path)] for path in metric_files(recipe)] + asked_of(recipe)
-    asked += [[file.name, known_sha256(file.path)] for file in program_files(recipe)]
     key = digest([trained["files"], recipe.evaluate.model_dump(mode="json", exclude={"judge", "people"}), asked])
     finished = run.finished("evaluate", key)
     if finished is not None:
@@ -170,7 +167,7 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path | None, progress:
             replace(asked, seen=_seen(recipe, Path(folder), progress, run / "data" / "train.jsonl")),
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), progress)],
-            parts=[*parts, *programs(recipe)],
+            parts=parts,
             out=run / "evaluate",
             progress=progress,
         )
@@ -238,7 +235,7 @@ def evaluate_models(
             replace(asked, seen=_seen(recipe, Path(folder), watcher)),
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), watcher)],
-            parts=[*parts, *programs(recipe)],
+            parts=parts,
             out=run / "evaluate",
             progress=watcher,
         )

@@ -33,7 +33,6 @@ def need_methods(recipe: Recipe) -> None:
     for metric in metrics:
         locate(metric)(metric)
     capability_files(recipe)
-    program_files(recipe)
     benchmark_files(recipe)
 
 
@@ -113,13 +112,6 @@ def metric_files(recipe: Recipe) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
-def program_files(recipe: Recipe) -> "list[SourceFile]":
-    """Return the file of each collection of problems that models write programs for; they must be there."""
-    from luthier.data.sources import find_files
-
-    return [file for asked in recipe.evaluate.programs for file in find_files((asked.file,), rows="conversation")[:1]]
-
-
 def benchmark_files(recipe: Recipe) -> "list[SourceFile]":
     """Return the files that hold the benchmarks' rows; none where the hub is asked for them.
 
@@ -135,6 +127,7 @@ def benchmark_files(recipe: Recipe) -> "list[SourceFile]":
     need("lm_eval", extra="benchmarks")
     from luthier.evaluate.benchmarks.catalog import Catalog
     from luthier.evaluate.benchmarks.files import Folder
+    from luthier.evaluate.benchmarks.problems import COLLECTIONS, file_of
 
     catalog = Catalog(options.include)
     folder = None if options.data_dir is None else Folder(Path(options.data_dir).expanduser())
@@ -142,6 +135,9 @@ def benchmark_files(recipe: Recipe) -> "list[SourceFile]":
     problems: list[LuthierError] = []
     for asked in options.benchmarks:
         try:
+            if asked.runs_programs:
+                found += [file_of(COLLECTIONS[asked.task], folder.path)] if folder else []
+                continue
             leaves = catalog.leaves(asked.task)
             found += [file for leaf in leaves if folder and not leaf.brings_its_own for file in folder.needed(leaf)]
         except LuthierError as problem:

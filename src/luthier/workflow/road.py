@@ -22,7 +22,6 @@ from luthier.workflow.needs import (
     need_judge,
     need_methods,
     parallel_accepted,
-    program_files,
 )
 from luthier.workflow.planning import plan, preview
 from luthier.workflow.training import train
@@ -113,7 +112,6 @@ def check(recipe: Recipe) -> None:
         lambda: problems.extend(missing_columns(data, rows)),
         lambda: evaluation_files(data.decontaminate.against),
         lambda: capability_files(recipe),
-        lambda: program_files(recipe),
         lambda: benchmark_files(recipe),
         lambda: is_local(recipe.model) and facts(recipe.model),
         lambda: parallel_accepted(recipe),

@@ -1,6 +1,7 @@
 """Benchmarks from the command line, on a model made in a moment."""
 
 import json
+import sys
 
 import pytest
 
@@ -82,6 +83,22 @@ def test_a_task_is_asked_twice_by_two_names_beside_one_of_the_users_own(evaluate
     assert [one["name"] for one in report["regression"]] == ["arc_easy", "arc-2", "even"]
     (told,) = [one["text"] for one in report["findings"] if "lost the beginning" in one["text"]]
     assert told == "4 prompts of even lost the beginning: the context of the base and tuned models is shorter"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="programs are walled in on Linux")
+def test_programs_are_a_benchmark_like_any_other(evaluate, released, tmp_path):
+    tests = ["assert f() == 1"] * 3
+    rows = [{"task_id": n, "text": "One.", "code": "def f(): return 1", "test_list": tests} for n in (2, 3, 4, 11, 12)]
+    (released / "mbpp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, report = evaluate("--benchmarks", "mbpp,hellaswag", "--limit", "1", "--data-dir", str(released))
+    assert code in (0, 3)
+    first, *_ = report["benchmarks"]
+    assert [first[key] for key in ("task", "metric", "shots", "items", "of")] == ["mbpp", "pass@1", 3, 1, 2]
+    assert first["tuned"]["value"] == 0
+    assert [one["name"] for one in report["regression"]] == ["mbpp", "hellaswag"]
+    line = json.loads((tmp_path / "run" / "evaluate" / "benchmarks.jsonl").read_text().splitlines()[0])
+    assert (line["task"], line["question"].count("[DONE]"), line["base"]["scores"]) == ("mbpp", 3, {"pass@1": 0})
+    assert line["base"]["failed"] != [""]
 
 
 @pytest.mark.parametrize(

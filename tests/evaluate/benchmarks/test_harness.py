@@ -20,9 +20,9 @@ from luthier.core.errors import DataError
 from luthier.evaluate.benchmarks.catalog import Leaf
 from luthier.evaluate.benchmarks.harness import Scorer
 from luthier.evaluate.benchmarks.run import answers
-from luthier.evaluate.benchmarks.tasks import Ready, Suite
+from luthier.evaluate.benchmarks.tasks import Ready
 from luthier.model.load import load_model, load_tokenizer
-from luthier.recipe.evaluate import Benchmark
+from luthier.recipe.benchmarks import Benchmark
 
 TOPICS = ("violins", "bread", "rivers", "clocks", "wool", "maps")
 CHOICES = ("It is made by hand.", "Nobody knows.", "It is made", "It sings in the rain, and then it sleeps.")
@@ -165,7 +165,7 @@ def test_a_task_asked_as_a_chat_has_the_harness_own_prompts_answers_and_scores(
         Ready(f"{name}-chat", Benchmark(task=name, chat=True), Leaf(name, {}), task, 5, range(5))
         for name, task in asked.items()
     ]
-    ours = answers(both.ours, [Suite(one.asked, (one,), None) for one in ready])
+    ours = answers(both.ours, ready)
     for name, task in asked.items():
         turns = 1 + (task.config.num_fewshot or 0)
         assert {instance.args[0].count("<|im_start|>user") for instance in task.instances} == {turns}

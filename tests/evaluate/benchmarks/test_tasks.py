@@ -16,7 +16,7 @@ from luthier.evaluate.benchmarks.compared import scored
 from luthier.evaluate.benchmarks.files import Folder
 from luthier.evaluate.benchmarks.run import answers
 from luthier.evaluate.benchmarks.tasks import quiet, spread, suite
-from luthier.recipe.evaluate import Benchmark
+from luthier.recipe.benchmarks import Benchmark
 
 
 class Guess(LM):
@@ -67,7 +67,7 @@ def of_the_harness(suites, model):
 def test_scores_are_those_of_the_harness(made):
     tasks = ("gsm8k", "mmlu_anatomy", "hellaswag", "truthfulqa_mc1", "truthfulqa_mc2", "arc_easy", "winogrande")
     suites = [made(name) for name in (*tasks, "mgsm_direct_de")]
-    found = scored(suites, *(answers(Guess(salt), suites) for salt in "ab"))
+    found = scored(suites, *(answers(Guess(salt), [ready for one in suites for ready in one.tasks]) for salt in "ab"))
     for which, salt in (("base", "a"), ("tuned", "b")):
         ours = {(measure.task, measure.metric): getattr(measure.found, which).value for measure in found}
         assert ours == pytest.approx(of_the_harness(suites, Guess(salt)), abs=1e-12)
@@ -91,7 +91,7 @@ def test_a_group_scores_as_in_the_harness_and_is_followed_by_its_tasks(released,
     snarks = released / "bbh" / "snarks.json"
     snarks.write_text(snarks.read_text().replace('{"input": "snarks 1 3?", "target": "Yes"}, ', ""))
     one = suite(Benchmark(task="two"), Catalog([str(tmp_path / "own")]), Folder(released), tmp_path)
-    found = scored([one], *(answers(Guess(salt), [one]) for salt in "ab"))
+    found = scored([one], *(answers(Guess(salt), one.tasks) for salt in "ab"))
     assert [(entry.task, entry.part_of, entry.items) for entry in found] == [
         ("two", "", 29),
         ("bbh_cot_fewshot_navigate", "two", 15),
@@ -105,8 +105,8 @@ def test_a_group_scores_as_in_the_harness_and_is_followed_by_its_tasks(released,
 
 def test_a_model_beside_itself_is_never_better(made):
     one = made("hellaswag", limit=10)
-    same = answers(Guess("a"), [one])
-    found = scored([one], same, answers(Guess("a"), [one]))
+    same = answers(Guess("a"), one.tasks)
+    found = scored([one], same, answers(Guess("a"), one.tasks))
     assert [(entry.found.change.value, entry.p) for entry in found] == [(0, 1), (0, 1)]
     assert all(entry.verdict in ("same", "undecided") and not entry.found.change.low > 0 for entry in found)
 
@@ -121,7 +121,7 @@ def test_a_prompt_holds_the_examples_asked_for_and_both_models_see_the_same(made
 
     one = made("gsm8k", shots=3, limit=5, seed=7)
     for _ in range(2):
-        answers(Spy("a"), [one])
+        answers(Spy("a"), one.tasks)
     assert prompts[0] == prompts[1]
     assert len(prompts[0]) == 5
     assert all(prompt.count("Question:") == 4 and prompt.endswith("?\nAnswer:") for prompt in prompts[0])

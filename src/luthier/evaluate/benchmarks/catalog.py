@@ -105,7 +105,7 @@ class Catalog:
             if leaf.runs_code:
                 raise RecipeError(
                     f"`{leaf.name}` runs programs that the model wrote, which luthier lets no task of the harness do",
-                    hint="leave it out; HumanEval and MBPP are asked by `evaluate.programs`, walled in",
+                    hint="leave it out; `humaneval` and `mbpp` are asked, walled in",
                     place="evaluate.benchmarks",
                 )
         return [*found.values()]

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 from lm_eval.api.group import Group
-from lm_eval.api.metrics import mean
 
 from luthier.core.report import Number
+from luthier.evaluate.benchmarks.problems import Code
 from luthier.evaluate.benchmarks.run import MAIN, Answer
 from luthier.evaluate.benchmarks.tasks import Ready, Suite, called
 from luthier.evaluate.contrast import Contrast, contrast, holm, judged
 from luthier.evaluate.metrics.metric import Floats, Metric
 from luthier.evaluate.stats import FEWEST, Verdict, outside
-from luthier.recipe.evaluate import Benchmark
+from luthier.recipe.benchmarks import Benchmark
 
 RESAMPLES = 500
 """Of scores that are no mean, such as BLEU or F1 over all items: each takes as long as the score itself."""
@@ -83,11 +83,11 @@ def _judged(found: Sequence[Scored]) -> Iterator[Scored]:
 
 
 def _of_suite(suite: Suite, base: Answered, tuned: Answered) -> Iterator[Scored]:
-    ready = {one.leaf.name: one for one in suite.tasks}
     if suite.group is None:
         for one in suite.tasks:
             yield from _of_task(one, base, tuned)
         return
+    ready = {one.leaf.name: one for one in suite.tasks if isinstance(one, Ready)}
     for top in _tops(suite.group):
         if isinstance(top, Group):
             whole = called(suite.asked, top.name)
@@ -112,17 +112,18 @@ def _tops(group: Group) -> Iterator[Any]:
             yield child
 
 
-def _of_task(one: Ready, base: Answered, tuned: Answered, part_of: str = "") -> Iterator[Scored]:
+def _of_task(one: Ready | Code, base: Answered, tuned: Answered, part_of: str = "") -> Iterator[Scored]:
     before, after = base[one.name], tuned[one.name]
     for number, measure in enumerate(before[0].scores):
         values = [[answer.scores[measure] for answer in answers] for answers in (before, after)]
         name = measure.partition(",")[0]
-        aggregate = one.task.aggregation().get(name, mean)
-        figures = [_weighed(column, [1.0] * len(column)) for column in values] if aggregate is mean else []
-        compared = contrast(_mean(name), *figures) if figures else _whole(aggregate, *values, seed=one.asked.seed)
+        whole = one.whole(name)
+        if whole is None:
+            compared = contrast(_mean(name), *(_weighed(column, [1.0] * len(column)) for column in values))
+        else:
+            compared = _whole(whole, *values, seed=one.asked.seed)
         if compared is None:
             continue
-        more = one.task.higher_is_better().get(name, True)
         yield Scored(
             asked=one.asked,
             task=one.name,
@@ -131,8 +132,8 @@ def _of_task(one: Ready, base: Answered, tuned: Answered, part_of: str = "") -> 
             shots=one.shots,
             items=len(one.chosen),
             of=one.of,
-            percent=bool(figures) and _shares(values),
-            better=1 if more else -1,
+            percent=whole is None and _shares(values),
+            better=one.better(name),
             found=compared,
             main=number == 0,
         )
@@ -159,7 +160,7 @@ def _of_group(
                 items=len(weights),
                 of=sum(one.of for one in those),
                 percent=_shares(values),
-                better=1 if those[0].task.higher_is_better().get(name, True) else -1,
+                better=those[0].better(name),
                 found=compared,
                 main=number == 0,
             )

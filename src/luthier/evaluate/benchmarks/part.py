@@ -1,5 +1,6 @@
 """Benchmarks as a part of an evaluation: both models do them, and the report says what changed."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -8,10 +9,13 @@ from luthier.core.errors import ModelError
 from luthier.core.report import Block, Finding, Number, Paragraph, Section, Table
 from luthier.core.text import plural
 from luthier.evaluate.account import BENCHMARKS, shown
+from luthier.evaluate.benchmarks.code import METHOD as PROGRAMS
+from luthier.evaluate.benchmarks.code import written
 from luthier.evaluate.benchmarks.compared import Answered, Scored, scored
 from luthier.evaluate.benchmarks.harness import Scorer
-from luthier.evaluate.benchmarks.run import answers
-from luthier.evaluate.benchmarks.tasks import Suite
+from luthier.evaluate.benchmarks.problems import Code
+from luthier.evaluate.benchmarks.run import Answer, answers
+from luthier.evaluate.benchmarks.tasks import Ready, Suite
 from luthier.evaluate.regression import Kept, status_of
 from luthier.evaluate.stats import FEWEST, Verdict
 from luthier.evaluate.subject import Loaded, Subject, Told
@@ -61,7 +65,7 @@ class Benchmarks:
                 f"benchmarks ask how likely a model finds each choice, which `{subject.name}` doesn't tell",
                 hint="name a model's folder, or leave out `evaluate.benchmarks`",
             )
-        setting = subject.setting
+        setting, tasks = subject.setting, [one for suite in self.suites for one in suite.tasks]
         scorer = Scorer(
             subject.model,
             subject.renderer.tokenizer,
@@ -70,8 +74,12 @@ class Benchmarks:
             progress=subject.progress,
             renderer=subject.renderer,
         )
-        found = answers(scorer, self.suites)
-        return Done(subject.name, found, scorer.clipped, scorer.whole_because)
+        found = answers(scorer, [one for one in tasks if isinstance(one, Ready)])
+        clipped = Counter(scorer.clipped)
+        for one in tasks:
+            if isinstance(one, Code):
+                found[one.name], clipped[one.name] = written(subject, one)
+        return Done(subject.name, found, +clipped, scorer.whole_because)
 
     def told(self, base: Done, tuned: Done) -> Told:
         """Return what the answers of both say."""
@@ -109,9 +117,14 @@ class Benchmarks:
                     "question": before.question,
                     "choices": list(before.choices),
                     "expected": before.expected,
-                    "base": {"answer": list(before.said), "scores": before.scores},
-                    "tuned": {"answer": list(after.said), "scores": after.scores},
+                    "base": _said(before),
+                    "tuned": _said(after),
                 }
+
+
+def _said(answer: Answer) -> dict[str, Any]:
+    failed = {"failed": list(answer.failed)} if answer.failed else {}
+    return {"answer": list(answer.said), "scores": answer.scores, **failed}
 
 
 def verdict(found: Sequence[Scored]) -> Verdict:
@@ -129,6 +142,8 @@ def _blocks(found: Sequence[Scored]) -> Iterator[Block]:
     if parts:
         yield Table("Tasks of groups", COLUMNS, parts)
     yield Paragraph(METHOD.format(version=version("lm-eval")))
+    if any(one.asked.runs_programs for one in found):
+        yield Paragraph(PROGRAMS)
 
 
 def _row(one: Scored) -> tuple[str, ...]:

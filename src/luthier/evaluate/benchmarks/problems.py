@@ -8,19 +8,25 @@ import builtins
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
 from luthier.data.read import open_source, read
 from luthier.data.rows import Unreadable
-from luthier.data.sources import SourceFile
+from luthier.data.sources import SourceFile, find_files
 from luthier.evaluate.sandbox.runner import Trial
+from luthier.recipe.benchmarks import Benchmark
 
 SHOWN = (2, 3, 4)
 """Problems of MBPP that stand, solved, before each question."""
 
 ASKED = range(11, 511)
 """Problems of MBPP that are asked, by their number; others were for training and examples."""
+
+
+KS = (1, 10, 100)
+"""How many tries pass@k gives, where there are as many programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +61,69 @@ class Collection:
     """Problems that are published together."""
 
     files: tuple[str, ...]
-    """Where below a folder they may be, the usual place first."""
+    """Where below a folder they may be, the usual place first; also packed (`.gz`)."""
+    dataset: str
+    """Name on the Hugging Face hub."""
+    part: str
+    """Which part of that, where there are several."""
+    shown: int
+    """How many solved problems stand before each."""
     stops: tuple[str, ...]
     """An answer ends before one of these."""
     longest: int
     """Tokens of an answer."""
     made: Callable[[Sequence[Row]], Iterator[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Problems, and how programs are asked for."""
+
+    name: str
+    """What the report calls them."""
+    asked: Benchmark
+    collection: Collection
+    problems: Sequence[Problem]
+    """Those that are asked."""
+    chosen: Sequence[int]
+    """Which of all they are."""
+    of: int
+    """How many problems there are."""
+
+    @property
+    def shots(self) -> int:
+        """Return how many solved problems stand before each."""
+        return self.collection.shown
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """Return the tries that so many programs can tell of."""
+        return tuple(k for k in KS if k <= self.asked.samples)
+
+    def whole(self, _metric: str) -> Callable[[list[float]], float] | None:
+        """Return how a score is made of all items; None for their mean, which it is."""
+        return None
+
+    def better(self, _metric: str) -> int:
+        """Return that more is better."""
+        return 1
+
+
+def file_of(collection: Collection, home: Path) -> SourceFile:
+    """Return the file with the problems, somewhere below a folder.
+
+    Raises:
+        DataError: It isn't there.
+    """
+    for name in collection.files:
+        for path in (home / name, home / f"{name}.gz"):
+            if path.is_file():
+                return find_files([str(path)])[0]
+    raise DataError(
+        "the problems to write programs for are not here",
+        hint=f"put `{collection.files[0]}` there, or the same packed (`.gz`), as its authors publish it",
+        place=str(home),
+    )
 
 
 def problems(collection: Collection, file: SourceFile) -> list[Problem]:
@@ -74,9 +137,18 @@ def problems(collection: Collection, file: SourceFile) -> list[Problem]:
         if isinstance(row, Unreadable):
             raise _wrong(str(row.source), row.refusal.detail)
         rows.append(Row(row.row, str(row.source)))
+    return made(collection, rows, file.name)
+
+
+def made(collection: Collection, rows: Sequence[Row], place: str) -> list[Problem]:
+    """Return the problems that rows hold.
+
+    Raises:
+        DataError: A row is none of these problems; or there are none.
+    """
     found = [*collection.made(rows)]
     if not found:
-        raise _wrong(file.name, "no problem is in it")
+        raise _wrong(place, "no problem is in it")
     return found
 
 
@@ -154,10 +226,21 @@ def _needs(tests: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 COLLECTIONS: Mapping[str, Collection] = {
     "humaneval": Collection(
         ("humaneval/HumanEval.jsonl", "human-eval/data/HumanEval.jsonl", "data/HumanEval.jsonl", "HumanEval.jsonl"),
+        "openai/openai_humaneval",
+        "",
+        0,
         ("\nclass", "\ndef", "\n#", "\nif", "\nprint"),
         1024,
         _humaneval,
     ),
-    "mbpp": Collection(("mbpp/mbpp.jsonl", "mbpp.jsonl"), ("[DONE]",), 256, _mbpp),
+    "mbpp": Collection(
+        ("mbpp/mbpp.jsonl", "mbpp.jsonl"),
+        "google-research-datasets/mbpp",
+        "full",
+        len(SHOWN),
+        ("[DONE]",),
+        256,
+        _mbpp,
+    ),
 }
-"""By the names of the harness' tasks. Files may be packed (`.gz`)."""
+"""By the names of the harness' tasks."""

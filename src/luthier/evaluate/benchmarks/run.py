@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from luthier.evaluate.benchmarks.tasks import Ready, Suite, quiet
+from luthier.evaluate.benchmarks.tasks import Ready, quiet
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -28,14 +28,16 @@ class Answer:
     """A text for each prompt, or how likely each choice is, in nats."""
     scores: dict[str, Any]
     """By measure: a number, or what the task makes one of over all items."""
+    failed: tuple[str, ...] = ()
+    """Of programs, why each failed; nothing of one that passed."""
 
 
-def answers(lm: "LM", suites: Sequence[Suite]) -> dict[str, list[Answer]]:
+def answers(lm: "LM", tasks: Sequence[Ready]) -> dict[str, list[Answer]]:
     """Return what a model answers, by task, in the order of the items chosen.
 
     All tasks are asked together, so that the model can sort their requests by length.
     """
-    ready = {one.name: one for suite in suites for one in suite.tasks}
+    ready = {one.name: one for one in tasks}
     requests = defaultdict(list)
     for one in ready.values():
         one.task.set_fewshot_seed(one.asked.seed)  # the same examples for every model

@@ -14,6 +14,7 @@ import datasets
 import jinja2
 import pyarrow as pa
 from lm_eval.api.group import Group
+from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._factory import TaskFactory
@@ -21,7 +22,9 @@ from lm_eval.tasks._factory import TaskFactory
 from luthier.core.errors import DataError, Failed, LuthierError, RecipeError
 from luthier.evaluate.benchmarks.catalog import Catalog, Leaf
 from luthier.evaluate.benchmarks.files import HELP, Folder, hint
-from luthier.recipe.evaluate import Benchmark
+from luthier.evaluate.benchmarks.problems import COLLECTIONS, Code, Row, file_of, made, problems
+from luthier.evaluate.sandbox.runner import require
+from luthier.recipe.benchmarks import Benchmark
 
 UNREACHABLE = (OSError, ConnectionError, ValueError, datasets.exceptions.DatasetsError)
 """What loading from the hub raises when it can't be reached, or has no such data set."""
@@ -49,13 +52,22 @@ class Ready:
         """Return how many examples stand before each question."""
         return int(self.task.config.num_fewshot or 0)
 
+    def whole(self, metric: str) -> Callable[[list[Any]], float] | None:
+        """Return how a score is made of all items; None for their mean."""
+        made: Callable[[list[Any]], float] = self.task.aggregation().get(metric, mean)
+        return None if made is mean else made
+
+    def better(self, metric: str) -> int:
+        """Return whether more is better (1) or worse (−1)."""
+        return 1 if self.task.higher_is_better().get(metric, True) else -1
+
 
 @dataclass(frozen=True, slots=True)
 class Suite:
     """What a name stands for: one task, or several and the groups they form."""
 
     asked: Benchmark
-    tasks: tuple[Ready, ...]
+    tasks: tuple[Ready | Code, ...]
     group: Group | None
     """How the scores of several become one; None of one task, and of a tag, which has no score of its own."""
 
@@ -68,7 +80,7 @@ def called(asked: Benchmark, name: str) -> str:
 
 
 def suite(asked: Benchmark, catalog: Catalog, home: Folder | None, cache: Path) -> Suite:
-    """Return a benchmark ready to be done.
+    """Return a benchmark ready to be done: of the harness, or one for which programs are written.
 
     Args:
         asked: Which.
@@ -79,8 +91,10 @@ def suite(asked: Benchmark, catalog: Catalog, home: Folder | None, cache: Path) 
     Raises:
         DataError: Its rows are not there, or are not its rows.
         RecipeError: It doesn't take so many examples.
-        Failed: The hub can't be reached.
+        Failed: The hub can't be reached, or programs can't be contained on this machine.
     """
+    if asked.runs_programs:
+        return Suite(asked, (_code(asked, home, cache),), None)
     leaves = {leaf.name: leaf for leaf in catalog.leaves(asked.task)}
     with quiet():
         manager = TaskManager(include_path=[*catalog.folders(asked.task)], include_defaults=False)
@@ -139,6 +153,19 @@ def _hub(leaf: Leaf, cache: Path) -> Any:
             hint=f"name a folder with its files by `--data-dir`, and {hint(leaf, leaf.asked)}",
             place="evaluate.benchmarks",
         ) from error
+
+
+def _code(asked: Benchmark, home: Folder | None, cache: Path) -> Code:
+    require()  # before models are loaded
+    collection = COLLECTIONS[asked.task]
+    if home is None:
+        splits = _hub(Leaf(asked.task, {"dataset_path": collection.dataset, "dataset_name": collection.part}), cache)
+        rows = [Row(row, collection.dataset) for split in splits.values() for row in split]
+        every = made(collection, rows, collection.dataset)
+    else:
+        every = problems(collection, file_of(collection, home.path))
+    chosen = spread(len(every), asked.limit, seed=asked.seed)
+    return Code(asked.called, asked, collection, [every[place] for place in chosen], chosen, len(every))
 
 
 def _ready(task: ConfigurableTask, leaf: Leaf, asked: Benchmark, home: Folder | None) -> Ready:
