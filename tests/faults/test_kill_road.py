@@ -2,8 +2,6 @@
 
 import hashlib
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -56,10 +54,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, recipe: Path, warm: Warm) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    whole = [sys.executable, "-m", "luthier", *command(out, recipe)]
-    subprocess.run(whole, stdout=subprocess.DEVNULL, check=True)
+    assert warm.luthier(*command(out, recipe)) == 0, warm.errors
     return out
 
 
