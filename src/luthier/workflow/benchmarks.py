@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from luthier.evaluate.benchmarks.part import Benchmarks
     from luthier.evaluate.candidates import Candidate
+    from luthier.evaluate.contamination import Seen
 
 
 def asked_of(recipe: Recipe) -> list[Any]:
@@ -31,8 +32,11 @@ def asked_of(recipe: Recipe) -> list[Any]:
 
 
 @contextmanager
-def benchmarks(recipe: Recipe, run: Run) -> "Iterator[list[Benchmarks]]":
-    """Give the benchmarks, ready to be done; none when none are asked for. What they unpack is gone afterwards."""
+def benchmarks(recipe: Recipe, run: Run, seen: "Seen | None") -> "Iterator[list[Benchmarks]]":
+    """Give the benchmarks, ready to be done; none when none are asked for. What they unpack is gone afterwards.
+
+    `seen` says how items stand in what was learned, where that is known.
+    """
     options = recipe.evaluate
     if not options.benchmarks:
         yield []
@@ -45,11 +49,17 @@ def benchmarks(recipe: Recipe, run: Run) -> "Iterator[list[Benchmarks]]":
     catalog = Catalog(options.include)
     home = None if options.data_dir is None else Folder(Path(options.data_dir).expanduser())
     with TemporaryDirectory(prefix=".benchmarks-", dir=run.path) as cache:
-        yield [Benchmarks([suite(asked, catalog, home, Path(cache)) for asked in options.benchmarks])]
+        yield [Benchmarks([suite(asked, catalog, home, Path(cache)) for asked in options.benchmarks], seen)]
 
 
 def by_benchmarks(
-    recipe: Recipe, run: Run, models: "Sequence[Candidate]", capacity: int, precision: str, progress: Progress
+    recipe: Recipe,
+    run: Run,
+    models: "Sequence[Candidate]",
+    seen: "Seen | None",
+    capacity: int,
+    precision: str,
+    progress: Progress,
 ) -> Report:
     """Compare models with the first by benchmarks alone."""
     from luthier.evaluate.benchmarks.alone import compare_benchmarks
@@ -57,5 +67,5 @@ def by_benchmarks(
 
     options = recipe.evaluate
     setting = Setting(capacity=capacity, precision=precision, max_new_tokens=options.max_new_tokens)
-    with benchmarks(recipe, run) as (part,):
+    with benchmarks(recipe, run, seen) as (part,):
         return compare_benchmarks(models, part, options.gate, setting=setting, out=run / "evaluate", progress=progress)

@@ -1,6 +1,7 @@
 """Evaluate: base against tuned model of a run, or any two models."""
 
 import importlib.util
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -145,8 +146,10 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path | None, progress:
 
     decided, tuned = kept_plan(run), run / "model"
     models = [Local(recipe.model, base), Local.of(str(tuned), tuned, base)]
+    learned = _seen(recipe, progress, run / "data" / "train.jsonl")
     if rows is None:
-        return by_benchmarks(recipe, run, models, decided.pack_tokens, decided.precision, progress)
+        with learned as seen:
+            return by_benchmarks(recipe, run, models, seen, decided.pack_tokens, decided.precision, progress)
     if recipe.evaluate.window is not None and (context := model_facts(recipe).context):
         _fits(recipe.evaluate.window.tokens, context)
     asked = Asked(
@@ -161,10 +164,10 @@ def _compared(recipe: Recipe, run: Run, base: Path, rows: Path | None, progress:
         language=_language(),
         again=Again(run.path, _values(recipe, decided)),
     )
-    with TemporaryDirectory() as folder, benchmarks(recipe, run) as parts:
+    with TemporaryDirectory() as folder, learned as seen, benchmarks(recipe, run, seen) as parts:
         return compare(
             models,
-            replace(asked, seen=_seen(recipe, Path(folder), progress, run / "data" / "train.jsonl")),
+            replace(asked, seen=seen),
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), progress)],
             parts=parts,
@@ -208,7 +211,8 @@ def evaluate_models(
     precision = "bf16" if hardware().gpu_memory_bytes else "fp32"
     key = digest([[one.told for one in models], asked_of(recipe)])
     if recipe.data.sources == NONE:
-        report = by_benchmarks(recipe, run, models, longest, precision, watcher)
+        with _seen(recipe, watcher) as seen:
+            report = by_benchmarks(recipe, run, models, seen, longest, precision, watcher)
         return _finished(recipe, run, key, report, agree, watcher)
     data, names = sources_of(recipe)
     none_held_back = data.split.model_copy(update={"valid": 0.0, "test": 0.0, "own": False})
@@ -229,10 +233,14 @@ def evaluate_models(
         precision=precision,
         language=_language(),
     )
-    with TemporaryDirectory() as folder, benchmarks(recipe, run) as parts:
+    with (
+        TemporaryDirectory() as folder,
+        _seen(recipe, watcher) as seen,
+        benchmarks(recipe, run, seen) as parts,
+    ):
         report = compare(
             models,
-            replace(asked, seen=_seen(recipe, Path(folder), watcher)),
+            replace(asked, seen=seen),
             recipe.evaluate,
             capabilities=[*_capabilities(recipe, Path(folder), watcher)],
             parts=parts,
@@ -276,17 +284,19 @@ def _language() -> "Callable[[Example], str] | None":
     return lambda example: language(example, options)[0]
 
 
-def _seen(recipe: Recipe, folder: Path, progress: Progress, *learned: Path) -> "Seen | None":
-    """Return what tells how rows stand in what the tuned model learned; None where nobody says what that was."""
+@contextmanager
+def _seen(recipe: Recipe, progress: Progress, *learned: Path) -> "Iterator[Seen | None]":
+    """Give what tells how rows stand in what the tuned model learned; None where nobody says what that was."""
     from luthier.data.leakage.seen import seen
     from luthier.tokens.encode import read_examples
 
-    files = [*learned]
-    if recipe.evaluate.trained_on:
-        _prepared(recipe.evaluate.trained_on, recipe.train.objective.rows, folder / "learned", progress)
-        files.append(folder / "learned" / "train.jsonl")
-    every = chain.from_iterable(map(read_examples, files))
-    return partial(seen, learned=every) if files else None
+    with TemporaryDirectory() as folder:
+        files = [*learned]
+        if recipe.evaluate.trained_on:
+            _prepared(recipe.evaluate.trained_on, recipe.train.objective.rows, Path(folder), progress)
+            files.append(Path(folder) / "train.jsonl")
+        # From the start each time, as several ask.
+        yield (lambda rows: seen(rows, learned=chain.from_iterable(map(read_examples, files)))) if files else None
 
 
 def _prepared(sources: "Sequence[str]", rows: Rows, folder: Path, progress: Progress) -> Report:

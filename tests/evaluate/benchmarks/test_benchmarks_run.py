@@ -66,21 +66,30 @@ def test_both_models_answer_the_same_items_every_answer_is_kept_and_a_gate_says_
 def test_a_task_is_asked_twice_by_two_names_beside_one_of_the_users_own(evaluate, released, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
-    rows = [{"question": f"Is {n} even? " * 300, "choices": ["yes", "no"], "answer": n % 2} for n in range(2)]
+    rows = [{"question": f"Is {n} even? " * 150, "choices": ["yes", "no"], "answer": n % 2} for n in range(2)]
     (mine / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (mine / "even.yaml").write_text(
         f"task: even\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {mine / 'rows.jsonl'}}}}}\n"
         "test_split: test\noutput_type: multiple_choice\ndoc_to_text: '{{question}}'\ndoc_to_choice: '{{choices}}'\n"
         "doc_to_target: answer\nmetric_list: [{metric: acc}]\n"
     )
+    learned = [{"role": "user", "content": rows[1]["question"]}, {"role": "assistant", "content": "no"}]
+    (tmp_path / "learned.jsonl").write_text(json.dumps({"messages": learned}) + "\n")
+    known = ["--set", "evaluate.trained_on=[learned.jsonl]"]
     twice = "{task: arc_easy, limit: 2}, {task: arc_easy, limit: 2, shots: 2, chat: true, name: arc-2}"
     code, report = evaluate(
-        "--set", f"evaluate.benchmarks=[{twice}, even]", "--data-dir", str(released), "--include", str(mine)
+        "--set", f"evaluate.benchmarks=[{twice}, even]", "--data-dir", str(released), "--include", str(mine), *known
     )
     assert code in (0, 3)
     entries = {entry["task"]: (entry["shots"], entry["chat"], entry["items"]) for entry in report["benchmarks"]}
     assert entries == {"arc_easy": (0, False, 2), "arc-2": (2, True, 2), "even": (0, False, 2)}
     assert [one["name"] for one in report["regression"]] == ["arc_easy", "arc-2", "even"]
+    *_, even = report["learned_items"]
+    assert [even[name] for name in ("task", "items", "row", "prompt", "near", "words")] == ["even", 2, 1, 0, 0, 0]
+    line = (tmp_path / "run" / "evaluate" / "benchmarks.jsonl").read_text().splitlines()[-2]
+    without = even["without"]["tuned"]
+    assert (without["value"], without["n"]) == (json.loads(line)["tuned"]["scores"]["acc"], 1)
+    assert any(one["text"].startswith("even: 1 of 2 items stand in the training data") for one in report["findings"])
     (told,) = [one["text"] for one in report["findings"] if "lost the beginning" in one["text"]]
     assert told == "4 prompts of even lost the beginning: the context of the base and tuned models is shorter"
 
@@ -97,7 +106,7 @@ def test_programs_are_a_benchmark_like_any_other(evaluate, released, tmp_path):
     assert first["tuned"]["value"] == 0
     assert [one["name"] for one in report["regression"]] == ["mbpp", "hellaswag"]
     line = json.loads((tmp_path / "run" / "evaluate" / "benchmarks.jsonl").read_text().splitlines()[0])
-    assert (line["task"], line["question"].count("[DONE]"), line["base"]["scores"]) == ("mbpp", 3, {"pass@1": 0})
+    assert (line["task"], line["question"].count("[DONE]"), line["base"]["scores"]) == ("mbpp", 0, {"pass@1": 0})
     assert line["base"]["failed"] != [""]
 
 

@@ -12,6 +12,9 @@ from luthier.model.forward import precise
 from luthier.model.generate import generate, room
 from luthier.model.sampling import Sampling, StopStrings
 
+SOLVED = "[DONE]\n\n"
+"""What ends each solved problem that stands before another: those are no part of the question."""
+
 METHOD = (
     "A program runs apart from its tests, without files, network or other processes, and passes when every test does. "
     "Pass@k is the unbiased estimate (Chen 2021, arXiv:2107.03374); a problem is one observation."
@@ -34,7 +37,7 @@ def written(subject: Loaded, asked: Code) -> tuple[list[Answer], int]:
         passed = sum(not why for why in outcomes[those])
         found.append(
             Answer(
-                question=problem.prompt,
+                question=problem.prompt.rpartition(SOLVED)[2],
                 choices=(),
                 expected=problem.tests,
                 said=tuple(programs[those]),

@@ -85,7 +85,7 @@ def _judged(found: Sequence[Scored]) -> Iterator[Scored]:
 def _of_suite(suite: Suite, base: Answered, tuned: Answered) -> Iterator[Scored]:
     if suite.group is None:
         for one in suite.tasks:
-            yield from _of_task(one, base, tuned)
+            yield from of_task(one, base, tuned)
         return
     ready = {one.leaf.name: one for one in suite.tasks if isinstance(one, Ready)}
     for top in _tops(suite.group):
@@ -95,9 +95,9 @@ def _of_suite(suite: Suite, base: Answered, tuned: Answered) -> Iterator[Scored]
             for below in top.get_all_groups():
                 yield from _of_group(below, ready, base, tuned, whole)
             for task in top.get_all_tasks():
-                yield from _of_task(ready[task.task_name], base, tuned, whole)
+                yield from of_task(ready[task.task_name], base, tuned, whole)
         else:
-            yield from _of_task(ready[top.task_name], base, tuned)
+            yield from of_task(ready[top.task_name], base, tuned)
 
 
 def _tops(group: Group) -> Iterator[Any]:
@@ -112,7 +112,8 @@ def _tops(group: Group) -> Iterator[Any]:
             yield child
 
 
-def _of_task(one: Ready | Code, base: Answered, tuned: Answered, part_of: str = "") -> Iterator[Scored]:
+def of_task(one: Ready | Code, base: Answered, tuned: Answered, part_of: str = "") -> Iterator[Scored]:
+    """Yield every measure of one task."""
     before, after = base[one.name], tuned[one.name]
     for number, measure in enumerate(before[0].scores):
         values = [[answer.scores[measure] for answer in answers] for answers in (before, after)]

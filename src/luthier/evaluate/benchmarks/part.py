@@ -15,7 +15,9 @@ from luthier.evaluate.benchmarks.compared import Answered, Scored, scored
 from luthier.evaluate.benchmarks.harness import Scorer
 from luthier.evaluate.benchmarks.problems import Code
 from luthier.evaluate.benchmarks.run import Answer, answers
+from luthier.evaluate.benchmarks.seen import kinds, known, told
 from luthier.evaluate.benchmarks.tasks import Ready, Suite
+from luthier.evaluate.contamination import Seen
 from luthier.evaluate.regression import Kept, status_of
 from luthier.evaluate.stats import FEWEST, Verdict
 from luthier.evaluate.subject import Loaded, Subject, Told
@@ -49,10 +51,12 @@ class Benchmarks:
 
     Args:
         suites: The benchmarks, with their rows.
+        seen: Says how items stand in what the tuned model learned, where that is known.
     """
 
-    def __init__(self, suites: Sequence[Suite]) -> None:
+    def __init__(self, suites: Sequence[Suite], seen: Seen | None = None) -> None:
         self.suites = suites
+        self.seen = seen
 
     def measure(self, subject: Subject) -> Done:
         """Return what a model answers to every item.
@@ -84,17 +88,24 @@ class Benchmarks:
     def told(self, base: Done, tuned: Done) -> Told:
         """Return what the answers of both say."""
         found = scored(self.suites, base.answers, tuned.answers)
+        learned = self._learned(base.answers, tuned.answers)
         asked = [one for one in found if not one.part_of]
         values = {f"{one.task}/{one.metric}": one.found.tuned for one in found}
         values |= {one.task: one.found.tuned for one in found if one.main}
         return Told(
-            data={"benchmarks": [one.as_dict() for one in found]},
+            data={"benchmarks": [one.as_dict() for one in found], **learned.data},
             values=values,
             kept=[*self._kept(asked)],
-            sections=(Section(BENCHMARKS, tuple(_blocks(found))),),
-            findings=(*_findings(asked), *_clipped(base, tuned), *_slow(base, tuned)),
+            sections=(Section(BENCHMARKS, tuple(_blocks(found))), *learned.sections),
+            findings=(*_findings(asked), *learned.findings, *_clipped(base, tuned), *_slow(base, tuned)),
             files={FILE: [*self._lines(base.answers, tuned.answers)]},
         )
+
+    def _learned(self, base: Answered, tuned: Answered) -> Told:
+        """Return what is said of items that stand in what was learned."""
+        if self.seen is None:
+            return Told({"learned_items": None})
+        return told(known(self.suites, base, tuned, kinds(self.suites, base, self.seen)))
 
     def _kept(self, asked: Sequence[Scored]) -> Iterator[Kept]:
         """Yield the entries of the regression check: of each benchmark the measure it is known by."""
