@@ -5,10 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from transformers import Qwen2ForCausalLM
+from transformers import AutoTokenizer, Qwen2ForCausalLM
 
+from luthier.bundled import model_path
 from luthier.core.errors import ModelError
 from luthier.export.certificate import (
+    GGUF_LIMITS,
     LENGTH,
     Certificate,
     Probe,
@@ -22,8 +24,10 @@ from luthier.export.certificate import (
 )
 from luthier.export.gguf import to_gguf
 from luthier.export.merge import merge
+from luthier.export.quants import QUANTS
 from luthier.export.safetensors_file import model_tensors
 from luthier.model.llamacpp import greedy
+from luthier.workflow.exporting import perplexities
 
 ANSWERS = [
     "The order was shipped on 2026-03-01.",
@@ -73,7 +77,7 @@ def test_a_merged_model_passes(llama, adapter, merged, probes, tmp_path):
     assert 0 < certificate.mean_kl <= certificate.max_kl
     written = json.loads(certificate.write(tmp_path).read_text())
     keys = {"prompt_ids_equal", "max_kl", "mean_kl", "top1_agreement", "rows", "limit", "status", "compared"}
-    keys |= {"chats", "notes"}
+    keys |= {"chats", "notes", "perplexity"}
     assert (written["chats"], written["notes"]) == (3, [])
     assert written.keys() == keys
 
@@ -123,6 +127,25 @@ def test_a_gguf_file_passes_against_base_and_adapter(llama, adapter, merged, pro
     certificate = for_gguf(llama, tmp_path / "m.gguf", probes, quant=quant, adapter=adapter)
     assert certificate.status == "passed", certificate
     assert certificate.top1_agreement > 0.85
+
+
+def test_every_type_has_a_limit_and_smaller_ones_no_stricter():
+    assert [*GGUF_LIMITS] == [*QUANTS]
+    assert [*GGUF_LIMITS.values()] == sorted(GGUF_LIMITS.values())
+
+
+def test_a_small_type_of_a_trained_model_passes_and_its_perplexity_is_told(tmp_path):
+    # Trained: random weights tell nothing of a small type.
+    model = model_path()
+    ids = AutoTokenizer.from_pretrained(model).encode("Where is my order? It was shipped and will reach you soon.")
+    rows = [Probe(tuple(ids[:first]), tuple(ids[first : first + 6])) for first in (2, 5, 8)]
+    to_gguf(model, tmp_path / "m.gguf", quant="q4_k_m", name="m")
+    certificate = for_gguf(model, tmp_path / "m.gguf", rows, quant="q4_k_m", compare=perplexities)
+    assert certificate.status == "passed", certificate
+    found = certificate.perplexity
+    assert found["change"].value == pytest.approx(found["served"].value / found["trained"].value)
+    written = json.loads(certificate.write(tmp_path).read_text())["perplexity"]
+    assert written["change"] == {"value": found["change"].value, "n": 3, "low": None, "high": None}
 
 
 @pytest.mark.slow

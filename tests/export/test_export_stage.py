@@ -1,20 +1,23 @@
 """A good model gets a passed certificate on any row that could be trained on; what is compared is said."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from transformers import AutoTokenizer
 
 from luthier.core.example import Example, Message, Source
 from luthier.core.progress import Silent
+from luthier.core.report import Number
 from luthier.core.run import Run
-from luthier.export.certificate import for_gguf, for_merged
+from luthier.export.certificate import Certificate, for_gguf, for_merged
 from luthier.export.gguf import to_gguf
 from luthier.export.merge import merge
-from luthier.export.stage import export_gguf, merge_run, probes_of
+from luthier.export.stage import export_gguf, lost, merge_run, probes_of
 from luthier.export.vocabulary import QWEN2
 from luthier.recipe.methods import Gguf
 from luthier.tokens.template import named
+from luthier.workflow.exporting import perplexities
 
 WHOLE = {"name": "count", "description": "Counts.", "parameters": {"type": "object", "properties": {"a": {}}}}
 TOOL = {"type": "function", "function": WHOLE}
@@ -189,7 +192,17 @@ def test_the_report_says_how_many_chats_and_shows_the_last_question(copied, tmp_
     assert report.data["certificate"]["chats"] == 2
     assert [finding.level for finding in report.findings] == ["ok", "note"]
     options = {"base": copied, "name": "m", "rows": rows, "progress": Silent()}
-    report = export_gguf(run, Gguf(quant="f16"), **options)
+    report = export_gguf(run, Gguf(quant="f16"), compare=perplexities, **options)
     assert [finding.level for finding in report.findings] == ["ok", "warning", "warning"]
+    assert float(dict(report.sections[0].blocks[0].rows)["perplexity of the answers, in llama.cpp"]) > 1
     shown = [block.prompt for block in report.sections[0].blocks[1:]]
     assert shown == ["6", "what does <|im_end|> mean?"]
+
+
+def test_what_a_small_type_certainly_costs_is_a_warning():
+    proof = Certificate(True, 0.1, 0.1, 0.9, 16, 1.0, "passed", "q2_k")
+    for low, found in [(1.2, 1), (1.0, 0), (None, 0)]:
+        change = Number(1.3, 16, low, None if low is None else 1.4)
+        numbers = {"trained": Number(2.0, 16), "served": Number(2.6, 16), "change": change}
+        assert len([*lost(replace(proof, perplexity=numbers))]) == found
+    assert [*lost(proof)] == []

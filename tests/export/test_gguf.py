@@ -7,16 +7,17 @@ import unicodedata
 
 import numpy as np
 import pytest
-from gguf import GGUFReader
+from gguf import GGUFReader, LlamaFileType
 from gguf.quants import dequantize
 from safetensors.torch import load_file, save_file
 
 from luthier.core.errors import Failed, MissingExtra, ModelError
+from luthier.export import ggml
 from luthier.export import gguf as gguf_module
 from luthier.export.gguf import to_gguf
 from luthier.export.safetensors_file import model_tensors, read_tensor
 from luthier.export.vocabulary import GPT2, LLAMA3, TEKKEN, TokenType, read_vocabulary
-from luthier.model.llamacpp import ask, tokens
+from luthier.model.llamacpp import ask, next_token, tokens
 
 AWKWARD = [
     "a",
@@ -64,6 +65,23 @@ def test_every_weight_is_there_in_its_type(llama, tmp_path, quant):
     assert field(reader, "llama.attention.head_count_kv") == 2
 
 
+def test_a_mix_stores_each_tensor_as_its_rule_says_and_llama_cpp_reads_it(llama, tmp_path):
+    to_gguf(llama, tmp_path / "m.gguf", quant="q4_k_m", name="mix")
+    reader = GGUFReader(tmp_path / "m.gguf")
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    kinds = {name: tensor.tensor_type.name for name, tensor in tensors.items()}
+    # Rows of ffn_down are 320 wide, which no block of 256 fits.
+    wanted = {"token_embd": "Q4_K", "blk.0.attn_q": "Q4_K", "blk.1.attn_v": "Q6_K", "output": "Q6_K"}
+    wanted |= {"blk.0.ffn_down": "Q5_0", "blk.1.ffn_down": "Q8_0", "blk.0.attn_norm": "F32"}
+    assert {name: kinds[f"{name}.weight"] for name in wanted} == wanted
+    assert LlamaFileType(field(reader, "general.file_type")).name == "MOSTLY_Q4_K_M"
+    source = read_tensor(model_tensors(llama)["model.layers.0.mlp.up_proj.weight"])
+    up = tensors["blk.0.ffn_up.weight"]
+    lost = dequantize(up.data, up.tensor_type) - source
+    assert np.sqrt(np.mean(lost**2)) < 0.1 * np.sqrt(np.mean(source**2))
+    assert len(ask(tmp_path / "m.gguf", [next_token([5, 6, 7], top=9)])[0]["ids"]) == 9
+
+
 def test_rows_that_no_block_fits_fall_back_to_half(make_model, tmp_path):
     model = make_model(tmp_path / "m", intermediate_size=200)
     to_gguf(model, tmp_path / "m.gguf", quant="q8_0", name="odd")
@@ -72,10 +90,11 @@ def test_rows_that_no_block_fits_fall_back_to_half(make_model, tmp_path):
     assert kinds["blk.0.ffn_up.weight"] == "Q8_0"
 
 
-def test_blocks_give_the_same_file(llama, tmp_path, monkeypatch):
-    to_gguf(llama, tmp_path / "whole.gguf", quant="q8_0", name="m")
+@pytest.mark.parametrize("quant", ["q8_0", "q5_k_m"])
+def test_blocks_give_the_same_file(llama, tmp_path, monkeypatch, quant):
+    to_gguf(llama, tmp_path / "whole.gguf", quant=quant, name="m")
     monkeypatch.setattr(gguf_module, "BLOCK", 1000)
-    to_gguf(llama, tmp_path / "parts.gguf", quant="q8_0", name="m")
+    to_gguf(llama, tmp_path / "parts.gguf", quant=quant, name="m")
     assert (tmp_path / "whole.gguf").read_bytes() == (tmp_path / "parts.gguf").read_bytes()
 
 
@@ -196,7 +215,7 @@ def test_a_missing_package_is_named(llama, tmp_path, monkeypatch):
     def absent(_):
         raise ImportError
 
-    monkeypatch.setattr(gguf_module.importlib, "import_module", absent)
+    monkeypatch.setattr(ggml.importlib, "import_module", absent)
     with pytest.raises(MissingExtra, match=r"luthier\[gguf\]"):
         to_gguf(llama, tmp_path / "m.gguf", quant="f16", name="m")
 
@@ -206,7 +225,7 @@ def test_values_too_large_for_half_are_refused_and_leave_nothing(make_model, tmp
     weights = load_file(model / "model.safetensors")
     save_file({name: weight * 1e6 for name, weight in weights.items()}, model / "model.safetensors")
     (tmp_path / "out").mkdir()
-    with pytest.raises(Failed, match="can't store"):
+    with pytest.raises(Failed, match="too large for F16"):
         to_gguf(model, tmp_path / "out" / "m.gguf", quant="f16", name="m")
     assert not any((tmp_path / "out").iterdir())
     to_gguf(model, tmp_path / "out" / "m.gguf", quant="bf16", name="m")

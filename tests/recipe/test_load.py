@@ -370,7 +370,8 @@ SCHEDULES = "one of `cosine`, `linear`, `constant`, `restarts`, `polynomial`, `w
         ("export: [{quant: f16}]", "`export.0.to` is missing", "add `to`: `gguf`"),
         (
             "export: [{to: gguf, quant: q8}]",
-            "`export.0.quant` should be one of `f32`, `f16`, `bf16`, `q8_0`, got the text 'q8'",
+            "`export.0.quant` should be one of `f32`, `f16`, `bf16`, `q8_0`, `q6_k`, `q5_k_m`, `q5_k_s`, `q4_k_m`, "
+            "`q4_k_s`, `q4_0`, `q3_k_m`, `q2_k`, got the text 'q8'",
             "did you mean `q8_0`?",
         ),
         (

@@ -237,7 +237,9 @@ def merge(*, run: Path, **output: bool) -> int:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--to", "target", type=click.Choice(["gguf"]), default="gguf", show_default=True, help="What to make.")
-@click.option("--quant", type=Quant(), default="q8_0", show_default=True, help="Weights: f32, f16, bf16 or q8_0.")
+@click.option(
+    "--quant", type=Quant(), default="q8_0", show_default=True, help="Weights: f32 to q2_k, see `explain quant`."
+)
 @output_options
 def export(*, run: Path, target: str, quant: str, **output: bool) -> int:
     """Make a GGUF file of RUN's model, load it back in llama.cpp, and compare."""

@@ -11,7 +11,7 @@ import json
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -28,6 +28,7 @@ from luthier.core.errors import Failed, MissingExtra, ModelError
 from luthier.core.example import Message
 from luthier.core.files import write_json
 from luthier.core.progress import Progress, Silent
+from luthier.core.report import Number
 from luthier.core.text import one_line, plural
 from luthier.export.adapter import CONFIG_NAME
 from luthier.export.llamacpp import rebuilt, refused
@@ -35,7 +36,7 @@ from luthier.export.safetensors_file import model_tensors, read_json
 from luthier.export.servers import sent
 from luthier.export.vocabulary import load_tokenizer
 from luthier.model.heads import kept as kept_head
-from luthier.model.llamacpp import Answer, ask, chat, next_token, tokens
+from luthier.model.llamacpp import Answer, ask, chat, forced, next_token, tokens
 from luthier.model.load import stop_ids
 from luthier.model.new_tokens import grow, ids_of
 from luthier.model.quantised import Quantised, quantising, settle_layers
@@ -57,11 +58,27 @@ Measured on two trained 260K-parameter models with an adapter on every linear la
 F16 8e-7, BF16 6e-5. Rounding noise averages out in wider models, so larger ones stay below.
 """
 
-GGUF_LIMITS = {"f32": 5e-5, "f16": 5e-5, "bf16": 2e-3, "q8_0": 1e-2}
+GGUF_LIMITS = {
+    "f32": 5e-5,
+    "f16": 5e-5,
+    "bf16": 2e-3,
+    "q8_0": 1e-2,
+    "q6_k": 3e-2,
+    "q5_k_m": 8e-2,
+    "q5_k_s": 8e-2,
+    "q4_k_m": 0.2,
+    "q4_k_s": 0.2,
+    "q4_0": 0.3,
+    "q3_k_m": 1.0,
+    "q2_k": 1.5,
+}
 """Largest mean divergence of a GGUF file from the folder it was made from: about ten times what is usual.
 
 Measured on the same models: f32 8e-7 (llama.cpp keeps keys and values in float16), f16 3e-6, bf16 1.8e-4 (it rounds
-activations to bfloat16 too), q8_0 1.3e-3. Compared with base + adapter, the rounding of the merge comes on top.
+activations to bfloat16 too), q8_0 1.3e-3; the smaller types on the bundled model, whose rows are whole blocks of 256,
+and on one of 260,000 weights, the worse of each: q6_k 2.9e-3, q5_k 8.6e-3, q4_k 2.3e-2, q4_0 2.7e-2, q3_k_m 0.13,
+q2_k 0.18. The last two limits catch a wrong model, not a slightly wrong one: a finer type of the same run does.
+Compared with base + adapter, the rounding of the merge comes on top.
 """
 
 SMALL_EFFECT = 5.0
@@ -70,10 +87,17 @@ SMALL_EFFECT = 5.0
 OUTLIER = 30.0
 """How far above the limit of the mean a single position may be."""
 
+EVERY = 1 << 20
+"""More tokens than any model knows: llama.cpp tells as many as there are."""
+
 FLOOR = 1e-9
 """Smallest probability counted for all tokens that were not listed: float32 can't tell less from 0."""
 
 Log = np.ndarray[Any, np.dtype[np.float64]]
+
+Compare = Callable[[Log, Log, np.ndarray[Any, np.dtype[np.int64]]], dict[str, Number]]
+"""Makes a certificate's `perplexity` of what was trained and what is served: both summed negative log-likelihoods of
+each row's tokens, in nats, and how many they are. Shapes (rows,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +138,9 @@ class Certificate:
     """What was compared with what, and what went wrong if something did."""
     chats: int = 0
     """Rows whose turns and tools both sides rendered with their chat template; the others are compared as text."""
+    perplexity: dict[str, Number] | None = None
+    """Of the answers' tokens at the compared positions: `trained`, `served`, and `change`, the second over the first.
+    None where it wasn't measured."""
     notes: tuple[str, ...] = ()
     """What to know beside it, each with what to do: rows compared as text and why, prompts that a server changes."""
 
@@ -472,13 +499,15 @@ def asked_positions(length: int) -> list[int]:
 
 
 def questions_of(probes: Sequence[Probe], texts: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the questions about each probe: first the prompt, then the probabilities."""
+    """Yield the questions on each probe: the prompt, the probabilities, and how likely the answer's own tokens are."""
     for probe, text in zip(probes, texts, strict=True):
         # A text that was made from ids already says what stands around it.
         plain = tokens(text, special=probe.text is not None)
         yield plain if probe.messages is None else chat([sent(turn) for turn in probe.messages], probe.tools)
         for place in asked_positions(len(probe.answer)):
             yield next_token([*probe.prompt, *probe.answer[:place]])
+        places = [len(probe.prompt) + place for place in asked_positions(len(probe.answer))]
+        yield forced([*probe.prompt, *probe.answer], places, vocabulary=EVERY)
 
 
 def asked(probe: Probe) -> Probe:
@@ -523,6 +552,7 @@ def for_gguf(
     *,
     quant: str,
     adapter: Path | None = None,
+    compare: Compare | None = None,
     progress: Progress | None = None,
     device: str = "cpu",
 ) -> Certificate:
@@ -534,6 +564,7 @@ def for_gguf(
         probes: Held-out rows; the first `ROWS` are used, `POSITIONS` of each answer.
         quant: How it was converted: a key of `GGUF_LIMITS`.
         adapter: The PEFT adapter's folder, to compare with what was trained rather than with what was merged.
+        compare: Makes the perplexities; without it there are none.
         progress: Where to tell how far it is, in rows.
         device: Where torch computes the reference.
 
@@ -562,6 +593,7 @@ def for_gguf(
     gaps: list[float] = []
     same: list[bool] = []
     effects: list[float] = []
+    nll: list[tuple[float, float, int]] = []
     problems: list[str] = []
     changed: list[str] = []
     progress.start("certificate", len(rows), "row")
@@ -571,11 +603,18 @@ def for_gguf(
         changed += [f"row {number}: {change}"] if change else []
         ours = log_probabilities(reference, probe)
         effects += effect(reference, probe, ours) if merged else []
-        for place in asked_positions(len(probe.answer)):
+        places = asked_positions(len(probe.answer))
+        for place in places:
             theirs = next(answers)
             gaps.append(listed_divergence(ours[place], theirs))
             same.append(int(ours[place].argmax()) == theirs["ids"][0])
+        mine_nll = -sum(float(ours[place, probe.answer[place]]) for place in places)
+        nll.append((mine_nll, -sum(next(answers)["logprobs"]), len(places)))
         progress.update(number)
     progress.end()
     limit = lowered(limit, effects)
-    return judged(gaps, same, rows=rows, limit=limit, compared=compared, problems=problems, changed=changed)
+    found = judged(gaps, same, rows=rows, limit=limit, compared=compared, problems=problems, changed=changed)
+    if compare is None:
+        return found
+    trained, served, counts = (np.asarray(column) for column in zip(*nll, strict=True))
+    return replace(found, perplexity=compare(trained, served, counts))

@@ -2,11 +2,11 @@
 
 Works tensor by tensor, in blocks of rows: the header with all keys and tensor places is written first (shapes
 are known from the safetensors headers), then the data. Memory does not grow with the model. The layout of the
-file is the `gguf` package's job; which keys and which order of rows llama.cpp expects is this file's.
+file is the `gguf` package's job; which keys and which order of rows llama.cpp expects is this file's, which tensor
+gets which type is `quants`', and how it is encoded `ggml`'s.
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
-import importlib
 import math
 import os
 import re
@@ -21,19 +21,13 @@ import numpy as np
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
-from luthier.core.errors import Failed, MissingExtra, ModelError
+from luthier.core.errors import ModelError
 from luthier.core.files import fsync_path, space_needed
 from luthier.core.progress import Progress, Silent
 from luthier.core.text import did_you_mean, one_line
-from luthier.export.safetensors_file import (
-    FLOATS,
-    Matrix,
-    Tensor,
-    model_tensors,
-    read_json,
-    read_rows,
-    to_bfloat16,
-)
+from luthier.export.ggml import encoded, package
+from luthier.export.quants import QUANTS, Shape, file_type, kind_of, size
+from luthier.export.safetensors_file import FLOATS, Matrix, Tensor, model_tensors, read_json, read_rows
 from luthier.export.vocabulary import Vocabulary, read_vocabulary
 
 ARCHITECTURES = {
@@ -44,19 +38,11 @@ ARCHITECTURES = {
 }
 """transformers' name of the model class -> llama.cpp's name of the architecture."""
 
-QUANTS = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0"}
-"""What `quant` may be -> the `gguf` package's name of the type."""
-
-FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
-
 ALIGNMENT = 32
 """Every tensor begins at a multiple of this many bytes: the format's default."""
 
 BLOCK = 1 << 21
 """Values in memory at once: 8 MB as float32."""
-
-HALF_MAX = 65504.0
-"""Largest finite float16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +65,7 @@ class Written:
     @property
     def bytes(self) -> int:
         """Return the size in the file, without padding."""
-        values = math.prod(self.shape)
-        return values // 32 * 34 if self.kind == "Q8_0" else values * {"F32": 4, "F16": 2, "BF16": 2}[self.kind]
-
-
-def package() -> Any:
-    """Return the `gguf` package.
-
-    Raises:
-        MissingExtra: It is not installed.
-    """
-    try:
-        return importlib.import_module("gguf")
-    except ImportError as error:
-        raise MissingExtra("gguf", extra="gguf") from error
+        return size(self.kind, math.prod(self.shape))
 
 
 def unsupported(model: Path, what: str) -> ModelError:
@@ -162,15 +135,6 @@ def llama3_factors(rope: dict[str, Any], width: int) -> Matrix:
     return np.asarray(1.0 / ((1.0 - blend) / factor + blend), dtype=np.float32)
 
 
-def kind_of(name: str, tensor: Tensor, quant: str) -> str:
-    """Return the type a tensor gets, by llama.cpp's rule: norms and biases stay float32."""
-    if len(tensor.shape) < 2 or name.endswith("_norm.weight"):
-        return "F32"
-    if quant == "q8_0" and tensor.shape[-1] % 32:
-        return "F16"
-    return QUANTS[quant]
-
-
 def block_number(name: str) -> int:
     """Return the layer a tensor belongs to, for writing in order: the embedding first, the head last."""
     match = re.match(r"model\.layers\.(\d+)\.", name)
@@ -193,6 +157,8 @@ def layout(model: Path, config: Any, quant: str) -> list[Written]:
     for needed in ("model.embed_tokens.weight", *(() if tied else ("lm_head.weight",))):
         if needed not in tensors:
             raise unsupported(model, f"it has no `{needed}`")
+    heads = config.num_attention_heads
+    shape = Shape(arch, config.num_hidden_layers, heads, config.num_key_value_heads or heads, tied)
     found = []
     for name, tensor in sorted(tensors.items(), key=lambda item: (block_number(item[0]), item[0])):
         if name.endswith("rotary_emb.inv_freq") or (tied and name == "lm_head.weight"):
@@ -206,7 +172,7 @@ def layout(model: Path, config: Any, quant: str) -> list[Written]:
         head = head_dim(config) if rotated else 0
         if head and tensor.shape[0] % head:
             raise unsupported(model, f"`{one_line(name, 100)}` doesn't hold whole heads of {head} rows")
-        found.append(Written(name=target, source=tensor, kind=kind_of(target, tensor, quant), head=head))
+        found.append(Written(name=target, source=tensor, kind=kind_of(target, tensor.shape, quant, shape), head=head))
     rope = rope_of(model, config)
     if rope["rope_type"] == "llama3":
         factors = llama3_factors(rope, head_dim(config))
@@ -309,26 +275,6 @@ def blocks_of(tensor: Written) -> Iterator[Matrix]:
             yield rows
 
 
-def encoded(tensor: Written, values: Matrix) -> bytes:
-    """Return a block of values in the tensor's type.
-
-    Raises:
-        Failed: A value is not finite, or too large for the type.
-    """
-    gguf = package()
-    largest = float(np.abs(values).max(initial=0.0))
-    limit = {"F16": HALF_MAX, "Q8_0": 127 * HALF_MAX}.get(tensor.kind, math.inf)
-    if not largest < math.inf or largest > limit:
-        raise Failed(
-            f"`{tensor.name}` holds values up to {largest:g}, which {tensor.kind} can't store",
-            hint="export with `--quant bf16`; if that fails too, look at the loss curve of the training",
-        )
-    if tensor.kind == "BF16":
-        return to_bfloat16(values).astype("<u2", copy=False).tobytes()
-    array: np.ndarray[Any, Any] = gguf.quants.quantize(values, gguf.GGMLQuantizationType[tensor.kind])
-    return array.tobytes()
-
-
 @contextmanager
 def published(out: Path) -> Iterator[Path]:
     """Give a temporary name to write to; move it to `out` in one step when the block succeeds."""
@@ -359,7 +305,7 @@ def write_header(path: Path, model: Path, config: Any, tensors: list[Written], q
     writer = gguf.GGUFWriter(path=None, arch=ARCHITECTURES[config.architectures[0]])
     writer.add_name(name)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[quant]])
+    writer.add_file_type(gguf.LlamaFileType[file_type(quant)])
     add_architecture(writer, gguf, model, config)
     add_vocabulary(writer, model, config, vocabulary)
     for tensor in tensors:
@@ -379,14 +325,14 @@ def to_gguf(model: Path, out: Path, *, quant: str, name: str, progress: Progress
     Args:
         model: A Hugging Face folder with safetensors weights and `tokenizer.json`.
         out: The file to write. An existing one is replaced.
-        quant: `f32`, `f16`, `bf16` or `q8_0`: the type of the weight matrices.
+        quant: A key of `QUANTS`: the type of most weight matrices.
         name: The model's name inside the file.
         progress: Where to tell how far it is, in bytes.
 
     Raises:
         ModelError: llama.cpp would compute or tokenize this model differently, or `quant` is unknown.
-        MissingExtra: The `gguf` package is not installed.
-        Failed: The disk is full, or a weight doesn't fit its type.
+        MissingExtra: The `gguf` package is not installed, or for K types `xllamacpp`.
+        Failed: The disk is full, a weight doesn't fit its type, or the `xllamacpp` installed can't encode it.
     """
     progress = progress or Silent()
     package()
@@ -407,7 +353,7 @@ def to_gguf(model: Path, out: Path, *, quant: str, name: str, progress: Progress
             for tensor in tensors:
                 pad(handle)
                 for values in blocks_of(tensor):
-                    written += handle.write(encoded(tensor, values))
+                    written += handle.write(encoded(values, tensor.kind, tensor.name))
                     progress.update(written)
             pad(handle)
     progress.end()

@@ -1,6 +1,6 @@
 """The last stages of a run: one standalone model, one file to serve, each with its certificate."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from luthier.core.errors import RunError
 from luthier.core.example import TEXT, Example
 from luthier.core.files import described, publish_folder
 from luthier.core.progress import Progress
-from luthier.core.report import Block, Comparison, Finding, Report, Section, Table
+from luthier.core.report import Block, Comparison, Finding, Number, Report, Section, Table
 from luthier.core.run import Run
 from luthier.core.text import human_bytes
-from luthier.export.certificate import LENGTH, Certificate, Probe, for_gguf, for_merged
+from luthier.export.certificate import LENGTH, Certificate, Compare, Probe, for_gguf, for_merged
 from luthier.export.gguf import to_gguf
 from luthier.export.merge import merge
 from luthier.model.llamacpp import greedy
@@ -22,6 +22,9 @@ from luthier.tokens.turns import OURS
 
 SPOKEN = 2
 """Prompts the exported file answers for the report."""
+
+WORSE = 1.1
+"""Perplexity over that of the trained model from which on the reader is warned."""
 
 WRITTEN = "control tokens stand in their texts, which training encodes as text and a server may take for real"
 """Why a row is no chat to compare on."""
@@ -59,11 +62,12 @@ def merge_run(run: Run, *, base: Path, rows: Sequence[Example], progress: Progre
 
 
 def export_gguf(
-    run: Run, target: Gguf, *, base: Path, name: str, rows: Sequence[Example], progress: Progress
+    run: Run, target: Gguf, *, base: Path, name: str, rows: Sequence[Example], compare: Compare, progress: Progress
 ) -> Report:
     """Convert the merged model to GGUF, load it in llama.cpp and compare it with the model that was trained.
 
-    The file and its certificate appear together in `run/export/gguf-<quant>`, or not at all.
+    The file and its certificate appear together in `run/export/gguf-<quant>`, or not at all. `compare` makes the
+    perplexities.
     """
     trained, merged = run / "model", run / "merged"
     out = run / "export" / f"gguf-{target.quant}"
@@ -78,6 +82,7 @@ def export_gguf(
             probes,
             quant=target.quant,
             adapter=None if whole else trained,
+            compare=compare,
             progress=progress,
         )
         certificate.write(folder)
@@ -181,6 +186,7 @@ def _report(
             ("KL divergence, mean", f"{certificate.mean_kl:.2e} nats (limit {certificate.limit:.0e})"),
             ("KL divergence, worst position", f"{certificate.max_kl:.2e} nats"),
             ("same first choice", f"{certificate.top1_agreement:.1%}"),
+            *_perplexity(certificate),
             ("status", certificate.status),
         ),
     )
@@ -200,6 +206,29 @@ def _report(
         summary=summary,
         data={"files": files, "certificate": proof},
         sections=(Section("Proof", (table, *blocks)),),
-        findings=(verdict, *notes),
+        findings=(verdict, *lost(certificate), *notes),
         next_steps=next_steps,
     )
+
+
+def _perplexity(certificate: Certificate) -> Iterator[tuple[str, str]]:
+    """Yield lines on how likely the answers are."""
+    if certificate.perplexity is not None:
+        words = {"trained": "as trained", "served": "in llama.cpp", "change": "in llama.cpp, times as trained"}
+        for key, number in certificate.perplexity.items():
+            yield f"perplexity of the answers, {words[key]}", _between(number)
+
+
+def lost(certificate: Certificate) -> Iterator[Finding]:
+    """Yield a warning where smaller weights certainly cost a noticeable part of what was learned."""
+    change = certificate.perplexity["change"] if certificate.perplexity is not None else None
+    if change is not None and change.low is not None and change.low > WORSE:
+        text = f"the answers' perplexity is {_between(change)} times that of the trained model"
+        yield Finding(
+            "warning", text, "export with a larger `--quant` and compare: q8_0, q6_k, q5_k_m and q4_k_m lose less"
+        )
+
+
+def _between(number: Number) -> str:
+    interval = "" if number.low is None else f" ({number.low:.4g} to {number.high:.4g})"
+    return f"{number.value:.4g}{interval}"

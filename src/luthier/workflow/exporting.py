@@ -1,12 +1,12 @@
 """Merge and export, each with a certificate."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from luthier.core.errors import RunError
 from luthier.core.files import digest
 from luthier.core.progress import Progress, Silent
-from luthier.core.report import Report
+from luthier.core.report import Number, Report
 from luthier.core.run import Run
 from luthier.recipe.methods import Gguf, headed
 from luthier.recipe.schema import Recipe
@@ -16,6 +16,7 @@ from luthier.workflow.training import held_out_rows, trained_model
 
 if TYPE_CHECKING:
     from luthier.core.example import Example
+    from luthier.evaluate.stats import Floats
 
 
 CERTIFIED_ROWS = 16
@@ -74,12 +75,28 @@ def export(recipe: Recipe, run: Run, targets: Sequence[Gguf], progress: Progress
             base=base,
             name=recipe.name,
             rows=certified_rows(run),
+            compare=perplexities,
             progress=progress or Silent(),
         )
         files = sorted(path for path in (run / stage).iterdir() if path.is_file())
         run.finish(stage, key=key, report=report.as_dict(), files=files)
         reports.append(report)
     return reports
+
+
+def perplexities(trained_R: "Floats", served_R: "Floats", tokens_R: Any) -> dict[str, Number]:  # noqa: N803
+    """Return the perplexity of rows as trained and as served, and how many times the one is the other.
+
+    Args:
+        trained_R: Summed negative log-likelihood of each row's tokens, in nats. Shape (rows,).
+        served_R: The same under what is served.
+        tokens_R: How many tokens.
+    """
+    from luthier.evaluate.stats import paired, perplexity
+
+    found = paired(trained_R, served_R, tokens_R)
+    numbers = {"trained": found.base, "served": found.tuned, "change": found.difference}
+    return {name: perplexity(number) for name, number in numbers.items()}
 
 
 def certified_rows(run: Run) -> list["Example"]:
