@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from luthier.core.hardware import Hardware
+from luthier.core.markdown import short_number
 from luthier.core.report import Block, Comparison, Curve, Finding, Level, Report, Section, Table
 from luthier.core.run import Run
 from luthier.core.text import human_bytes, plural
@@ -169,8 +170,8 @@ def _proof(evaluate: dict[str, Any], learned_from: Rows) -> Iterator[Block]:
 
 def _number(number: dict[str, Any]) -> str:
     if number["low"] is None:
-        return f"{number['value']:.3f}"
-    return f"{number['value']:.3f} ({number['low']:.3f} to {number['high']:.3f})"
+        return short_number(number["value"])
+    return f"{short_number(number['value'])} ({short_number(number['low'])} to {short_number(number['high'])})"
 
 
 def _files(stages: dict[str, Any]) -> Block:

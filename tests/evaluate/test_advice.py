@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from luthier.core.report import Finding, Number, Paragraph, Setting
-from luthier.evaluate.account import LESS, Metric, held_back, of_repetition
+from luthier.evaluate.account import LESS, Metric, held_back, of_repetition, ratio_told
 from luthier.evaluate.advice import Again, next_steps, recommendations
 from luthier.recipe.load import load_recipe
 
@@ -94,3 +94,8 @@ def test_answers_that_repeat_themselves_or_end_less_often_are_told() -> None:
     ended = Metric("answers_ended", "ended", much, little, percent=True)
     assert [len([*of_repetition([one])]) for one in (repeats, ended)] == [1, 1]
     assert not [*of_repetition([replace(repeats, verdict="undecided"), replace(ended, base=little, tuned=much)])]
+
+
+def test_a_fall_beyond_a_hundredfold_is_told_as_times_not_as_percents_that_look_alike() -> None:
+    assert ratio_told(Number(0.0001, 66, 0.00008, 0.000125)) == "10,000 times lower (8,000 to 12,500)"
+    assert ratio_told(Number(0.009, 66, 0.008, 0.011)).startswith("−99.10 % (")

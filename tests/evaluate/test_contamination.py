@@ -11,7 +11,7 @@ BASE = RowNll(np.linspace(15, 25, 40), TOKENS)
 
 
 def judged(kinds: list[str], tuned: np.ndarray) -> tuple[Judged, RowNll]:
-    return Judged("held-out rows", kinds, BASE, RowNll(tuned, TOKENS)), RowNll(tuned, TOKENS)
+    return Judged("held-out rows", kinds, (BASE, RowNll(tuned, TOKENS))), RowNll(tuned, TOKENS)
 
 
 def test_a_gain_of_learned_rows_alone_is_no_gain_without_them() -> None:

@@ -9,7 +9,7 @@ from luthier.core.example import Example, Message, Source
 from luthier.evaluate.answers import score
 from luthier.evaluate.likelihood import RowNll
 from luthier.evaluate.metrics.metric import Expected
-from luthier.evaluate.slices import compared, report, slices
+from luthier.evaluate.slices import compared, missing, report, slices
 from luthier.evaluate.stats import FEWEST, paired
 
 
@@ -34,6 +34,27 @@ def test_only_the_kinds_that_are_asked_for_are_told() -> None:
     rows = [row(n, "x" * n, channel=("mail", "chat")[n % 2]) for n in range(40)]
     assert {part.by for part in slices(rows, ("channel",), None)} == {"channel"}
     assert slices(rows, (), None) == []
+
+
+def test_a_tag_that_no_row_has_is_told() -> None:
+    rows = [row(n, channel="mail") for n in range(40)]
+    asked = ("chanel", "channel", "length")
+    of_tag, of_one_part, of_length = missing(rows, asked, slices(rows, asked, None))
+    assert "`chanel`, a tag that no row has" in of_tag.text
+    assert "tags of these rows: channel" in of_tag.hint
+    assert "`channel`, by which these rows have fewer than two parts" in of_one_part.text
+    assert "`length`" in of_length.text
+    assert missing(rows, "auto", []) == []
+
+
+def test_without_likelihood_answers_are_still_compared_within_slices() -> None:
+    rows, *_ = hidden()
+    answered = score([Expected("yes")] * 120, ["no"] * 120, ["yes" if n < 90 else "no" for n in range(120)], ())
+    lines = compared(slices(rows, ("channel",), None), None, answered, range(120))
+    assert {line.part.name: line.metrics[0].verdict for line in lines} == {"mail": "better", "chat": "undecided"}
+    told = report(lines, None, (), "conversation", untold="an endpoint tells none")
+    assert told.data["slices"][0]["perplexity"] is None
+    assert any("an endpoint tells none" in getattr(block, "text", "") for block in told.sections[0].blocks)
 
 
 def test_groups_too_small_for_a_verdict_are_one() -> None:
@@ -62,7 +83,7 @@ def hidden() -> tuple[list[Example], RowNll, RowNll]:
 
 def test_a_slice_that_is_worse_is_told_though_the_whole_is_better() -> None:
     rows, base, tuned = hidden()
-    lines = compared(slices(rows, ("channel",), None), base, tuned, None, ())
+    lines = compared(slices(rows, ("channel",), None), (base, tuned), None, ())
     assert {line.part.name: line.verdict for line in lines} == {"mail": "better", "chat": "worse"}
     whole = paired(base.nll_R, tuned.nll_R, base.tokens_R).verdict
     assert whole == "better"
@@ -82,7 +103,7 @@ def test_answers_are_compared_within_slices_too() -> None:
     answered = score([Expected("yes")] * 120, ["no"] * 90 + ["yes"] * 30, answers, ())
     assert answered is not None
     assert right != answers
-    lines = compared(slices(rows, ("channel",), None), base, tuned, answered, range(120))
+    lines = compared(slices(rows, ("channel",), None), (base, tuned), answered, range(120))
     by_name = {line.part.name: line.metrics[0] for line in lines}
     assert (by_name["mail"].verdict, by_name["chat"].verdict) == ("better", "worse")
     assert (by_name["chat"].base.value, by_name["chat"].tuned.value) == (1, 0)
@@ -95,11 +116,10 @@ def test_of_many_slices_without_a_change_none_is_called_worse_by_chance(seed: in
     tokens, base = np.full(240, 10), random.normal(20, 1, 240)
     lines = compared(
         slices(rows, ("channel",), None),
-        RowNll(base, tokens),
-        RowNll(base + random.normal(0, 1, 240), tokens),
+        (RowNll(base, tokens), RowNll(base + random.normal(0, 1, 240), tokens)),
         None,
         (),
     )
     assert len(lines) == 8
     assert all(line.verdict not in ("better", "worse") for line in lines)
-    assert all(line.paired.base.n >= FEWEST for line in lines)
+    assert all(line.rows >= FEWEST for line in lines)

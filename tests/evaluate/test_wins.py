@@ -35,7 +35,7 @@ def test_the_page_shows_what_was_won_and_lost_and_runs_nothing_of_it() -> None:
     tuned = [HOSTILE, *[f"{n}" for n in range(1, 11)], "wrong"]  # 0 lost, 1 kept, 2 to 10 won, 11 wrong in both
     answered = score([Expected(one.expected) for one in every], base, tuned, ())
     likelihood = RowNll(np.full(12, 10.0), np.full(12, 5)), RowNll(np.linspace(5, 15, 12), np.full(12, 5))
-    told = wins(rows, every, *likelihood, answered, {"base": base, "tuned": tuned})
+    told = wins(rows, every, likelihood, answered, {"base": base, "tuned": tuned})
     data = told.data["wins"]
     assert {name: data["answers"][name] for name in ("won", "lost", "tied")} == {"won": 9, "lost": 1, "tied": 2}
     assert [entry["source"]["line"] for entry in data["answers"]["worst"]] == [1]
@@ -50,5 +50,8 @@ def test_the_page_shows_what_was_won_and_lost_and_runs_nothing_of_it() -> None:
 def test_without_answers_likelihood_is_ranked_alone() -> None:
     rows, every = asked(3)
     same = RowNll(np.full(3, 10.0), np.array([5, 5, 0]))
-    told = wins(rows, every, same, same, None, {"base": (), "tuned": ()})
+    nothing: dict[str, tuple[str, ...]] = {"base": (), "tuned": ()}
+    told = wins(rows, every, (same, same), None, nothing)
+    untold = wins(rows, every, None, None, nothing)
+    assert (untold.data["wins"], untold.sections) == ({"likelihood": None}, ())
     assert told.data["wins"] == {"likelihood": {"won": 0, "lost": 0, "tied": 2, "rows": []}}

@@ -26,7 +26,18 @@ from luthier.core.markdown import (
     numeric_columns,
     pieces,
 )
-from luthier.core.report import Block, Comparison, Curve, Finding, Paragraph, Report, Section, Table, TokenText
+from luthier.core.report import (
+    Block,
+    Comparison,
+    Curve,
+    Finding,
+    Intervals,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+    TokenText,
+)
 from luthier.core.text import human_bytes, human_seconds, one_line, plural, safe
 
 if TYPE_CHECKING:
@@ -282,7 +293,8 @@ def _shortened(blocks: tuple[Block, ...], *, verbose: bool) -> list[Block]:
     """Return the blocks without the comparisons that are too many, and a sentence that says so."""
     comparisons = [block for block in blocks if isinstance(block, Comparison)]
     extra = [] if verbose else comparisons[MOST_COMPARISONS:]
-    kept = [block for block in blocks if not any(block is other for other in extra)]
+    left_out = (*extra, *(block for block in blocks if isinstance(block, Intervals)))  # a table has their numbers
+    kept: list[Block] = [block for block in blocks if not any(block is other for other in left_out)]
     return [*kept, Paragraph(f"… {len(extra)} more (`--verbose` shows all)")] if extra else kept
 
 

@@ -87,7 +87,7 @@ def _chart(curve: Curve, *, width: int, height: int) -> str:
     whole = all(float(x).is_integer() for x, _ in points)
     x_range = _range([x for x, _ in points])
     y_ticks = ticks(*_range([y for _, y in points]), 5)
-    y_names = _tick_names(y_ticks)
+    y_names = tick_names(y_ticks)
     ends = [one_line(name, 18) for name, _ in curve.lines] if wide else []
     frame = Frame(
         left=LETTER * max(map(len, y_names)) + 12,
@@ -109,12 +109,12 @@ def _chart(curve: Curve, *, width: int, height: int) -> str:
 
 def _axes(curve: Curve, frame: Frame, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> Iterable[str]:
     yield f'<text x="0" y="12">{html.escape(one_line(curve.y_label, 40))}</text>'
-    for value, name in zip(y_ticks, _tick_names(y_ticks), strict=True):
+    for value, name in zip(y_ticks, tick_names(y_ticks), strict=True):
         y = frame.y(value)
         yield f'<path class="grid" d="M{frame.left:.1f} {y:.1f}H{frame.right:.1f}"/>'
         yield f'<text x="{frame.left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{name}</text>'
     yield f'<path class="axis" d="M{frame.left:.1f} {frame.bottom:.1f}H{frame.right:.1f}"/>'
-    for value, name in zip(x_ticks, _tick_names(x_ticks), strict=True):
+    for value, name in zip(x_ticks, tick_names(x_ticks), strict=True):
         x = frame.x(value)
         yield f'<path class="axis" d="M{x:.1f} {frame.bottom:.1f}v4"/>'
         yield f'<text x="{x:.1f}" y="{frame.bottom + 18:.1f}" text-anchor="middle">{name}</text>'
@@ -157,7 +157,7 @@ def _swatch(index: int) -> str:
     return f'<svg viewBox="0 0 28 10" aria-hidden="true"><path class="line" style="{style}" d="M1 5H27"/></svg>'
 
 
-def _tick_names(values: Sequence[float]) -> list[str]:
+def tick_names(values: Sequence[float]) -> list[str]:
     """Return the numbers of an axis, all with as many decimals as their distance needs."""
     if len(values) < 2:
         return [html.escape(short_number(value)) for value in values]
@@ -238,7 +238,7 @@ def _inside(histogram: Histogram) -> bool:
 def _histogram(histogram: Histogram, name: str, counts: Sequence[int]) -> str:
     width, height = 340, 190
     y_ticks = ticks(0, max(1, *counts), 3, whole=True)
-    y_names = _tick_names(y_ticks)
+    y_names = tick_names(y_ticks)
     frame = Frame(
         left=LETTER * max(map(len, y_names)) + 12,
         right=width - 12,
@@ -273,7 +273,7 @@ def _below(histogram: Histogram, frame: Frame) -> Iterable[str]:
     yield f'<path class="axis" d="M{frame.left:.1f} {frame.bottom:.1f}H{frame.right:.1f}"/>'
     last = histogram.edges[-1]
     values = [value for value in ticks(*frame.x_range, 4) if frame.x_range[0] <= value <= last]
-    for value, words in zip(values, _tick_names(values), strict=True):
+    for value, words in zip(values, tick_names(values), strict=True):
         x = frame.x(value)
         more = "+" if histogram.beyond and value == last else ""
         anchor = "end" if x > frame.right - LETTER * len(words) / 2 else "middle"

@@ -13,6 +13,7 @@ from itertools import groupby
 
 from luthier.core.browse import changes, records
 from luthier.core.charts import bars_chart, curve_chart, histogram_chart
+from luthier.core.dots import intervals_chart
 from luthier.core.markdown import SIGNS, command_and_why, first_with_tokens, legend, spelled
 from luthier.core.markup import escaped, figure, prose, table
 from luthier.core.report import (
@@ -23,6 +24,7 @@ from luthier.core.report import (
     Curve,
     Finding,
     Histogram,
+    Intervals,
     Paragraph,
     Records,
     Report,
@@ -115,12 +117,8 @@ def _block(block: Block) -> str:
             return f'<p dir="auto">{prose(block.text)}</p>'
         case Table():
             return figure(block.title, table(block))
-        case Curve():
-            return figure(block.title, curve_chart(block))
-        case Histogram():
-            return figure(block.title, histogram_chart(block))
-        case Bars():
-            return figure(block.title, bars_chart(block))
+        case Curve() | Histogram() | Intervals() | Bars():
+            return figure(block.title, _drawing(block))
         case Changes():
             return figure(block.title, changes(block), "changes")
         case Records():
@@ -129,6 +127,18 @@ def _block(block: Block) -> str:
             return _comparison(block)
         case TokenText():
             return figure(block.title, _token_text(block))
+
+
+def _drawing(block: Curve | Histogram | Intervals | Bars) -> str:
+    match block:
+        case Curve():
+            return curve_chart(block)
+        case Histogram():
+            return histogram_chart(block)
+        case Intervals():
+            return intervals_chart(block)
+        case Bars():
+            return bars_chart(block)
 
 
 def _comparison(comparison: Comparison) -> str:

@@ -20,6 +20,7 @@ from luthier.core.report import (
     Curve,
     Finding,
     Histogram,
+    Intervals,
     Paragraph,
     Record,
     Records,
@@ -374,6 +375,8 @@ def _section(section: Section, legend: str = "") -> str:
 
 def _block(block: Block) -> str:
     match in_tables(block):
+        case Intervals():
+            return ""
         case Paragraph() as paragraph:
             return _paragraphs(paragraph.text)
         case Table() as table:

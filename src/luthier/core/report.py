@@ -119,6 +119,18 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class Intervals:
+    """Values and their intervals over one axis. Only the page draws them: a table beside it has the numbers."""
+
+    title: str
+    x_label: str
+    rows: tuple[tuple[str, tuple[tuple[str, Number], ...]], ...]
+    """Each name, and its values of one or several kinds, such as `base` and `fine-tuned`."""
+    edges: tuple[float, float] | None = None
+    """Where the axis begins and ends; None: where the values do, with a line at 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bars:
     """How many of each name there are, the most first."""
 
@@ -206,7 +218,7 @@ class TokenText:
     """Index of the first token that disagrees with what it is compared to."""
 
 
-Block = Paragraph | Table | Curve | Histogram | Bars | Changes | Records | Comparison | TokenText
+Block = Paragraph | Table | Curve | Histogram | Intervals | Bars | Changes | Records | Comparison | TokenText
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from luthier.core.markdown import short_number
-from luthier.core.report import Block, Comparison, Finding, Number, Paragraph, Section, Setting, Table
+from luthier.core.report import Block, Comparison, Finding, Intervals, Number, Paragraph, Section, Setting, Table
 from luthier.core.text import plural
 from luthier.evaluate.stats import FEWEST, MARGIN, Paired, Verdict, perplexity
 
@@ -20,6 +20,9 @@ FEW = 30
 
 BENCHMARKS = "Benchmark results"
 """Heading of what benchmarks say."""
+
+SMALL = 0.01
+"""Ratios below this are told as so many times lower: percents that all begin with 99.9 say nothing."""
 
 NO_CHANGE = f"{MARGIN * 100:g} %"
 """The margin of practical equivalence, as people read it."""
@@ -131,7 +134,10 @@ def summary(found: Compared) -> str:
     text = f"{paired.verdict.capitalize()}: perplexity on {plural(change.n, f'held-out {found.noun}')} {moved}"
     if change.low is None or change.high is None:
         return f"{text} ({percent(change.value)}). With fewer than {FEWEST} {found.noun}s this may be chance."
-    text += f" ({percent(change.value)}, 95 % interval {percent(change.low)} to {percent(change.high)})"
+    told = (percent(change.value), percent(change.low), percent(change.high))
+    if 0 < change.low <= change.high < SMALL:
+        told = _times_lower(change.value, change.high, change.low)
+    text += f" ({told[0]}, 95 % interval {told[1]} to {told[2]})"
     if paired.verdict == "same":
         return f"{text}; changes within ±{NO_CHANGE} count as none."
     if paired.verdict == "undecided":
@@ -356,7 +362,7 @@ def _likelihood(found: Compared) -> Block:
     return Table("", told, tuple(zip(models, likely, nats, counts, verdicts, strict=True)))
 
 
-def _task_table(found: Compared) -> tuple[Table, ...]:
+def _task_table(found: Compared) -> tuple[Block, ...]:
     rows = tuple(
         (
             metric.label,
@@ -368,7 +374,19 @@ def _task_table(found: Compared) -> tuple[Table, ...]:
         )
         for metric in found.metrics
     )
-    return (Table("", ("metric", "n", "base", "fine-tuned", "change", "verdict"), rows),) if rows else ()
+    if not rows:
+        return ()
+    table = Table("", ("metric", "n", "base", "fine-tuned", "change", "verdict"), rows)
+    shares = [metric for metric in found.metrics if metric.percent]
+    drawn = tuple((one.label, (("base", scaled(one.base)), ("fine-tuned", scaled(one.tuned)))) for one in shares)
+    title = "Shares of answers, with their 95 % intervals"
+    return (Intervals(title, "%", drawn, (0.0, 100.0)), table) if shares else (table,)
+
+
+def scaled(number: Number) -> Number:
+    """Return a share in percent."""
+    low, high = (None if bound is None else bound * 100 for bound in (number.low, number.high))
+    return Number(number.value * 100, number.n, low, high)
 
 
 def shown(number: Number, *, as_percent: bool = False) -> str:
@@ -404,7 +422,15 @@ def ratio_told(change: Number) -> str:
     """Return a ratio of perplexities with its interval, as `percent` has it."""
     if change.low is None or change.high is None:
         return percent(change.value)
+    if 0 < change.low <= change.high < SMALL:
+        fewer, least, most = _times_lower(change.value, change.high, change.low)
+        return f"{fewer} ({least} to {most})"
     return f"{percent(change.value)} ({percent(change.low)} to {percent(change.high)})"
+
+
+def _times_lower(*ratios: float) -> tuple[str, str, str]:
+    value, low, high = (f"{1 / ratio:,.0f}" for ratio in ratios)
+    return f"{value} times lower", low, high
 
 
 def _method(found: Compared) -> str:

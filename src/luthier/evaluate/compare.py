@@ -132,7 +132,10 @@ def compare(
     base, *others = each(candidates, reads, _setting(asked, options), progress or Silent(), ask)
     weighed = [scored(exams[0].expected, *_texts(base.rows[0], one.rows[0]), options.metrics) for one in others]
     tested = [_ps(base, one, found) for one, found in zip(others, weighed, strict=True)]
-    looked = look(sets, base.rows, options.slices, asked.language, asked.seen)
+    looked = look(sets, exams, options.slices, asked.language, asked.seen)
+    named_files = [
+        (one.name, files) for one, files in zip(sets, [(), *(c.files for c, _ in capabilities)], strict=True)
+    ]
     pairs = []
     for place, one in enumerate(others):
         rivals = [p for rival, ps in enumerate(tested) if rival != place for p in ps]
@@ -140,7 +143,7 @@ def compare(
         found, lost = compared(exams[0], *own, rivals, options, asked.rows, per_token=asked.per_token)
         words = _words(asked, options, candidates[place + 1], reads[place + 1])
         found = replace(found, setting=words, left_out=_left_out(exams[0], asked))
-        seen = told(looked, found, exams[0], [one.name for one in sets], base.rows, one.rows)
+        seen = told(looked, found, exams[0], named_files, base.rows, one.rows)
         pairs.append(_pair(found, lost, base, one, exams, [one for one, _ in capabilities], parts, options, [*seen]))
     report = _report(pairs, candidates, asked.again or Again())
     answers = [

@@ -39,18 +39,20 @@ class Judged:
     name: str
     kinds: Sequence[str]
     """From `Seen`. C of them."""
-    base: RowNll
-    tuned: RowNll
-    """Shape (C,) each."""
+    likely: tuple[RowNll, RowNll] | None
+    """Each row under base and tuned model, where both tell. Shape (C,) each."""
     files: Sequence[str] = ()
     """Where they are, if they are not held back from the training data."""
 
     @property
     def without(self) -> Paired | None:
         """Return how the models compare on rows that are not in the training data; None where there are none."""
+        if self.likely is None:
+            return None
+        base, tuned = self.likely
         clean_C = np.array([not kind for kind in self.kinds])
-        tokens_C = self.base.tokens_R[clean_C]
-        return paired(self.base.nll_R[clean_C], self.tuned.nll_R[clean_C], tokens_C) if tokens_C.any() else None
+        tokens_C = base.tokens_R[clean_C]
+        return paired(base.nll_R[clean_C], tuned.nll_R[clean_C], tokens_C) if tokens_C.any() else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry of the report's `contamination`."""
@@ -66,12 +68,12 @@ class Judged:
         }
 
 
-def told(judged: Sequence[Judged], whole: Paired) -> Told:
+def told(judged: Sequence[Judged], whole: Paired | None) -> Told:
     """Return what the check adds to the report.
 
     Args:
         judged: All sets of rows, the held-out ones first.
-        whole: How the models compare on all held-out rows.
+        whole: How the models compare on all held-out rows, where both tell how likely they are.
     """
     own = judged[0]
     shares = [share(sum(map(bool, one.kinds)), len(one.kinds)) for one in judged]
@@ -102,7 +104,7 @@ def told(judged: Sequence[Judged], whole: Paired) -> Told:
     )
 
 
-def _findings(judged: Sequence[Judged], whole: Paired) -> Iterator[Finding]:
+def _findings(judged: Sequence[Judged], whole: Paired | None) -> Iterator[Finding]:
     for number, one in enumerate(judged):
         counts = Counter(one.kinds)
         found = len(one.kinds) - counts[""]
@@ -110,7 +112,7 @@ def _findings(judged: Sequence[Judged], whole: Paired) -> Iterator[Finding]:
             continue
         text = f"{one.name}: {found:,} of {plural(len(one.kinds), 'row')} stand in the training data"
         clean = one.without
-        if number == 0 and clean is not None:
+        if number == 0 and clean is not None and whole is not None:
             changed = clean.verdict != whole.verdict
             text += f"; without them the result is {'' if changed else 'still '}“{clean.verdict}”"
         serious = any(counts[kind] for kind in ("row", "prompt", "near"))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luthier.core.example import Example
-from luthier.core.report import Block, Finding, Paragraph, Section, Setting, Table
+from luthier.core.report import Block, Finding, Intervals, Paragraph, Section, Setting, Table
 from luthier.core.text import one_line, plural
 from luthier.evaluate.account import Metric, points, ratio_told, shown
 from luthier.evaluate.answers import Answered, told
@@ -33,6 +33,12 @@ MOST = 8
 
 WIDE = 60
 """Characters of a group's name."""
+
+
+BUILT_IN = ("language", "length", "class", "file")
+"""Kinds that are no tags."""
+
+LONE = "by which these rows have fewer than two parts (languages need `luthier[data]`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +62,26 @@ class Line:
     """What a slice says."""
 
     part: Slice
-    paired: Paired
+    rows: int
+    paired: Paired | None
+    """How likely both models find its rows; None where one of them doesn't tell, or their tokens are others."""
     p: float | None
     """Of such a change of likelihood by chance, as it counts among all slices."""
-    verdict: Verdict
+    verdict: Verdict | None
     metrics: Sequence[Metric]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entry of the report's `slices`."""
-        numbers = self.paired.base, self.paired.tuned, self.paired.difference
-        base, tuned, change = (perplexity(number).as_dict() for number in numbers)
+        likely = None
+        if self.paired is not None:
+            numbers = self.paired.base, self.paired.tuned, self.paired.difference
+            base, tuned, change = (perplexity(number).as_dict() for number in numbers)
+            likely = {"base": base, "tuned": tuned, "change": change, "p": self.p, "verdict": self.verdict}
         return {
             "by": self.part.by,
             "name": self.part.name,
-            "rows": self.paired.base.n,
-            "perplexity": {"base": base, "tuned": tuned, "change": change, "p": self.p, "verdict": self.verdict},
+            "rows": self.rows,
+            "perplexity": likely,
             "metrics": [metric.as_dict() for metric in self.metrics],
         }
 
@@ -85,15 +96,38 @@ def slices(
         asked: Kinds by name; `auto` for all there are.
         language: Tells the language of a row, where something can.
     """
-    rows = list(examples)
+    return [part for name, groups in _kinds(list(examples), asked, language) if groups for part in _parts(name, groups)]
+
+
+def missing(
+    examples: Iterable[Example], asked: Literal["auto"] | Sequence[str], parts: Sequence[Slice]
+) -> list[Finding]:
+    """Return, as findings, the kinds that the recipe names and that part no rows."""
+    tags = {tag for row in examples for tag in row.tags}
+    found = {part.by for part in parts}
+    return [
+        Finding(
+            "warning",
+            f"`evaluate.slices` names `{name}`, "
+            + (LONE if name in tags or name in BUILT_IN else "a tag that no row has"),
+            f"tags of these rows: {', '.join(sorted(tags)) or 'none'}; others are {', '.join(BUILT_IN)}",
+        )
+        for name in ([] if asked == "auto" else asked)
+        if name not in found
+    ]
+
+
+def _kinds(
+    rows: Sequence[Example], asked: Literal["auto"] | Sequence[str], language: Callable[[Example], str] | None
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield each kind that is asked for, with the group of every row."""
     kinds: dict[str, list[str]] = {}
     if language is not None and (asked == "auto" or "language" in asked):
         kinds["language"] = [language(row) for row in rows]
     kinds |= {"length": _lengths(rows), "class": _classes(rows), "file": [row.source.file for row in rows]}
     for tag in sorted({tag for row in rows for tag in row.tags} - kinds.keys()):
         kinds[tag] = [row.tags.get(tag, "none") for row in rows]
-    names = [name for name in kinds if asked == "auto" or name in asked]
-    return [part for name in names if kinds[name] for part in _parts(name, kinds[name])]
+    yield from ((name, groups) for name, groups in kinds.items() if asked == "auto" or name in asked)
 
 
 def _lengths(rows: Sequence[Example]) -> list[str]:
@@ -132,17 +166,20 @@ def _parts(by: str, groups: Sequence[str]) -> list[Slice]:
 
 
 def compared(
-    parts: Sequence[Slice], base: RowNll, tuned: RowNll, answered: Answered | None, of: Sequence[int]
+    parts: Sequence[Slice], likely: tuple[RowNll, RowNll] | None, answered: Answered | None, of: Sequence[int]
 ) -> list[Line]:
     """Return what each slice says.
 
     Args:
         parts: The slices.
-        base: Of every conversation under the base. Shape (C,).
-        tuned: The same under the tuned model.
+        likely: Every conversation under the base and under the tuned model, where both tell. Shape (C,) each.
         answered: What the answers are worth.
         of: Which conversation each question is of. Shape (Q,).
     """
+    if likely is None:
+        every = _metrics(parts, answered, np.array(of, dtype=np.int64))
+        return [Line(part, len(part.places), None, None, None, some) for part, some in zip(parts, every, strict=True)]
+    base, tuned = likely
     parts = [part for part in parts if base.tokens_R[part.places].any()]
     found, ps = [], []
     for part in parts:
@@ -152,7 +189,7 @@ def compared(
         ps.append(chance((other - nll)[used], tokens[used].astype(np.float64)))
     metrics = _metrics(parts, answered, np.array(of, dtype=np.int64))
     return [
-        Line(part, one, p, _verdict(one, p), of_part)
+        Line(part, one.base.n, one, p, _verdict(one, p), of_part)
         for part, one, p, of_part in zip(parts, found, holm(ps), metrics, strict=True)
     ]
 
@@ -179,7 +216,9 @@ def _metrics(parts: Sequence[Slice], answered: Answered | None, of_Q: NDArray[np
     return lines
 
 
-def report(lines: Sequence[Line], whole: Verdict, metrics: Sequence[Metric], noun: str) -> Told:
+def report(
+    lines: Sequence[Line], whole: Verdict | None, metrics: Sequence[Metric], noun: str, *, untold: str = ""
+) -> Told:
     """Return what slices add to the report.
 
     Args:
@@ -187,6 +226,7 @@ def report(lines: Sequence[Line], whole: Verdict, metrics: Sequence[Metric], nou
         whole: What likelihood says of all rows.
         metrics: Of all rows.
         noun: What a row is.
+        untold: Why slices have no perplexity.
     """
     data = {"slices": [line.as_dict() for line in lines]}
     if not lines:
@@ -194,18 +234,28 @@ def report(lines: Sequence[Line], whole: Verdict, metrics: Sequence[Metric], nou
     note = Paragraph(
         f"All slices count together (Holm). Fewer than {FEWEST} rows get no verdict; groups that small are “others”."
     )
-    blocks: tuple[Block, ...] = (_of_likelihood(lines, noun), *_of_metric(lines), note)
-    verdicts = {"perplexity": whole, **{metric.name: metric.verdict for metric in metrics}}
+    likely = [line for line in lines if line.paired is not None]
+    first: Block = _of_likelihood(likely, noun) if likely else Paragraph(f"No perplexity of slices: {untold}.")
+    drawn = (_drawn(likely),) if likely else ()
+    blocks: tuple[Block, ...] = (*drawn, first, *_of_metric(lines), note)
+    verdicts: dict[str, Verdict | None] = {"perplexity": whole, **{metric.name: metric.verdict for metric in metrics}}
     section = Section("Results by slice", blocks, detail=True)
     return Told(data, sections=(section,), findings=(*_findings(lines, verdicts, noun),))
+
+
+def _drawn(lines: Sequence[Line]) -> Intervals:
+    rows = ((line.part.told, (("change", line.paired.difference),)) for line in lines if line.paired is not None)
+    title = "Change of loss by slice: left of 0 the tuned model is better"
+    return Intervals(title, "nats per learned token, tuned less base, 95 % intervals", tuple(rows))
 
 
 def _of_likelihood(lines: Sequence[Line], noun: str) -> Table:
     rows = []
     for line in lines:
+        assert line.paired is not None, "only those that have one are shown"
         base, tuned = (shown(perplexity(number)) for number in (line.paired.base, line.paired.tuned))
         change = ratio_told(perplexity(line.paired.difference))
-        verdict = line.verdict if line.paired.base.n >= FEWEST else "too few"
+        verdict = (line.verdict or "") if line.rows >= FEWEST else "too few"
         rows.append((line.part.told, f"{line.paired.base.n:,}", base, tuned, change, verdict))
     return Table("Perplexity", ("slice", f"{noun}s", "base", "fine-tuned", "change", "verdict"), tuple(rows))
 
@@ -237,7 +287,7 @@ def _findings(lines: Sequence[Line], whole: dict[str, Verdict | None], noun: str
         if hidden:
             yield Finding(
                 "warning",
-                f"worse in a part that the whole hides: {line.part.told} ({plural(line.paired.base.n, noun)}) by "
+                f"worse in a part that the whole hides: {line.part.told} ({plural(line.rows, noun)}) by "
                 f"{', '.join(hidden)}",
                 f"add rows like those of “{line.part.told}” to the training data, and evaluate again",
                 (Setting("data.sources", also="MORE.jsonl"),),

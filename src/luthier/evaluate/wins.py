@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from luthier.core.charts import ticks
 from luthier.core.example import Source
 from luthier.core.markdown import short_number
-from luthier.core.report import Block, Comparison, Paragraph, Section, Table
+from luthier.core.report import Block, Comparison, Histogram, Paragraph, Section, Table
 from luthier.core.text import one_line
 from luthier.evaluate.answers import Answered
 from luthier.evaluate.held_out import Question
@@ -21,6 +22,9 @@ from luthier.evaluate.subject import Told
 
 SHOWN = 3
 """Rows of each kind that are shown."""
+
+BARS = 16
+"""Bars of a histogram, about."""
 
 WIDE = 70
 """Characters of a prompt in a table."""
@@ -55,8 +59,7 @@ def ranked(gain_N: NDArray[np.float64], least: float = 0.0) -> Ranked:
 def wins(
     conversations: Sequence[Source],
     questions: Sequence[Question],
-    base: RowNll,
-    tuned: RowNll,
+    likely: tuple[RowNll, RowNll] | None,
     answered: Answered | None,
     answers: Mapping[str, Sequence[str]],
 ) -> Told:
@@ -65,8 +68,7 @@ def wins(
     Args:
         conversations: Where the rows are from. C of them.
         questions: Those that were asked. Q of them.
-        base: Of every conversation under the base. Shape (C,).
-        tuned: The same under the tuned model.
+        likely: Every conversation under the base and the tuned model, where both tell. Shape (C,) each.
         answered: What the answers are worth.
         answers: Those of `base` and `tuned` to every question.
     """
@@ -75,27 +77,52 @@ def wins(
     if answered is not None and answered.figures:
         found, part = _of_answers(questions, answered, answers)
         data["answers"], blocks = found, [*part]
+    data["likelihood"] = None
+    if likely is not None:
+        data["likelihood"], part = _of_likelihood(conversations, questions, *likely)
+        blocks += part
+    sections = (Section("Rows won and lost", tuple(blocks), detail=True),) if blocks else ()
+    return Told({"wins": data}, sections=sections)
+
+
+def _of_likelihood(
+    conversations: Sequence[Source], questions: Sequence[Question], base: RowNll, tuned: RowNll
+) -> tuple[dict[str, Any], Iterator[Block]]:
+    """Return how many rows became more and less likely, how far, and which moved most."""
     used_C = np.flatnonzero(base.tokens_R)
     nats_2C = np.stack([model.nll_R[used_C] / model.tokens_R[used_C] for model in (base, tuned)])
-    likely = ranked(nats_2C[0] - nats_2C[1], LEAST)
+    found = ranked(nats_2C[0] - nats_2C[1], LEAST)
     prompts = {str(question.example.source): question.prompt for question in questions}
-    moved = [*likely.won[:SHOWN].tolist(), *likely.lost[:SHOWN].tolist()]
+    moved = [*found.won[:SHOWN].tolist(), *found.lost[:SHOWN].tolist()]
     rows = [(str(conversations[used_C[at]]), *nats_2C[:, at].tolist()) for at in moved]
-    data["likelihood"] = likely.counts | {
-        "rows": [dict(zip(("source", "base", "tuned"), row, strict=True)) for row in rows]
-    }
-    won, lost, tied = likely.counts.values()
-    told = f"{won:,} rows became more likely, {lost:,} less, {tied:,} stayed.{' Those that moved most:' * bool(rows)}"
-    table = Table(
-        "",
-        ("row", "prompt", "nats per token, base", "fine-tuned"),
-        tuple(
-            (source, one_line(prompts.get(source, ""), WIDE), short_number(was), short_number(now))
-            for source, was, now in rows
-        ),
+
+    def blocks() -> Iterator[Block]:
+        won, lost, tied = found.counts.values()
+        most = " Those that moved most:" * bool(rows)
+        yield _changes(-found.gain_N)
+        yield Paragraph(f"{won:,} rows became more likely, {lost:,} less, {tied:,} stayed.{most}")
+        if rows:
+            cells = (
+                (source, one_line(prompts.get(source, ""), WIDE), short_number(was), short_number(now))
+                for source, was, now in rows
+            )
+            yield Table("", ("row", "prompt", "nats per token, base", "fine-tuned"), tuple(cells))
+
+    return found.counts | {"rows": [dict(zip(("source", "base", "tuned"), row, strict=True)) for row in rows]}, blocks()
+
+
+def _changes(change_N: NDArray[np.float64]) -> Histogram:
+    """Return how many rows changed by how much."""
+    edges = ticks(min(float(change_N.min()), 0.0), max(float(change_N.max()), LEAST), BARS)
+    counts, _ = np.histogram(change_N, edges)
+    return Histogram(
+        "Change of loss, row by row: left of 0 the tuned model finds the row more likely",
+        "nats per token, tuned less base",
+        tuple(edges),
+        (("rows", tuple(counts.tolist())),),
+        limit=0.0,
+        limit_name="no change",
     )
-    blocks += [Paragraph(told), *([table] if rows else [])]
-    return Told({"wins": data}, sections=(Section("Rows won and lost", tuple(blocks), detail=True),))
 
 
 def _of_answers(
