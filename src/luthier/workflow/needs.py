@@ -10,6 +10,7 @@ from luthier.recipe.methods import DeepSpeed
 from luthier.recipe.metrics import Custom, Json
 from luthier.recipe.options import locate
 from luthier.recipe.schema import Recipe
+from luthier.workflow.imports import modules
 
 if TYPE_CHECKING:
     from luthier.data.sources import SourceFile
@@ -101,14 +102,13 @@ def capability_files(recipe: Recipe) -> "list[SourceFile]":
 
 
 def metric_files(recipe: Recipe) -> list[Path]:
-    """Return the user's own files that metrics rest on: schemas, and modules where luthier runs."""
+    """Return the user's own files that metrics rest on: schemas, and modules here with what they import."""
     found = []
     for metric in recipe.evaluate.metrics:
         if isinstance(metric, Json) and metric.json_schema:
             found.append(Path(metric.json_schema))
         if isinstance(metric, Custom):
-            module = Path(*metric.function.partition(":")[0].split("."))
-            found += [module.with_suffix(".py"), module / "__init__.py"]
+            found += modules(metric.function.partition(":")[0])
     return [path for path in found if path.is_file()]
 
 
