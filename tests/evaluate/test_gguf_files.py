@@ -1,6 +1,8 @@
 """A GGUF file is measured and asked through llama.cpp as its source is through Transformers."""
 
 import importlib.util
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from luthier.evaluate.candidates import Gguf, Local
 from luthier.evaluate.compare import Asked, compare
 from luthier.evaluate.reading import Reading
 from luthier.export.gguf import to_gguf
-from luthier.model.llamacpp import ask, forced, known_tokens
+from luthier.model.llamacpp import SECONDS, ask, continuation, forced, known_tokens, patience
 from luthier.model.load import load_tokenizer
 from luthier.recipe.evaluate import Evaluate
 from luthier.tokens.encode import Limits
@@ -55,7 +57,38 @@ def test_forced_tokens_are_told_also_where_they_are_half_a_character(file: Path,
     assert not np.isclose(min(wanted), max(wanted))
 
 
+def test_a_large_model_has_as_long_for_each_question_as_for_one() -> None:
+    one = continuation([1, 2], max_tokens=4)
+    assert patience([one] * 64) >= 64 * SECONDS
+    assert patience([forced([1, 2, 3, 4], [1, 2, 3], vocabulary=9)]) >= 3 * SECONDS
+
+
 def test_the_tokens_of_a_file_are_compared_by_their_numbers(file: Path, tiny_llama: Path) -> None:
     known = known_tokens(file)
     assert Reading(tiny_llama).has(dict(enumerate(known)))
     assert not Reading(tiny_llama).has(dict(enumerate(known[::-1])))
+
+
+def test_a_gguf_file_of_other_tokens_answers_in_its_own_template_ends_at_texts_and_draws(
+    file: Path, tiny_llama: Path, rows: tuple[Example, ...], tmp_path: Path
+) -> None:
+    other = shutil.copytree(tiny_llama, tmp_path / "other")
+    told = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = told["model"]["vocab"]
+    told["model"]["vocab"] = dict(zip(vocabulary, reversed(vocabulary.values()), strict=True))
+    (other / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
+    asked = Asked(examples=lambda: rows, limits=Limits(512), capacity=512, precision="fp32")
+
+    def answers(base: Path, **options: Any) -> tuple[list[str], dict[str, Any]]:
+        how = Evaluate(answers=3, samples=3, max_new_tokens=8, **options)
+        data = compare([Local("base", base), Gguf(str(file), file)], asked, how, out=tmp_path / "evaluate").data
+        return [one["tuned"] for one in data["samples"]], data
+
+    whole, _ = answers(tiny_llama)
+    stop = whole[0][2:4]
+    own, data = answers(other, stop=(stop,))
+    assert own == [text.partition(stop)[0] for text in whole]
+    assert data["perplexity"]["tuned"] is None
+    assert data["not_compared"] == "no other model here has the tokens of the GGUF file"
+    drawn = [answers(tiny_llama, sampling={"temperature": 2.0, "seed": 1})[0] for _ in range(2)]
+    assert drawn[0] == drawn[1] != whole

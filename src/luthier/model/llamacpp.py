@@ -28,7 +28,7 @@ TOP = 4096
 """Most probabilities asked per position: a small vocabulary whole, of a large one all that carries weight."""
 
 SECONDS = 900
-"""How long the child may take for all questions before it counts as hung."""
+"""How long the child may take to load a file, or for one pass, before it counts as hung."""
 
 Question = dict[str, Any]
 Answer = dict[str, Any]
@@ -105,12 +105,12 @@ def ask(gguf: Path, questions: Sequence[Question], *, context: int = 1024, threa
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=SECONDS,
+            timeout=patience(questions),
             env=started.env,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise failed(gguf, f"did not finish in {SECONDS} s") from error
+        raise failed(gguf, f"did not finish in {patience(questions):,} s") from error
     try:
         response = json.loads(done.stdout)
     except ValueError as error:
@@ -119,6 +119,11 @@ def ask(gguf: Path, questions: Sequence[Question], *, context: int = 1024, threa
         raise failed(gguf, f"{response['error']}: {last_complaint(done.stderr)}")
     answers: list[Answer] = response["answers"]
     return answers
+
+
+def patience(questions: Sequence[Question]) -> int:
+    """Return how many seconds the child may take before it counts as hung: a large model answers many for hours."""
+    return SECONDS * (1 + sum(len(question.get("places", ("answer",))) for question in questions))
 
 
 def failed(gguf: Path, what: str) -> Failed:
