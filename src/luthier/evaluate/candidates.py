@@ -108,7 +108,7 @@ def readings(candidates: Sequence[Candidate]) -> list[Reading | None]:
         if not isinstance(one, Local):
             found.append(None)
             continue
-        read = first if first.fits(one.home) else Reading(one.home)
+        read = first if first.fits(one.home, one.base or one.path) else Reading(one.home)
         read.stops |= one.stops
         found.append(read)
     return found
