@@ -7,6 +7,7 @@ from luthier import workflow
 from luthier.core.errors import DataError, ModelError, Problems, RecipeError, RunError
 from luthier.recipe.load import parse_recipe
 from luthier.recipe.schema import Recipe
+from luthier.workflow.candidates import candidates
 
 
 def recipe(data: Path, model: Path | str = "bundled", more: str = "") -> tuple[Recipe, str]:
@@ -254,6 +255,12 @@ def test_a_run_is_compared_with_the_base_it_names_and_beside_others(
     first, second, base = report["compared"]
     assert first["nll"] == second["nll"]
     assert base["nll"]["tuned"] == base["nll"]["base"] == first["nll"]["base"]
+    (trained / "model" / "adapter_config.json").rename(tmp_path / "kept.json")  # as where all weights were trained
+    for file in tiny_llama.iterdir():
+        if not (trained / "model" / file.name).exists():
+            (trained / "model" / file.name).symlink_to(file)
+    base, whole = candidates([str(trained.path)], None)
+    assert (base.told, whole.path) == (str(tiny_llama), trained / "model")
     with pytest.raises(RecipeError, match="nothing says what"):
         workflow.evaluate_models(asked, None, run)
     with pytest.raises(RecipeError, match="which model of the endpoint"):

@@ -9,8 +9,9 @@ from luthier.core.errors import ModelError, RecipeError
 from luthier.core.key import read_key
 from luthier.core.run import Run
 from luthier.model.companions import json_object
-from luthier.model.facts import facts, resolve
+from luthier.model.facts import BUNDLED, facts, is_local, resolve
 from luthier.workflow.needs import need
+from luthier.workflow.runs import reopen
 
 if TYPE_CHECKING:
     from luthier.evaluate.candidates import Candidate
@@ -26,7 +27,7 @@ def candidates(models: Sequence[str], against: str | None, key_variable: str | N
 
     Args:
         models: Names of those that are compared.
-        against: Name of what they are compared with; None for the base of the first, where that is an adapter.
+        against: Name of what they are compared with; None for the base of the first, where that is a run or an adapter.
         key_variable: The environment variable that holds the key of endpoints.
 
     Raises:
@@ -37,8 +38,11 @@ def candidates(models: Sequence[str], against: str | None, key_variable: str | N
     if against is not None:
         return [_found(against, None, key_variable), *found]
     base = getattr(found[0], "base", None)
+    home = Path(models[0]).expanduser()
+    if base is None and Run.begun(home):
+        base = resolve(reopen(home)[0].model)
     if base is None:
-        hint = "name it with `--against`; only an adapter knows its base"
+        hint = "name it with `--against`; only a run and an adapter know their base"
         raise RecipeError(f"nothing says what `{models[0]}` is compared with", hint=hint)
     from luthier.evaluate.candidates import Local
 
@@ -67,15 +71,30 @@ def _found(name: str, against: str | None, key_variable: str | None) -> "Candida
 
 
 def _base(adapter: Path, against: str | None) -> Path:
-    """Return the folder of an adapter's base: what it is compared with, where that is a whole model here."""
-    if against is not None and not against.startswith(SCHEMES) and not against.endswith(".gguf"):
-        home = Path(against).expanduser()
-        if not Run.begun(home) and not (home / "adapter_config.json").is_file():
-            return resolve(against)
+    """Return the folder of an adapter's base: the one it names, or what it is compared with where that is not here.
+
+    Never another model of the same shape: the adapter would fit, and its numbers would mean nothing.
+    """
     named = json_object(adapter / "adapter_config.json").get("base_model_name_or_path")
-    if not isinstance(named, str) or not named:
+    known = named if isinstance(named, str) and named else None
+    whole = against if against is not None and _is_whole(against) else None
+    if known is not None and (whole is None or _is_here(known) or not (is_local(known) or is_local(whole))):
+        return resolve(known)
+    if whole is None:
         raise ModelError("this adapter doesn't say what its base is", hint="name it: `--against`", place=str(adapter))
-    return resolve(named)
+    return resolve(whole)
+
+
+def _is_whole(name: str) -> bool:
+    """Return whether a name is that of a whole model, not of an adapter, a run, a GGUF file or an endpoint."""
+    home = Path(name).expanduser()
+    elsewhere = name.startswith(SCHEMES) or name.endswith(".gguf")
+    return not elsewhere and not Run.begun(home) and not (home / "adapter_config.json").is_file()
+
+
+def _is_here(name: str) -> bool:
+    """Return whether a name is that of a model on this machine."""
+    return is_local(name) and (name == BUNDLED or (Path(name).expanduser() / "config.json").is_file())
 
 
 def context(candidate: "Candidate") -> int:
