@@ -27,7 +27,7 @@ FILE = "benchmarks.jsonl"
 COLUMNS = ("benchmark", "measure", "shots", "items", "base", "tuned", "change", "verdict")
 
 METHOD = (
-    "Tasks, prompts and scores are those of lm-evaluation-harness {version}; prompts are no chats unless `shots` says "
+    "Tasks, prompts and scores are those of lm-evaluation-harness {version}; prompts are no chats unless `chat` says "
     "so. Both models answered the same items behind the same examples, with the most likely next token where text was "
     "asked. Right or wrong has Wilson's interval, its change Tango's and McNemar's exact test; other scores are "
     "resampled, and tested by exchanging answers at random. “Better” and “worse” count all benchmarks together (Holm). "

@@ -56,7 +56,7 @@ def _blocks(found: Opinion) -> Iterator[Block]:
     yield Paragraph(
         "Sides were drawn anew for each person and pair. A pair is one observation: what several people say of it is "
         f"averaged. {plural(found.alike, 'pair')} of equal answers were shown to nobody and count as ties; what was "
-        "skipped doesn't count. Intervals and tests are those of metrics (Newcombe's and McNemar's where each pair "
+        "skipped doesn't count. Intervals and tests are those of metrics (Tango's and McNemar's where each pair "
         "has one winner, else the bootstrap over pairs and exchange at random); of agreement, the bootstrap. "
         "Kappa and alpha are 0 at chance and 1 at full agreement."
     )
