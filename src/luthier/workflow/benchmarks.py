@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from luthier.core.errors import RecipeError
 from luthier.core.files import known_sha256
 from luthier.core.progress import Progress
 from luthier.core.report import Report
@@ -61,11 +62,22 @@ def by_benchmarks(
     precision: str,
     progress: Progress,
 ) -> Report:
-    """Compare models with the first by benchmarks alone."""
+    """Compare models with the first by benchmarks alone.
+
+    Raises:
+        RecipeError: Something else is asked for that needs rows.
+    """
     from luthier.evaluate.benchmarks.alone import compare_benchmarks
     from luthier.evaluate.subject import Setting
 
     options = recipe.evaluate
+    for name in ("capabilities", "metrics", "judge", "window"):
+        if getattr(options, name):
+            raise RecipeError(
+                f"there are no rows to compare on, so `evaluate.{name}` would be passed over",
+                hint="name rows with `--data`, or hold some back in training, or leave it out",
+                place=f"evaluate.{name}",
+            )
     setting = Setting(capacity=capacity, precision=precision, max_new_tokens=options.max_new_tokens)
     with benchmarks(recipe, run, seen) as (part,):
         return compare_benchmarks(models, part, options.gate, setting=setting, out=run / "evaluate", progress=progress)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from luthier.bundled import general_text
-from luthier.core.errors import DataError, RecipeError
+from luthier.core.errors import DataError, ModelError, RecipeError
 from luthier.core.files import digest, known_sha256
 from luthier.core.hardware import hardware
 from luthier.core.progress import Progress, Silent
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from luthier.core.example import Example
+    from luthier.evaluate.candidates import Candidate
     from luthier.evaluate.contamination import Seen
     from luthier.evaluate.held_out import Examples
     from luthier.recipe.plan import Plan
@@ -196,6 +197,10 @@ def evaluate_models(
         others: More models to compare with it.
         key_variable: The environment variable that holds the key of endpoints.
         agree: As for `evaluate`.
+
+    Raises:
+        ModelError: What is asked for needs models of another kind.
+        RecipeError: A judge is to compare more than two.
     """
     need("torch", "transformers", "peft", extra="train")
     need_methods(recipe)
@@ -207,6 +212,7 @@ def evaluate_models(
 
     watcher, rows = progress or Silent(), recipe.train.objective.rows
     models = candidates([recipe.model, *others], against, key_variable)
+    _can_all_be_measured(recipe, models)
     longest = min([recipe.train.max_length, *(found for one in models if (found := context(one)))])
     precision = "bf16" if hardware().gpu_memory_bytes else "fp32"
     key = digest([[one.told for one in models], asked_of(recipe)])
@@ -261,6 +267,33 @@ def _values(recipe: Recipe, decided: "Plan") -> dict[str, Any]:
         "train.max_steps": recipe.train.max_steps,
         "train.learning_rate": decided.learning_rate,
     }
+
+
+def _can_all_be_measured(recipe: Recipe, models: "Sequence[Candidate]") -> None:
+    """Refuse what not all models can do, before hours are spent on the first.
+
+    Raises:
+        ModelError: A model can't tell what is asked for.
+        RecipeError: A judge is to compare more than two.
+    """
+    from luthier.evaluate.candidates import Local, Served
+
+    if recipe.evaluate.judge is not None and len(models) > 2:
+        hint = "judge each with its base in an evaluation of its own, or leave `evaluate.judge` out"
+        raise RecipeError("a judge compares the answers of two models", hint=hint, place="evaluate.judge")
+    for one in models:
+        if recipe.evaluate.benchmarks and not isinstance(one, Local):
+            raise ModelError(
+                "`evaluate.benchmarks` needs a model in memory, and this is an endpoint or a GGUF file",
+                hint="name a model's folder, or leave out `evaluate.benchmarks`",
+                place=one.told,
+            )
+        if recipe.train.objective.rows in ("pair", "judged") and isinstance(one, Served):
+            raise ModelError(
+                "an endpoint tells no likelihood of texts, by which preferences are compared",
+                hint="name a model's folder",
+                place=one.told,
+            )
 
 
 def _fits(tokens: int, context: int) -> None:

@@ -118,6 +118,8 @@ def test_programs_are_a_benchmark_like_any_other(evaluate, released, tmp_path):
         (["--benchmarks", "gsm8k", "--data-dir", "nowhere"], "no such folder of benchmark files"),
         (["--limit", "3"], "`--limit` is of `--benchmarks`, which names none"),
         (["--benchmarks", "gsm8k,gsm8k"], "names `gsm8k` twice"),
+        (["--benchmarks", "gsm8k", "--model", "http://localhost:9/v1#m"], "needs a model in memory"),
+        (["--benchmarks", "arc_easy", "--data-dir", "benchmarks", "--set", "evaluate.metrics=[rouge]"], "passed over"),
     ],
 )
 def test_what_cannot_be_asked_is_told_before_a_model_is_loaded(
