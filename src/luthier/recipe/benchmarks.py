@@ -63,6 +63,12 @@ class Benchmark(Options):
         """Return what it is called in the report."""
         return self.name or self.task
 
+    def calls(self, task: str) -> str:
+        """Return what the report calls a task or a group that is part of what was asked, or all of it."""
+        if self.name is None:
+            return task
+        return self.name if task == self.task else f"{self.name}/{task}"
+
     @property
     def runs_programs(self) -> bool:
         """Return whether models write programs for it."""

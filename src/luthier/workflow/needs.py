@@ -117,7 +117,7 @@ def benchmark_files(recipe: Recipe) -> "list[SourceFile]":
 
     Raises:
         MissingExtra: The harness is not installed.
-        RecipeError: It knows no such task.
+        RecipeError: It knows no such task, or two names stand for the same.
         DataError: A file is missing.
         Problems: Several of those.
     """
@@ -133,12 +133,22 @@ def benchmark_files(recipe: Recipe) -> "list[SourceFile]":
     folder = None if options.data_dir is None else Folder(Path(options.data_dir).expanduser())
     found: list[SourceFile] = []
     problems: list[LuthierError] = []
+    named: dict[str, str] = {}
     for asked in options.benchmarks:
         try:
             if asked.runs_programs:
                 found += [file_of(COLLECTIONS[asked.task], folder.path)] if folder else []
                 continue
             leaves = catalog.leaves(asked.task)
+            names = [asked.calls(leaf.name) for leaf in leaves]
+            both = next((name for name in names if name in named), None)
+            if both is not None:
+                raise RecipeError(
+                    f"`{both}` is asked twice: by `{named[both]}` and by `{asked.called}`",
+                    hint="leave one out, or give it a `name` of its own; a group's report tells its tasks, too",
+                    place="evaluate.benchmarks",
+                )
+            named |= dict.fromkeys(names, asked.called)
             found += [file for leaf in leaves if folder and not leaf.brings_its_own for file in folder.needed(leaf)]
         except LuthierError as problem:
             problems.append(problem)

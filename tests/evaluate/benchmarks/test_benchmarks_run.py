@@ -118,6 +118,7 @@ def test_programs_are_a_benchmark_like_any_other(evaluate, released, tmp_path):
         (["--benchmarks", "gsm8k", "--data-dir", "nowhere"], "no such folder of benchmark files"),
         (["--limit", "3"], "`--limit` is of `--benchmarks`, which names none"),
         (["--benchmarks", "gsm8k,gsm8k"], "names `gsm8k` twice"),
+        (["--benchmarks", "mmlu_anatomy,mmlu"], "`mmlu_anatomy` is asked twice: by `mmlu_anatomy` and by `mmlu`"),
         (["--benchmarks", "gsm8k", "--model", "http://localhost:9/v1#m"], "needs a model in memory"),
         (["--benchmarks", "arc_easy", "--data-dir", "benchmarks", "--set", "evaluate.metrics=[rouge]"], "passed over"),
     ],

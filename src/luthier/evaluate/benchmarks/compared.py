@@ -14,7 +14,7 @@ from lm_eval.api.group import Group
 from luthier.core.report import Number
 from luthier.evaluate.benchmarks.problems import Code
 from luthier.evaluate.benchmarks.run import MAIN, Answer
-from luthier.evaluate.benchmarks.tasks import Ready, Suite, called
+from luthier.evaluate.benchmarks.tasks import Ready, Suite
 from luthier.evaluate.contrast import Contrast, contrast, holm, judged
 from luthier.evaluate.metrics.metric import Floats, Metric
 from luthier.evaluate.stats import FEWEST, Verdict, outside
@@ -90,7 +90,7 @@ def _of_suite(suite: Suite, base: Answered, tuned: Answered) -> Iterator[Scored]
     ready = {one.leaf.name: one for one in suite.tasks if isinstance(one, Ready)}
     for top in _tops(suite.group):
         if isinstance(top, Group):
-            whole = called(suite.asked, top.name)
+            whole = suite.asked.calls(top.name)
             yield from _of_group(top, ready, base, tuned, "")
             for below in top.get_all_groups():
                 yield from _of_group(below, ready, base, tuned, whole)
@@ -154,7 +154,7 @@ def _of_group(
         if compared is not None:
             yield Scored(
                 asked=members[0].asked,
-                task=called(members[0].asked, group.name),
+                task=members[0].asked.calls(group.name),
                 metric=measure,
                 part_of=part_of,
                 shots=max(one.shots for one in those),

@@ -72,13 +72,6 @@ class Suite:
     """How the scores of several become one; None of one task, and of a tag, which has no score of its own."""
 
 
-def called(asked: Benchmark, name: str) -> str:
-    """Return what the report calls a task or a group that is part of what was asked, or all of it."""
-    if asked.name is None:
-        return name
-    return asked.name if name == asked.task else f"{asked.name}/{name}"
-
-
 def suite(asked: Benchmark, catalog: Catalog, home: Folder | None, cache: Path) -> Suite:
     """Return a benchmark ready to be done: of the harness, or one for which programs are written.
 
@@ -187,7 +180,7 @@ def _ready(task: ConfigurableTask, leaf: Leaf, asked: Benchmark, home: Folder | 
             place="evaluate.benchmarks",
         )
     count = len(task.task_docs)
-    name = called(asked, leaf.name)
+    name = asked.calls(leaf.name)
     return Ready(name, asked, leaf, task, count, spread(count, asked.limit, seed=asked.seed))
 
 
