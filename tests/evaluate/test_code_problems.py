@@ -142,7 +142,7 @@ def test_problems_are_compared_one_by_one() -> None:
     code = asked(*[HARD] * 40)
     right, wrong = (Answer("", (), "", ("",), {"pass@1": score}) for score in (1.0, 0.0))
     both = {"humaneval": [wrong] * 30 + [right] * 10}, {"humaneval": [right] * 30 + [wrong] * 10}
-    (score,) = scored([Suite(code.asked, (code,), None)], *both)
+    ((score,),) = scored([Suite(code.asked, (code,), None)], both[0], both[1:])
     assert (score.metric, score.found.base.value, score.found.tuned.value, score.verdict, score.percent) == (
         "pass@1",
         0.25,

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -523,12 +524,15 @@ class Letters:
         assert isinstance(subject, Loaded)
         return subject.model.num_parameters()
 
-    def told(self, base: int, tuned: int) -> Told:
-        return Told(
-            data={"parameters": [base, tuned]},
-            refused=["it grew"] if tuned > base else (),
-            sections=[Section("Parameters", (Paragraph("Counted."),))],
-        )
+    def told(self, base: int, others: Sequence[int]) -> list[Told]:
+        return [
+            Told(
+                data={"parameters": [base, tuned]},
+                refused=["it grew"] if tuned > base else (),
+                sections=[Section("Parameters", (Paragraph("Counted."),))],
+            )
+            for tuned in others
+        ]
 
 
 def test_a_part_measures_both_models_and_stands_in_the_report(against, random_adapter: Path) -> None:

@@ -136,6 +136,7 @@ def compare(
     named_files = [
         (one.name, files) for one, files in zip(sets, [(), *(c.files for c, _ in capabilities)], strict=True)
     ]
+    added = [part.told(base.parts[place], [one.parts[place] for one in others]) for place, part in enumerate(parts)]
     pairs = []
     for place, one in enumerate(others):
         rivals = [p for rival, ps in enumerate(tested) if rival != place for p in ps]
@@ -143,8 +144,9 @@ def compare(
         found, lost = compared(exams[0], *own, rivals, options, asked.rows, per_token=asked.per_token)
         words = _words(asked, options, candidates[place + 1], reads[place + 1])
         found = replace(found, setting=words, left_out=_left_out(exams[0], asked))
-        seen = told(looked, found, exams[0], named_files, base.rows, one.rows)
-        pairs.append(_pair(found, lost, base, one, exams, [one for one, _ in capabilities], parts, options, [*seen]))
+        beside = [every[place] for every in added]
+        beside += told(looked, found, exams[0], named_files, base.rows, one.rows)
+        pairs.append(_pair(found, lost, base, one, exams, [one for one, _ in capabilities], beside, options))
     report = _report(pairs, candidates, asked.again or Again())
     answers = [
         answer
@@ -231,22 +233,20 @@ def _words(asked: Asked, options: Evaluate, tuned: Candidate, read: Reading | No
     return f"{asked.precision}{bits}{new}{spoken}{slid}"
 
 
-def _pair(  # noqa: PLR0913, PLR0917 - each is a fact of its own
+def _pair(
     found: Compared,
     lost: Loss,
     base: Sat,
     tuned: Sat,
     exams: Sequence[Exam],
     capabilities: Sequence[Capability],
-    parts: Sequence[Part[Any]],
+    told: Sequence[Told],
     options: Evaluate,
-    seen: Sequence[Told],
 ) -> Pair:
     """Return what was found of a model with what else was measured of it, and whether it passes."""
     kept = regression.of_own_rows(lost, found.verdict, found.metrics)
     for one, exam, was, now in zip(capabilities, exams[1:], base.rows[1:], tuned.rows[1:], strict=True):
         kept += regression.of_capability(one, loss(was, now), score(exam.expected, *_texts(was, now), ()))
-    told = [*(part.told(*both) for part, *both in zip(parts, base.parts, tuned.parts, strict=True)), *seen]
     values = {metric.name: metric.tuned for metric in found.metrics}
     if lost.per_token is not None:
         values = {"perplexity": perplexity(lost.per_token.tuned), **values}

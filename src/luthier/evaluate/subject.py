@@ -182,5 +182,5 @@ class Part(Protocol[Measured]):
     def measure(self, subject: Subject) -> Measured:
         """Return what is kept of a subject while it is open. Called in the order of the models, the base first."""
 
-    def told(self, base: Measured, tuned: Measured) -> Told:
-        """Return what both say."""
+    def told(self, base: Measured, others: Sequence[Measured]) -> list[Told]:
+        """Return what each says beside the base. Where verdicts are given, those of all are counted together."""

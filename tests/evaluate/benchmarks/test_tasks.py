@@ -16,6 +16,7 @@ from luthier.evaluate.benchmarks.compared import scored
 from luthier.evaluate.benchmarks.files import Folder
 from luthier.evaluate.benchmarks.run import answers
 from luthier.evaluate.benchmarks.tasks import quiet, spread, suite
+from luthier.evaluate.contrast import holm
 from luthier.recipe.benchmarks import Benchmark
 
 
@@ -67,7 +68,8 @@ def of_the_harness(suites, model):
 def test_scores_are_those_of_the_harness(made):
     tasks = ("gsm8k", "mmlu_anatomy", "hellaswag", "truthfulqa_mc1", "truthfulqa_mc2", "arc_easy", "winogrande")
     suites = [made(name) for name in (*tasks, "mgsm_direct_de")]
-    found = scored(suites, *(answers(Guess(salt), [ready for one in suites for ready in one.tasks]) for salt in "ab"))
+    base, tuned = (answers(Guess(salt), [ready for one in suites for ready in one.tasks]) for salt in "ab")
+    [found] = scored(suites, base, [tuned])
     for which, salt in (("base", "a"), ("tuned", "b")):
         ours = {(measure.task, measure.metric): getattr(measure.found, which).value for measure in found}
         assert ours == pytest.approx(of_the_harness(suites, Guess(salt)), abs=1e-12)
@@ -91,7 +93,7 @@ def test_a_group_scores_as_in_the_harness_and_is_followed_by_its_tasks(released,
     snarks = released / "bbh" / "snarks.json"
     snarks.write_text(snarks.read_text().replace('{"input": "snarks 1 3?", "target": "Yes"}, ', ""))
     one = suite(Benchmark(task="two"), Catalog([str(tmp_path / "own")]), Folder(released), tmp_path)
-    found = scored([one], *(answers(Guess(salt), one.tasks) for salt in "ab"))
+    [found] = scored([one], answers(Guess("a"), one.tasks), [answers(Guess("b"), one.tasks)])
     assert [(entry.task, entry.part_of, entry.items) for entry in found] == [
         ("two", "", 29),
         ("bbh_cot_fewshot_navigate", "two", 15),
@@ -106,7 +108,7 @@ def test_a_group_scores_as_in_the_harness_and_is_followed_by_its_tasks(released,
 def test_a_model_beside_itself_is_never_better(made):
     one = made("hellaswag", limit=10)
     same = answers(Guess("a"), one.tasks)
-    found = scored([one], same, answers(Guess("a"), one.tasks))
+    [found] = scored([one], same, [answers(Guess("a"), one.tasks)])
     assert [(entry.found.change.value, entry.p) for entry in found] == [(0, 1), (0, 1)]
     assert all(entry.verdict in ("same", "undecided") and not entry.found.change.low > 0 for entry in found)
 
@@ -160,3 +162,12 @@ def test_items_are_spread_evenly_and_the_same_for_a_seed(count, limit, seed):
     ends = [place * count // len(chosen) for place in range(len(chosen) + 1)]
     assert all(first <= item < last for item, (first, last) in zip(chosen, pairwise(ends), strict=True))
     assert chosen == sorted({*chosen})
+
+
+def test_verdicts_count_the_benchmarks_of_all_models_together(made):
+    suites = [made(name) for name in ("hellaswag", "arc_easy")]
+    base, first, second = (answers(Guess(salt), [task for one in suites for task in one.tasks]) for salt in "abc")
+    alone = [found for other in (first, second) for found in scored(suites, base, [other])[0]]
+    together = [found for model in scored(suites, base, [first, second]) for found in model]
+    assert [one.found for one in together] == [one.found for one in alone]
+    assert [one.p for one in together] == holm([one.found.p for one in alone])

@@ -11,7 +11,7 @@ from luthier.core.publish import write_report
 from luthier.core.report import Finding, Report, Section
 from luthier.core.text import plural
 from luthier.evaluate import regression
-from luthier.evaluate.benchmarks.compared import Scored, scored
+from luthier.evaluate.benchmarks.compared import Scored
 from luthier.evaluate.benchmarks.part import Benchmarks, Done, verdict
 from luthier.evaluate.candidates import Candidate, each, names, readings
 from luthier.evaluate.compare import LATER, write_parts
@@ -39,7 +39,8 @@ def compare_benchmarks(
         ModelError: A model can't be loaded, an adapter is not of this base, or one doesn't say how likely choices are.
     """
     base, *others = each(candidates, readings(candidates), setting, progress, part.measure)
-    pairs = [_pair(part, base, one, gate) for one in others]
+    found = part.scored(base, others)
+    pairs = [_pair(part, every, base, one, gate) for every, one in zip(found, others, strict=True)]
     report = _report(pairs, [one.told for one in candidates])
     with publish_folder(out) as folder:
         for called, pair in zip(names(len(candidates))[1:], pairs, strict=True):
@@ -48,8 +49,8 @@ def compare_benchmarks(
     return report
 
 
-def _pair(part: Benchmarks, base: Done, tuned: Done, gate: Gate) -> Pair:
-    told, found = part.told(base, tuned), scored(part.suites, base.answers, tuned.answers)
+def _pair(part: Benchmarks, found: list[Scored], base: Done, tuned: Done, gate: Gate) -> Pair:
+    told = part.told_of(found, base, tuned)
     says = verdict(found)
     refused = [*regression.refusals(gate.now(LATER), says, told.values)]
     failed = [f"{one.name}: {one.measure}" for one in told.kept if one.status == "FAIL"]

@@ -69,12 +69,15 @@ class Scored:
         }
 
 
-def scored(suites: Sequence[Suite], base: Answered, tuned: Answered) -> list[Scored]:
-    """Return every measure of every benchmark: those asked for, each followed by its parts."""
-    found = [one for suite in suites for one in _of_suite(suite, base, tuned)]
-    asked = iter(_judged([one for one in found if not one.part_of]))
-    parts = iter(_judged([one for one in found if one.part_of]))
-    return [next(parts) if one.part_of else next(asked) for one in found]
+def scored(suites: Sequence[Suite], base: Answered, others: Sequence[Answered]) -> list[list[Scored]]:
+    """Return of each model every measure of every benchmark: those asked for, each followed by its parts.
+
+    Verdicts count those of all models together, parts of groups apart.
+    """
+    every = [[one for suite in suites for one in _of_suite(suite, base, other)] for other in others]
+    asked = iter(_judged([one for found in every for one in found if not one.part_of]))
+    parts = iter(_judged([one for found in every for one in found if one.part_of]))
+    return [[next(parts) if one.part_of else next(asked) for one in found] for found in every]
 
 
 def _judged(found: Sequence[Scored]) -> Iterator[Scored]:

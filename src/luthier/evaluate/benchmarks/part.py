@@ -30,8 +30,8 @@ METHOD = (
     "Tasks, prompts and scores are those of lm-evaluation-harness {version}; prompts are no chats unless `chat` says "
     "so. Both models answered the same items behind the same examples, with the most likely next token where text was "
     "asked. Right or wrong has Wilson's interval, its change Tango's and McNemar's exact test; other scores are "
-    "resampled, and tested by exchanging answers at random. “Better” and “worse” count all benchmarks together (Holm). "
-    "A group's score is made of its tasks' as the harness does."
+    "resampled, and tested by exchanging answers at random. “Better” and “worse” count all benchmarks of all models "
+    "(Holm). A group's score is made of its tasks' as the harness does."
 )
 
 
@@ -85,9 +85,17 @@ class Benchmarks:
                 found[one.name], clipped[one.name] = written(subject, one)
         return Done(subject.name, found, +clipped, scorer.whole_because)
 
-    def told(self, base: Done, tuned: Done) -> Told:
-        """Return what the answers of both say."""
-        found = scored(self.suites, base.answers, tuned.answers)
+    def told(self, base: Done, others: Sequence[Done]) -> list[Told]:
+        """Return what the answers of each model say beside the base's."""
+        found = self.scored(base, others)
+        return [self.told_of(one, base, other) for one, other in zip(found, others, strict=True)]
+
+    def scored(self, base: Done, others: Sequence[Done]) -> list[list[Scored]]:
+        """Return every measure of each model beside the base."""
+        return scored(self.suites, base.answers, [one.answers for one in others])
+
+    def told_of(self, found: Sequence[Scored], base: Done, tuned: Done) -> Told:
+        """Return what the measures of one model say."""
         learned = self._learned(base.answers, tuned.answers)
         asked = [one for one in found if not one.part_of]
         values = {f"{one.task}/{one.metric}": one.found.tuned for one in found}
