@@ -110,7 +110,7 @@ def missing(
             "warning",
             f"`evaluate.slices` names `{name}`, "
             + (LONE if name in tags or name in BUILT_IN else "a tag that no row has"),
-            f"tags of these rows: {', '.join(sorted(tags)) or 'none'}; others are {', '.join(BUILT_IN)}",
+            f"name one of {', '.join([*BUILT_IN, *sorted(tags)])}",
         )
         for name in ([] if asked == "auto" else asked)
         if name not in found
