@@ -76,6 +76,17 @@ def test_the_report_fits_the_terminal(capsys) -> None:
         assert piece in out
 
 
+def test_a_verdict_in_a_crowded_table_is_one_word_and_no_figure_is_cropped(capsys) -> None:
+    long, figure = "a name of several words", "−0.123456789012345678901234567890"
+    header = ("benchmark", "measure", "base", "tuned", "change", "verdict")
+    table = Table("", header, ((long, long, long, long, figure, "undecided"),) * 2)
+    show.report(Report("E", "s", {}, (Section("Evidence", (table,)),)), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("undecided" in line for line in lines) == 2
+    assert sum(letter.isdigit() for line in lines for letter in line) == 2 * sum(map(str.isdigit, figure))
+
+
 def test_long_parts_are_cut_unless_all_is_asked_for(capsys) -> None:
     show.report(full("line\n" * 20), as_json=False)
     short = capsys.readouterr().out

@@ -53,6 +53,9 @@ LEVEL_STYLES = {"ok": "green", "note": "blue", "warning": "yellow", "gate": "bol
 MOST_ROWS, MOST_COMPARISONS, MOST_LINES = 20, 3, 12
 """How much of a table, of many comparisons and of an answer is shown unless `--verbose` asks for all."""
 
+SHORT = 10
+"""Letters of a word that is never broken over two lines of a table."""
+
 KIND_STYLES = {"learned": "bold green underline", "context": "dim", "cut": "red strike"}
 MARK_STYLES = {"learned": "green underline", "context": "dim", "cut": "red"}
 SPECIAL_STYLES = {"learned": "bold green underline reverse", "context": "cyan reverse", "cut": "red strike reverse"}
@@ -321,6 +324,8 @@ def _table(table: Table, *, verbose: bool) -> "RenderableType":
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name, right in zip(header, numeric, strict=True):
         grid.add_column(_prose(name), justify="right" if right else "left", overflow="fold")
+    for place, column in enumerate(grid.columns):  # verdicts stay whole; a figure is never cropped
+        column.no_wrap = all(len(row[place]) <= SHORT and row[place].isalpha() for row in rows if row[place])
     shown = rows if verbose else rows[:MOST_ROWS]
     for row in shown:
         grid.add_row(*map(_prose, row))
