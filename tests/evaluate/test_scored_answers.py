@@ -13,3 +13,12 @@ def test_two_metrics_of_one_kind_have_names_of_their_own() -> None:
         ("regex", 1.0, 0.0),
         ("regex_2", 0.0, 1.0),
     ]
+
+
+def test_a_model_that_says_nothing_is_told() -> None:
+    found = score([Expected("yes")] * 12, ["yes"] * 12, [" \n"] * 7 + ["yes"] * 5, [])
+    assert found is not None
+    assert found.findings[0].text == "7 of 12 tuned answers are empty"
+    said = score([Expected("yes")] * 12, ["yes"] * 12, [""] * 5 + ["yes"] * 7, [])
+    assert said is not None
+    assert not any("empty" in one.text for one in said.findings)

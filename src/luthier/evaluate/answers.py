@@ -90,7 +90,10 @@ class Scored:
         return Answered(
             metrics=metrics,
             details=tuple(block for detail in details for block in detail(*columns)),
-            findings=tuple(_findings(self.found, metrics, limited=limit is not None and limit <= len(self.expected))),
+            findings=(
+                *_silent(self.base, self.tuned),
+                *_findings(self.found, metrics, limited=limit is not None and limit <= len(self.expected)),
+            ),
             why=self.why,
             count=len(self.expected),
             figures=(*self.figures,),
@@ -150,6 +153,19 @@ def told(found: Sequence[tuple[Metric, Contrast]], also: Sequence[float | None] 
         )
         for (metric, compared), p in zip(found, ps, strict=True)
     )
+
+
+def _silent(base: Sequence[str], tuned: Sequence[str]) -> Iterator[Finding]:
+    """Yield that a model mostly says nothing, whose scores tell of something else than its knowledge."""
+    for name, answers in (("base", base), ("tuned", tuned)):
+        empty = sum(not answer.strip() for answer in answers)
+        if 2 * empty >= len(answers):
+            yield Finding(
+                "warning",
+                f"{empty} of {len(answers)} {name} answers are empty",
+                "a model that ends at once may expect another chat template; one that a server runs may need a larger"
+                " `evaluate.max_new_tokens`, where it thinks before it answers",
+            )
 
 
 def _findings(found: Sequence[tuple[Metric, Contrast]], told: Sequence[Told], *, limited: bool) -> Iterator[Finding]:
