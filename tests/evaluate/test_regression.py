@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from luthier.core.report import Number
+from luthier.core.report import Number, Table
 from luthier.evaluate.losses import Loss
-from luthier.evaluate.regression import findings, of_capability, of_own_rows, refusals
+from luthier.evaluate.regression import findings, of_capability, of_own_rows, refusals, sections
 from luthier.evaluate.stats import paired
 from luthier.recipe.evaluate import Capability, Evaluate, Gate
 from luthier.recipe.metrics import ExactMatch
@@ -57,6 +57,14 @@ def test_the_rows_it_was_trained_for_never_fail_by_themselves() -> None:
     (kept,) = of_own_rows(lost(0.5), "worse", [])
     assert kept.status == "WARN"
     assert [*findings([kept], [])] == []  # the verdict has said it
+
+
+def test_a_change_of_perplexity_is_told_as_a_share_and_nothing_checked_as_nothing() -> None:
+    (section,) = sections(of_capability(SUMS, lost(0.2, 0.01), None))
+    (table,) = section.blocks
+    assert isinstance(table, Table)
+    assert table.rows[0][4].startswith("+22 % (+")
+    assert [*sections([])] == []
 
 
 VALUES = {"perplexity": Number(2.5, 40, 2.0, 3.0), "accuracy": Number(0.7, 40, 0.6, 0.8)}

@@ -255,4 +255,4 @@ def _size(path: Path, name: str) -> int:
 
 
 def _empty(name: str) -> DataError:
-    return DataError("the file is empty", hint="remove it from `data.sources`, or name another", place=name)
+    return DataError("the file is empty", hint="remove it, or name another", place=name)

@@ -200,7 +200,7 @@ def findings(found: Compared) -> list[Finding]:
 
 def _of_the_verdict(paired: Paired, noun: str, *, per_byte: bool) -> Iterator[Finding]:
     count, detectable = paired.difference.n, paired.detectable
-    more = "hold more rows back with `data.split.valid`, or add rows"
+    more = "measure more rows: hold more back with `data.split.valid`, or name more with `--data`"
     if paired.verdict == "worse":
         yield Finding(
             "warning",

@@ -323,7 +323,7 @@ def _sections(pair: Pair) -> Iterator[Section]:
     others = [section for part in pair.told for section in part.sections]
     benchmarks = [section for section in others if section.title == BENCHMARKS]
     yield from sections(pair.found, benchmarks, [section for section in others if section not in benchmarks])
-    yield Section("Regression check", (regression.table(pair.kept),))
+    yield from regression.sections(pair.kept)
     yield method(pair.found)
 
 

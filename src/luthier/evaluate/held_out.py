@@ -170,7 +170,7 @@ def held_out(
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "there is none"
         raise DataError(
             f"no held-out conversation can be measured ({why})",
-            hint="hold rows back with `data.split.valid`, or raise `train.max_length`",
+            hint="name more or shorter rows, raise `train.max_length`, or set an `evaluate.window` for long ones",
         )
     conversations, place_R = _conversations(texts)
     sizes_C = _sizes(examples, texts, renderer, conversations, place_R)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from luthier.core.report import Block, Finding, Level, Number, Setting, Table
+from luthier.core.report import Finding, Level, Number, Section, Setting, Table
 from luthier.core.text import plural
 from luthier.evaluate.account import LESS, Metric, in_bits, points, ratio_told, shown
 from luthier.evaluate.answers import Answered
@@ -146,7 +146,8 @@ def findings(kept: Sequence[Kept], refused: Sequence[str]) -> Iterator[Finding]:
     few = {one.name: one.tuned.n for one in kept if one.name != OWN and one.tuned.n < FEWEST}
     for name, count in few.items():
         text = f"{name}: {plural(count, 'row')} can't show whether it is lost; at least {FEWEST} are needed"
-        yield Finding("warning", text, "name more files in `evaluate.capabilities`, or raise `limit` and `answers`")
+        hint = "raise its `limit`; of a capability also name more files, and raise `evaluate.answers`"
+        yield Finding("warning", text, hint)
     for one in kept:
         if one.name != OWN and one.status != "OK":
             lost = f"{one.name}: {one.label} went from {_told(one.base, one)} to {_told(one.tuned, one)}"
@@ -157,12 +158,14 @@ def findings(kept: Sequence[Kept], refused: Sequence[str]) -> Iterator[Finding]:
             yield Finding(level, lost, hint, (Setting("data.sources", also="MORE.jsonl"), *LESS))
 
 
-def table(kept: Sequence[Kept]) -> Block:
-    """Return the regression check as a table."""
+def sections(kept: Sequence[Kept]) -> Iterator[Section]:
+    """Yield the regression check as a table; nothing where nothing could be checked."""
     rows = tuple(
         (one.name, one.label, _told(one.base, one), _told(one.tuned, one), _changed(one), one.status) for one in kept
     )
-    return Table("", ("capability", "measure", "base", "fine-tuned", "change", "status"), rows)
+    if rows:
+        columns = ("capability", "measure", "base", "fine-tuned", "change", "status")
+        yield Section("Regression check", (Table("", columns, rows),))
 
 
 def _changed(one: Kept) -> str:

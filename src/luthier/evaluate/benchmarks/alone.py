@@ -65,7 +65,7 @@ def _pair(part: Benchmarks, found: list[Scored], base: Done, tuned: Done, gate: 
             "samples": [],
         },
         told=told,
-        sections=(*told.sections, Section("Regression check", (regression.table(told.kept),))),
+        sections=(*told.sections, *regression.sections(told.kept)),
         findings=(*regression.findings(told.kept, refused), *told.findings),
     )
 
