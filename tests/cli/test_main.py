@@ -169,3 +169,17 @@ def _seconds(cwd: Path) -> float:
     assert luthier("--help", cwd=cwd).returncode == 0
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["--benchmarks", ","], "`--benchmarks` names none"),
+        (["--data-dir", "there"], "nothing says what is to be compared"),
+    ],
+)
+def test_an_evaluation_of_no_benchmark_is_refused(
+    asked: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(["evaluate", "--model", "a", "--against", "b", *asked]) == 2
+    assert told in capsys.readouterr().err

@@ -70,7 +70,7 @@ def benchmark_changes(
     """Return the changes of a recipe that options about benchmarks stand for.
 
     Raises:
-        RecipeError: They say how, and none is named.
+        RecipeError: None is named, and they say how, or that there are some.
     """
     from luthier.core.errors import RecipeError
 
@@ -81,6 +81,8 @@ def benchmark_changes(
     changes += [f"evaluate.include={json.dumps(include)}"] if include else []
     if benchmarks is not None:
         named = [{"task": name.strip(), **how} for name in benchmarks.split(",") if name.strip()]
+        if not named:
+            raise RecipeError("`--benchmarks` names none", hint="name some: `--benchmarks gsm8k,mmlu`")
         changes.append(f"evaluate.benchmarks={json.dumps(named)}")
     return tuple(changes)
 

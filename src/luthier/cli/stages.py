@@ -196,7 +196,8 @@ def evaluate(  # noqa: PLR0913 - each is an option of its own
             "`--human` shows the answers of an evaluation that is finished",
             hint="name its RUN: `luthier evaluate RUN --human`",
         )
-    if not models or not (data or asked):
+    tasks = benchmarks or any(change.startswith("evaluate.benchmarks") for change in overrides)
+    if not models or not (data or tasks):
         hint = "name a run, or give `--model NAME --against NAME` and `--data FILE` or `--benchmarks NAMES`"
         raise RecipeError("nothing says what is to be compared", hint=hint)
     changes = (*overrides, *asked, *judge.changes)
