@@ -16,7 +16,7 @@ from luthier.evaluate.remote import Remote
 from luthier.evaluate.subject import Loaded, Setting, Subject
 from luthier.model.adapters import lora
 from luthier.model.llamacpp import known_tokens
-from luthier.model.load import load_model, stop_ids, stored_as
+from luthier.model.load import load_model, load_tokenizer, stop_ids, stored_as
 from luthier.model.new_tokens import ids_of
 from luthier.model.quantised import Quantised
 
@@ -173,7 +173,16 @@ def _need(one: Candidate, read: Reading | None) -> Need | None:
     if not isinstance(one, Local) or read is None:
         return None
     new_ids = ids_of(one.path) or ids_of(read.home)
-    return Need(one.path, None, new_ids) if one.base is None else Need(one.base, Quantised.of(one.path), new_ids)
+    if one.base is None:
+        return Need(one.path, None, () if _knows(one.path, new_ids) else new_ids)
+    return Need(one.base, Quantised.of(one.path), new_ids)
+
+
+def _knows(path: Path, new_ids: Sequence[int]) -> bool:
+    """Return whether a whole model has rows for tokens that training added: those it learned must stay as they are."""
+    if not new_ids or not (path / "tokenizer_config.json").is_file():
+        return not new_ids
+    return {*new_ids} <= {*load_tokenizer(path).get_vocab().values()}
 
 
 def with_adapter(base: Any, folder: Path) -> Any:

@@ -105,7 +105,7 @@ def test_the_page_is_served_until_somebody_ends_it_and_the_judge_is_compared(tmp
                     judge = run / "judge" / "pairs.jsonl"
                     judge.parent.mkdir(exist_ok=True)
                     with judge.open("a") as file:
-                        file.write(json.dumps({"key": sheet["key"], "winner": "tuned"}) + "\n")
+                        file.write(json.dumps({"key": sheet["key"], "winner": "tuned", "replies": []}) + "\n")
                     sheet = ask("say", key=sheet["key"], choice=better, ratings={})
                 ask("end")
 
