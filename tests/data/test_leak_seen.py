@@ -39,3 +39,7 @@ def test_plain_texts_are_found_too() -> None:
     assert seen([text], learned=[learned]) == ["near"]
     assert seen([text], learned=[]) == [""]
     assert seen([], learned=[learned]) == []
+
+
+def test_an_answer_that_many_rows_share_is_no_row_that_was_learned() -> None:
+    assert seen([row(1, "And how are barrels made?", f"{LONG}.")], learned=[row(2, "What is made here?", LONG)]) == [""]

@@ -26,7 +26,7 @@ Seen = Callable[[Sequence[Example]], Sequence[str]]
 KINDS = {
     "row": "the row itself",
     "prompt": "its prompt",
-    "near": "most of it",
+    "near": "most of its prompt",
     "words": "13 words in a row",
 }
 """How a row may stand in the training data, from all of it to the least of it."""
@@ -91,7 +91,10 @@ def told(judged: Sequence[Judged], whole: Paired | None) -> Told:
             )
         )
     columns = ("rows", "looked at", *KINDS.values(), "in all", "perplexity without them")
-    note = "What of each row also stands, word for word, in a row that was learned. Other wordings are not found."
+    note = (
+        "What of each row's prompt also stands, word for word, in a row that was learned; where there is none, of its "
+        "text. Answers alone are no sign, and other wordings are not found."
+    )
     return Told(
         {"contamination": [one.as_dict() for one in judged]},
         {"contaminated": shares[0]},

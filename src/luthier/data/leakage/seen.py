@@ -1,7 +1,8 @@
 """Rows a model is judged by, looked for in the rows it learned from.
 
 What is the same is told by the keys that find duplicates, what is nearly the same by runs of 13 words, as for items of
-test sets (`index`); of a prompt of 5 to 12 words, all of it must be there. Memory grows with the rows that are looked
+test sets (`index`); of a prompt of 5 to 12 words, all of it must be there. Answers to other prompts are not looked for:
+that many rows are answered in the same words is what is to be learned. Memory grows with the rows that are looked
 for, not with those that were learned.
 """
 
@@ -23,7 +24,7 @@ from luthier.data.near.compared import prompt
 NGRAM = 13
 
 MOST = 0.8
-"""Part of a prompt or an answer that makes it nearly the same."""
+"""Part of a prompt that makes it nearly the same."""
 
 BATCH = 2_000
 
@@ -39,7 +40,7 @@ def seen(rows: Sequence[Example], *, learned: Iterable[Example]) -> list[str]:
         keys[part.key()].append(place)
         if part.prompt:
             prompts[_key(part.prompt)].append(place)
-    items = [Item(row.source, prompt(row), _answer(row)) for row in rows]
+    items = [Item(row.source, asked := prompt(row), "" if asked else _answer(row)) for row in rows]
     texts, _ = texts_of([Evaluation("rows", [*items])], ngram=NGRAM)
     index = build(texts, ngram=NGRAM)
     found = [0] * len(rows)
